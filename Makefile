@@ -1,0 +1,37 @@
+# One set-up path: scripts/environment makes each virtual environment and makes it anew when it is out of date.
+# PYTHON=/path/to/python3 chooses the interpreter; ARGS="..." goes to deferq demo, pytest or the bench.
+
+PYTHON ?=
+ARGS ?=
+ONLY ?=
+
+.PHONY: help demo test check bench proof clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+demo:  ## a small web application that defers work of every kind and accounts for it
+	@scripts/environment --wheel .venv-demo "" $(PYTHON)
+	@.venv-demo/bin/deferq demo $(ARGS)
+
+test:  ## the tests, without the slow ones
+	@scripts/environment .venv test,check,cli $(PYTHON)
+	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+
+check:  ## style, types and the direction of imports
+	@scripts/environment .venv test,check,cli $(PYTHON)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy --strict src
+	.venv/bin/lint-imports
+
+bench:  ## measure deferq beside other task queues (ONLY=drain narrows)
+	@scripts/environment .venv-bench bench $(PYTHON)
+	.venv-bench/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+proof:  ## every test on every Python found, and the wheel
+	python3 scripts/proof $(ARGS)
+
+clean:  ## remove environments, caches and results
+	rm -rf .venv* .bench .deferq dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
