@@ -1,0 +1,1 @@
+"""The vocabulary of deferq and its rules: pure values, no clock, no randomness, no I/O."""

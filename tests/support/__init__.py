@@ -1,0 +1,19 @@
+"""What tests of every level share: a clock that is told the time, and short ways to make, lease and settle tasks."""
+
+from tests.support.clock import START, US, FakeClock
+from tests.support.leases import bury_stalled, lease, lease_one, settle, settle_each, settlement, want
+from tests.support.tasks import TaskMaker
+
+__all__ = [
+    "START",
+    "US",
+    "FakeClock",
+    "TaskMaker",
+    "bury_stalled",
+    "lease",
+    "lease_one",
+    "settle",
+    "settle_each",
+    "settlement",
+    "want",
+]
