@@ -1,0 +1,146 @@
+"""A call into signed bytes, and back: verify, then find the target, then restore the arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, NamedTuple
+
+from deferq.codec.context import Carried, capture, carriers
+from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
+from deferq.codec.signing import Keyring
+from deferq.codec.targets import Located, find
+from deferq.errors import ConfigError, PayloadTooLargeError
+from deferq.model.task import Leased
+from deferq.registry import Registry
+
+PAYLOAD_LIMIT = 16 * 1024 * 1024
+
+
+class Invocation(NamedTuple):
+    """A verified call, ready to be made."""
+
+    fn: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    #: Values to `restore` in the task's own context, by name.
+    context: Mapping[str, Any]
+    #: Whether calling `fn` gives a coroutine.
+    is_async: bool
+
+
+class Codec:
+    """How one application stores calls and results."""
+
+    def __init__(
+        self,
+        keyring: Keyring | Callable[[], Keyring],
+        registry: Registry,
+        *,
+        allow: Iterable[str] | None = None,
+        carry: Iterable[ContextVar[Any] | Carried] = (),
+        payload_limit: int = PAYLOAD_LIMIT,
+    ) -> None:
+        """Nothing is read yet: a callable `keyring` is asked when the first envelope is sealed or opened.
+
+        Args:
+            keyring: the secrets, or how to get them.
+            registry: aliases and registered objects.
+            allow: module prefixes that targets must lie under; None: no limit.
+            carry: context that travels with each task.
+            payload_limit: bytes that the arguments, or a result, may have.
+
+        Raises ConfigError for an `allow` or `carry` that is not what it should be.
+        """
+        self._keyring = keyring if isinstance(keyring, Keyring) else None
+        self._load_keyring = keyring
+        self._loading = Lock()
+        self._registry = registry
+        self._allow = _checked_allow(allow)
+        self.carried = carriers(carry)
+        self.payload_limit = payload_limit
+
+    @property
+    def keyring(self) -> Keyring:
+        """The secrets; raises what loading them raises."""
+        return self._keyring or self._loaded_keyring()
+
+    def encode(
+        self,
+        task_id: int,
+        located: Located,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        *,
+        url: str | None = None,
+    ) -> bytes:
+        """The signed envelope of one call, good for this task and target only.
+
+        Raises NotSerializable or PayloadTooLargeError; nothing has been stored then.
+        """
+        target, first, named = located
+        if named:
+            kwargs = {**named, **kwargs}
+        context = capture(self.carried) if self.carried else None
+        body = encode_call(first + args, kwargs, context, bound=len(first))
+        self._check_size("arguments", body)
+        return self.keyring.seal("payload", task_id, target, body, url=url)
+
+    def decode(self, task: Leased) -> Invocation:
+        """The call that `task` stands for. Nothing is imported or restored before its signature fits.
+
+        Raises PayloadError, TargetNotAllowed or TargetUnknown.
+        """
+        _, body = self.keyring.open("payload", task.id, task.target, task.payload, url=task.url)
+        fn, is_async = find(task.target, self._registry, self._allow)
+        args, kwargs, extras = decode_call(body)
+        return Invocation(fn, args, kwargs, extras.get("context") or {}, is_async)
+
+    def seal_result(self, task_id: int, target: str, value: Any) -> bytes | None:
+        """The signed envelope of what a task returned; None stays None.
+
+        Raises NotSerializable or PayloadTooLargeError.
+        """
+        if value is None:
+            return None
+        body = encode_result(value)
+        self._check_size("result", body)
+        return self.keyring.seal("result", task_id, target, body)
+
+    def open_result(self, task_id: int, target: str, envelope: bytes | None) -> Any:
+        """What the task returned; raises PayloadError, or TargetUnknown for a class that is not known here."""
+        if envelope is None:
+            return None
+        _, body = self.keyring.open("result", task_id, target, envelope)
+        return decode_result(body)
+
+    def _loaded_keyring(self) -> Keyring:
+        with self._loading:
+            if self._keyring is None:
+                load = self._load_keyring
+                self._keyring = load if isinstance(load, Keyring) else load()
+            return self._keyring
+
+    def _check_size(self, what: str, body: bytes) -> None:
+        size, limit = len(body), self.payload_limit
+        if size > limit:
+            raise PayloadTooLargeError(
+                f"{what}: {size:,} bytes, and at most {limit:,} can be stored; keep the data in a file or a table and"
+                " pass its key, or raise the payload limit.",
+                size=size,
+                limit=limit,
+            )
+
+
+def _checked_allow(allow: Iterable[str] | None) -> tuple[str, ...] | None:
+    if allow is None:
+        return None
+    prefixes = tuple(allow)
+    if isinstance(allow, str) or not all(_is_prefix(prefix) for prefix in prefixes):
+        raise ConfigError('allow: a list of module prefixes is expected, such as allow=["myapp."].')
+    return prefixes
+
+
+def _is_prefix(prefix: object) -> bool:
+    return isinstance(prefix, str) and prefix.strip(".") != ""

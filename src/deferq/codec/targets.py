@@ -1,0 +1,31 @@
+"""Targets: the text that names what a task calls.
+
+    module:qualname        a function, a class, a static or class method, a method, a class's __call__
+    @name:method           a method of an object that was registered under that name
+
+`locate` turns something callable into a target, and refuses what no other process could find. `find_target` turns a
+target back into the callable, and refuses what the application does not allow before it imports anything.
+"""
+
+from __future__ import annotations
+
+from deferq.codec import finding, locating
+from deferq.codec.finding import TARGET_ATTRIBUTE, TARGET_LENGTH_MAX, Found, find, find_target
+from deferq.codec.locating import Located, locate
+
+__all__ = [
+    "TARGET_ATTRIBUTE",
+    "TARGET_LENGTH_MAX",
+    "Found",
+    "Located",
+    "find",
+    "find_target",
+    "forget_targets",
+    "locate",
+]
+
+
+def forget_targets() -> None:
+    """Forget what was located and found so far, after modules were reloaded."""
+    locating.forget()
+    finding.forget()
