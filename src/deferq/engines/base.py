@@ -1,0 +1,370 @@
+"""The two ports behind which tasks are stored.
+
+`Engine` is what every place that holds tasks can do. `LeasingEngine` adds what a worker needs where nobody else pushes.
+Methods take and return batches. An engine stores transitions; `deferq.model.transitions.decide` makes them.
+Times are microseconds since the epoch, UTC. An engine reads them from the clock it was given.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from deferq.model.queue import QueueSettings
+from deferq.model.task import Failure, Leased, NewTask, State, Task
+from deferq.model.transitions import Transition
+
+Clock = Callable[[], int]
+
+COUNT_CAP = 10_000
+
+
+# ---- what put answers, one per task, never an exception: one caller's clash must not fail another's task
+
+
+class Stored(NamedTuple):
+    """The task is committed."""
+
+    id: int
+    #: The pending task that it replaced, if any.
+    replaced: int | None = None
+
+
+class Existing(NamedTuple):
+    """A live task has the name; this is it. Nothing was stored."""
+
+    id: int
+
+
+class Tombstoned(NamedTuple):
+    """A finished task used the name; it stays taken until `until`. Nothing was stored."""
+
+    id: int
+    until: int
+
+
+class Clash(NamedTuple):
+    """Another task has this id. Nothing was stored; take a new id, sign again, put again."""
+
+    id: int
+
+
+PutAnswer = Stored | Existing | Tombstoned | Clash
+
+
+# ---- leasing and settling
+
+
+class Want(NamedTuple):
+    """What a dispatcher asks a turn for."""
+
+    #: Slots that would start a task at once. Tasks of a single start are leased for these alone, and stand in front.
+    free: int
+    #: How many more to lease ahead.
+    ahead: int
+    #: The id of this lease; see `new_lease_id`.
+    lease_id: int
+    #: How long the lease lasts.
+    lease_us: int
+    #: Queues to serve; None: all.
+    queues: tuple[str, ...] | None = None
+    #: Serve this route and unrouted tasks; None: every route.
+    route: str | None = None
+    #: Which queue is served first, so that each comes first in turn.
+    rotation: int = 0
+
+
+class Settlement(NamedTuple):
+    """The end of one lease, as decided."""
+
+    task: Leased
+    transition: Transition
+    #: How long user code ran.
+    duration_us: int = 0
+    #: The signed result, if there is one.
+    result: bytes | None = None
+    #: What to keep of an attempt that did not succeed.
+    failure: Failure | None = None
+    #: Stored in the same stroke, unless the lease was lost.
+    then: tuple[NewTask, ...] = ()
+
+
+class Turn(NamedTuple):
+    """What a turn came to."""
+
+    #: The engine's time.
+    now: int
+    #: Settlements whose lease somebody else holds now; they changed nothing.
+    lost: tuple[Leased, ...]
+    leased: list[Leased]
+    #: When the next task of the wanted queues is due, if fewer were leased than wanted; None: none is known.
+    next_due: int | None
+
+
+# ---- reading and changing
+
+
+class Filter(NamedTuple):
+    """Which tasks `find` shows; None: any."""
+
+    queue: str | None = None
+    state: State | None = None
+    #: Exact target.
+    target: str | None = None
+    name: str | None = None
+
+
+class Page(NamedTuple):
+    """Tasks by id, newest first."""
+
+    tasks: list[Task]
+    #: Pass it as `after` for the next page; None: this was the last one.
+    next_after: int | None
+
+
+class Cancel(NamedTuple):
+    """Pending: cancelled at once. Leased: the request is stored, and its holder learns of it at renewal."""
+
+    reason: str = "cancelled"
+
+
+class Reschedule(NamedTuple):
+    """Pending: due at `eta` instead."""
+
+    eta: int
+
+
+class Delete(NamedTuple):
+    """Finished or pending: the row goes, history and all. A name stays taken as a tombstone."""
+
+
+Change = Cancel | Reschedule | Delete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """What a person or a waiting caller wants to see of one task beside its columns."""
+
+    payload: bytes | None
+    result: bytes | None
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueCounts:
+    """How many tasks of a queue stand where. Counts stop at the cap."""
+
+    queue: str
+    paused: bool
+    ready: int
+    #: Due later, for the first time.
+    scheduled: int
+    retrying: int
+    parked: int
+    leased: int
+    #: When the oldest ready task was due; None: none is ready.
+    oldest_ready: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts:
+    """Counts of everything stored, each stopping at `cap`."""
+
+    now: int
+    queues: tuple[QueueCounts, ...]
+    succeeded: int
+    dead: int
+    cancelled: int
+    cap: int
+
+
+class Total(NamedTuple):
+    """What attempts of one target in one queue came to in one group of settlements, or one minute of them."""
+
+    #: Time of the group, or start of the minute.
+    at: int
+    queue: str
+    target: str
+    attempts: int
+    failures: int
+    duration_us: int
+    duration_us_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """How long finished tasks and their traces stay. Seconds."""
+
+    succeeded_s: float = 3600.0
+    #: At most so many succeeded tasks, whatever their age.
+    succeeded_max: int = 100_000
+    cancelled_s: float = 24 * 3600.0
+    dead_s: float = 30 * 24 * 3600.0
+    totals_s: float = 7 * 24 * 3600.0
+
+
+class Swept(NamedTuple):
+    """What one sweep did."""
+
+    expired: int = 0
+    purged: int = 0
+    tombstones: int = 0
+    folded: int = 0
+    #: Whether the budget ended before the work did.
+    more: bool = False
+
+
+class Record(NamedTuple):
+    """A small versioned document: a worker, a schedule, a run."""
+
+    kind: str
+    key: str
+    version: int
+    #: When somebody should look at it; None: never.
+    due: int | None
+    #: JSON
+    document: str
+
+
+class RecordChange(NamedTuple):
+    """Compare-and-set: applies only if the stored version is `expected` (0: there is none)."""
+
+    kind: str
+    key: str
+    expected: int
+    due: int | None
+    #: None: delete it.
+    document: str | None
+
+
+class Bell(Protocol):
+    """How a dispatcher sleeps until there may be work."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep until it is rung or `timeout_s` has passed; True if rung. Rings since the last wait count."""
+
+    def ring(self) -> None:
+        """Wake the dispatcher that waits, or will. Safe from any thread and from a signal handler."""
+
+    def close(self) -> None:
+        """Nobody waits any more."""
+
+
+class Engine(ABC):
+    """What every place that holds tasks can do."""
+
+    #: For banners and messages: an URL without secrets.
+    url: str
+    #: Largest payload in bytes that `put` takes.
+    payload_limit: int
+
+    @abstractmethod
+    def now(self) -> int:
+        """The engine's time."""
+
+    @abstractmethod
+    def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        """Store tasks in one transaction; when it returns they are durable. Answers stand in the same order."""
+
+    @abstractmethod
+    def get(self, ids: Sequence[int]) -> list[Task]:
+        """The tasks that exist, in the order asked for."""
+
+    @abstractmethod
+    def details(self, task_id: int) -> Details:
+        """Payload, result and failed attempts of a task. Raises TaskNotFound."""
+
+    @abstractmethod
+    def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
+        """Tasks that match, newest first, paged by id."""
+
+    @abstractmethod
+    def change(self, ids: Sequence[int], change: Change) -> list[int]:
+        """Apply `change` to each task that it fits; returns the ids it changed."""
+
+    @abstractmethod
+    def purge(self, queue: str, limit: int = 10_000) -> int:
+        """Delete up to `limit` pending tasks of a queue; returns how many. Call again until it returns 0."""
+
+    @abstractmethod
+    def queues(self) -> list[QueueSettings]:
+        """Every queue that has been used, by name."""
+
+    @abstractmethod
+    def set_queue(self, name: str, *, paused: bool) -> None:
+        """Pause or resume a queue; makes it if need be."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what is open. Closing twice is fine."""
+
+
+class LeasingEngine(Engine):
+    """An engine from which workers lease."""
+
+    @abstractmethod
+    def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
+        """Settle what is done and lease what is wanted, in one transaction.
+
+        A settlement whose lease was lost changes nothing and is answered in `lost`; one that this very lease has
+        already settled counts as settled, so a turn whose answer got lost can be repeated. Follow-ups (`then`) are
+        stored with their settlement or not at all.
+
+        Leases pending tasks that are due and not paused: each queue with work gets an equal share, then the rest is
+        filled up; within a queue higher priority first, then by due time, then by id.
+        """
+
+    @abstractmethod
+    def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
+        """Let leases end at `until`. Returns those that are lost, and those somebody asked to cancel."""
+
+    @abstractmethod
+    def stalled(self, limit: int = 100) -> list[Leased]:
+        """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes nothing."""
+
+    @abstractmethod
+    def requeue(self, ids: Sequence[int]) -> list[int]:
+        """Make dead and cancelled tasks pending again, due now, attempts forgotten; returns those it changed."""
+
+    @abstractmethod
+    def wake(self, limit: int = 100) -> int:
+        """Make up to `limit` parked tasks due now; returns how many. A new release calls it at its start."""
+
+    @abstractmethod
+    def counts(self, *, cap: int = COUNT_CAP) -> Counts:
+        """How many tasks stand where; no count costs more than `cap` index steps."""
+
+    @abstractmethod
+    def totals(self, since: int, until: int) -> list[Total]:
+        """Totals of the attempts settled in [since, until), oldest first."""
+
+    @abstractmethod
+    def sweep(self, retention: Retention, *, limit: int = 1_000) -> Swept:
+        """One short round of upkeep: expire, purge what is past its retention, drop old tombstones, fold totals."""
+
+    @abstractmethod
+    def records(self, kind: str, *, after: str | None = None, limit: int = 100) -> list[Record]:
+        """Records of a kind by key."""
+
+    @abstractmethod
+    def change_records(self, changes: Sequence[RecordChange]) -> list[bool]:
+        """Apply compare-and-set changes in one transaction; says for each whether it applied."""
+
+    @abstractmethod
+    def bell(self) -> Bell:
+        """A new bell that this engine rings whenever tasks become due at once, whoever put them."""
+
+
+LEASE_SERIAL_BITS = 31
+
+
+def new_lease_id(dispatcher: int, serial: int) -> int:
+    """The id of a dispatcher's lease: its random 32-bit number above, a counter below. Never used twice."""
+    return (dispatcher << LEASE_SERIAL_BITS) | (serial & ((1 << LEASE_SERIAL_BITS) - 1))
+
+
+def holder_of(lease_id: int) -> int:
+    """Which dispatcher made a lease."""
+    return lease_id >> LEASE_SERIAL_BITS

@@ -1,0 +1,63 @@
+"""Moving the write-ahead log into the database, one process at a time and never beside a writer.
+
+SQLite before 3.51.3 can lose a reset of the log when two connections checkpoint and write at the same moment. Here a
+checkpoint runs only behind the gate, where no other deferq process writes, and automatic checkpoints are off.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from deferq.engines.sqlite.connections import BUSY_TIMEOUT_MS
+from deferq.engines.sqlite.gate import Gate
+
+#: Move the log about every so many bytes; larger means fewer fsyncs and longer recoveries.
+CHECKPOINT_BYTES = 16 * 1024 * 1024
+#: A log that readers kept from starting over is cut once it is this large.
+TRUNCATE_BYTES = 64 * 1024 * 1024
+#: What a commit adds to the log besides its rows, and what a changed row adds: estimates, on the high side.
+BYTES_PER_COMMIT, BYTES_PER_ROW = 8 * 1024, 400
+
+
+class Checkpointer:
+    """Keeps the log bounded. Its methods are called behind the gate, outside a transaction.
+
+    How much was written since the last checkpoint is estimated, over all processes, in the gate's number: the size of
+    the log file does not tell, since after a checkpoint it is written from its start again.
+    """
+
+    def __init__(self, gate: Gate, path: str) -> None:
+        self._gate = gate
+        self._wal = f"{path}-wal"
+        self._changes = 0
+
+    def after_commit(self, connection: sqlite3.Connection) -> None:
+        """Take note of a commit, and checkpoint if enough has been written."""
+        changes = connection.total_changes
+        written = self._gate.counter + BYTES_PER_COMMIT + (changes - self._changes) * BYTES_PER_ROW
+        self._changes = changes
+        if written >= CHECKPOINT_BYTES:
+            self.checkpoint(connection)
+            written = 0
+        self._gate.counter = written
+
+    def checkpoint(self, connection: sqlite3.Connection) -> None:
+        """Move what can be moved; cut the log file if it has become far too large."""
+        large = self.wal_bytes() >= TRUNCATE_BYTES
+        connection.execute("pragma busy_timeout = 100")
+        try:
+            connection.execute(
+                "pragma wal_checkpoint(truncate)" if large else "pragma wal_checkpoint(passive)"
+            ).fetchone()
+        except sqlite3.OperationalError:
+            pass  # a reader is in the way; a later commit tries again
+        finally:
+            connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def wal_bytes(self) -> int:
+        """Size of the log file."""
+        try:
+            return os.stat(self._wal).st_size
+        except OSError:
+            return 0

@@ -1,0 +1,188 @@
+"""How a write becomes durable: writers of one process share commits.
+
+An fsync costs as much as inserting a dozen rows. So whoever wants to write while no commit is running leads one at
+once; those who arrive meanwhile line up, and the first of them leads the next commit for all of them. Nobody waits for
+a timer, a lone caller pays nothing, and no thread of its own is needed.
+
+A write is a function of the connection. It may run twice (if its neighbour in the same transaction failed, each is
+tried alone), so it keeps no state but its answer. Tasks that meet are put by one statement: each step of SQLite gives
+up the interpreter lock, and thirty threads that wait for it are in no hurry to give it back.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from threading import Lock
+from typing import Any, TypeVar
+
+from deferq.engines.base import PutAnswer
+from deferq.model.task import NewTask
+
+Answer = TypeVar("Answer")
+Write = Callable[[sqlite3.Connection], Answer]
+Put = Callable[[sqlite3.Connection, Sequence[NewTask]], list[PutAnswer]]
+Transaction = Callable[[Callable[[sqlite3.Connection], None]], None]
+
+
+class _Entry:
+    """One write in line, and how its thread learns what became of it."""
+
+    __slots__ = ("answer", "done", "error", "following", "gone", "tasks", "turn", "woken", "write")
+
+    def __init__(self, write: Write[Any] | None, tasks: Sequence[NewTask] = ()) -> None:
+        self.write = write
+        self.tasks = tasks
+        self.answer: Any = None
+        self.error: Exception | None = None
+        #: Whether answer or error stand.
+        self.done = False
+        #: Held by its thread, which sleeps by acquiring it once more.
+        self.turn = Lock()
+        self.turn.acquire()
+        #: Whom to wake next.
+        self.following: _Entry | None = None
+        self.woken = False
+        #: Its thread was interrupted and waits no more.
+        self.gone = False
+
+
+class SharedCommits:
+    """Runs writes in transactions, several at a time where they meet.
+
+    `transaction(body)` runs `body(connection)` between BEGIN IMMEDIATE and COMMIT, and rolls back if either fails.
+    `put(connection, tasks)` stores tasks.
+    """
+
+    def __init__(self, transaction: Transaction, put: Put) -> None:
+        self._transaction = transaction
+        self._put = put
+        self._mutex = Lock()
+        self._line: deque[_Entry] = deque()
+        self._led = False
+
+    def run(self, write: Write[Answer]) -> Answer:
+        """Run `write` in a committed transaction and return its answer, or raise its error."""
+        answer: Answer = self._commit(_Entry(write))
+        return answer
+
+    def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        """Store `tasks` in a committed transaction, by one statement with those of other threads."""
+        answers: list[PutAnswer] = self._commit(_Entry(None, tasks))
+        return answers
+
+    def _commit(self, entry: _Entry) -> Any:
+        if not self._leads(entry):
+            self._follow(entry)
+        try:
+            if not entry.done:
+                self._lead(entry)
+        finally:
+            self._pass_on(entry)
+        if entry.error is not None:
+            raise entry.error
+        return entry.answer
+
+    def _leads(self, entry: _Entry) -> bool:
+        """Line up; true if no commit is running, so that this thread leads."""
+        with self._mutex:
+            self._line.append(entry)
+            leads, self._led = not self._led, True
+        return leads
+
+    def _follow(self, entry: _Entry) -> None:
+        """Sleep until a leader has committed our write, or we are to lead."""
+        try:
+            entry.turn.acquire()
+        except BaseException:
+            self._leave(entry)
+            if entry.woken:
+                self._pass_on(entry)
+            raise
+
+    def _lead(self, own: _Entry) -> None:
+        """Commit everything that is in line by the time the write lock is ours."""
+        batch: list[_Entry] = []
+        try:
+            self._transaction(lambda connection: self._run_line(connection, batch))
+        except Exception as error:
+            batch = batch or self._take_line()
+            self._retry_alone(batch, error)
+        except BaseException:
+            self._put_back(batch)
+            self._leave(own)
+            raise
+        _chain(own, batch)
+
+    def _run_line(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
+        batch.extend(self._take_line())
+        self._run(connection, batch)
+
+    def _run(self, connection: sqlite3.Connection, batch: Sequence[_Entry]) -> None:
+        puts = [entry for entry in batch if entry.write is None]
+        if puts:
+            answers = iter(self._put(connection, [task for entry in puts for task in entry.tasks]))
+            for entry in puts:
+                entry.answer = [next(answers) for _ in entry.tasks]
+        for entry in batch:
+            if entry.write is not None:
+                entry.answer = entry.write(connection)
+
+    def _retry_alone(self, batch: Sequence[_Entry], error: Exception) -> None:
+        """One of the writes failed, or their commit did: nobody's failure may become somebody else's."""
+        if len(batch) == 1:
+            batch[0].error = error
+            return
+        for entry in batch:
+            try:
+                self._transaction(partial(self._run, batch=[entry]))
+            except Exception as own:
+                entry.error = own
+
+    def _take_line(self) -> list[_Entry]:
+        with self._mutex:
+            line = list(self._line)
+            self._line.clear()
+        return line
+
+    def _put_back(self, batch: Sequence[_Entry]) -> None:
+        """The leader was interrupted; somebody else leads these."""
+        with self._mutex:
+            self._line.extendleft(reversed(batch))
+
+    def _leave(self, entry: _Entry) -> None:
+        """An interrupted thread waits for nothing any more."""
+        with self._mutex:
+            entry.gone = True
+            if entry in self._line:
+                self._line.remove(entry)
+
+    def _pass_on(self, entry: _Entry) -> None:
+        """Wake the next of the batch; the last one appoints a leader from those who have lined up meanwhile.
+
+        One wakes one: a leader that woke thirty threads at once would wait for the interpreter lock behind them all. By
+        the time the last is awake the first stand in line again, so that the next commit is for all of them.
+        """
+        with self._mutex:
+            following = entry.following
+            while following is not None and following.gone:
+                following = following.following
+            if following is None:
+                following = self._line[0] if self._line else None
+                self._led = following is not None
+            if following is not None:
+                following.woken = True
+        if following is not None:
+            following.turn.release()
+
+
+def _chain(own: _Entry, batch: Sequence[_Entry]) -> None:
+    """The write of each is done; the leader wakes the first follower, and so on."""
+    last = own
+    for entry in batch:
+        entry.done = True
+        if entry is not own:
+            last.following = entry
+            last = entry

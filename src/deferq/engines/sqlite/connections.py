@@ -1,0 +1,86 @@
+"""Connections to the database file: one that writes, and as many readers as threads read at the same time."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deferq.errors import ConfigError
+
+Connect = Callable[[str], sqlite3.Connection]
+
+#: Milliseconds to wait for a writer that does not use the gate, such as the sqlite3 shell.
+BUSY_TIMEOUT_MS = 30_000
+SYNCHRONOUS = ("FULL", "NORMAL", "OFF", "EXTRA")
+OLDEST_SQLITE = (3, 38, 0)
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection without Python's implicit transactions, usable from any thread (one at a time)."""
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def check_version() -> None:
+    """Raise ConfigError if this Python's SQLite is too old for the engine's SQL (`->>`, STRICT, UPDATE FROM)."""
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise ConfigError(
+            f"This Python was built with SQLite {sqlite3.sqlite_version}; the embedded store needs 3.38 or newer."
+            " Use a newer Python build."
+        )
+
+
+class Connections:
+    """Opens connections with the pragmas the engine relies on, and keeps the idle readers."""
+
+    def __init__(self, path: Path, synchronous: str, connect: Connect) -> None:
+        self._path = str(path)
+        self._synchronous = synchronous
+        self._connect = connect
+        self._readers: list[sqlite3.Connection] = []
+        self._all: list[sqlite3.Connection] = []
+
+    def writer(self) -> sqlite3.Connection:
+        """A new connection for writing."""
+        connection = self._open()
+        connection.execute("pragma journal_mode = wal")
+        connection.execute(f"pragma synchronous = {self._synchronous}")
+        # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
+        connection.execute("pragma wal_autocheckpoint = 0")
+        connection.execute("pragma journal_size_limit = 67108864")
+        connection.execute("pragma foreign_keys = on")
+        return connection
+
+    @contextmanager
+    def reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading, handed back afterwards. It never holds a snapshot open in between."""
+        try:
+            connection = self._readers.pop()
+        except IndexError:
+            connection = self._open()
+            connection.execute("pragma wal_autocheckpoint = 0")
+            connection.execute("pragma query_only = on")
+        try:
+            yield connection
+        finally:
+            self._readers.append(connection)
+
+    def close(self) -> None:
+        """Close every connection that was opened here."""
+        self._readers.clear()
+        while self._all:
+            self._all.pop().close()
+
+    def abandon(self) -> list[sqlite3.Connection]:
+        """Forget all connections without closing them, and return them: closing is the parent's right after a fork."""
+        abandoned, self._all, self._readers = self._all, [], []
+        return abandoned
+
+    def _open(self) -> sqlite3.Connection:
+        connection = self._connect(self._path)
+        self._all.append(connection)
+        connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+        connection.execute("pragma temp_store = memory")
+        connection.execute("pragma cache_size = -16000")
+        return connection

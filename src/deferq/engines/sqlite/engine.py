@@ -1,0 +1,354 @@
+"""The SQLite engine: what it offers, each method in a few lines, and the rooms it is made of."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+from typing import TypeVar
+
+from deferq.engines.base import (
+    COUNT_CAP,
+    Change,
+    Clock,
+    Counts,
+    Details,
+    Filter,
+    LeasingEngine,
+    Page,
+    PutAnswer,
+    Record,
+    RecordChange,
+    Reschedule,
+    Retention,
+    Settlement,
+    Swept,
+    Total,
+    Turn,
+    Want,
+)
+from deferq.engines.sqlite import changing, files, leasing, migrations, putting, reading, settling, sweeping
+from deferq.engines.sqlite.bells import FifoBell, Ringer
+from deferq.engines.sqlite.checkpoint import Checkpointer
+from deferq.engines.sqlite.commits import SharedCommits
+from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
+from deferq.engines.sqlite.gate import Gate
+from deferq.engines.sqlite.trouble import translated
+from deferq.errors import ConfigError, PayloadTooLargeError, StoreUnavailable
+from deferq.model.queue import QueueSettings
+from deferq.model.task import Leased, NewTask, State, Task
+
+Answer = TypeVar("Answer")
+
+PAYLOAD_LIMIT = 16 * 1024 * 1024
+NOWHERE = leasing.Lanes([], None)
+#: Inherited connections that must be neither used nor closed in a forked child.
+_abandoned: list[sqlite3.Connection] = []
+_engines: weakref.WeakSet[SqliteEngine] = weakref.WeakSet()
+
+
+def _microseconds() -> int:
+    return time.time_ns() // 1000
+
+
+class SqliteEngine(LeasingEngine):
+    """Tasks in an SQLite file, shared by any number of threads and processes of one machine.
+
+    Args:
+        path: the database file; made if it is not there. Its folder must exist.
+        synchronous: FULL (what was put survives a power cut), or NORMAL and OFF, which may lose the last commits.
+        clock: returns microseconds since the epoch, UTC.
+        tombstone_s: seconds that the name of a finished task stays taken.
+        payload_limit: largest payload in bytes.
+        connect: opens a connection; for tests that need to stand between the engine and SQLite.
+
+    The file is opened at the first use, and once closed it stays closed. A forked child opens it anew by itself.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        synchronous: str = "FULL",
+        clock: Clock = _microseconds,
+        tombstone_s: float = 24 * 3600.0,
+        payload_limit: int = PAYLOAD_LIMIT,
+        connect: Connect = connect,
+    ) -> None:
+        if synchronous.upper() not in SYNCHRONOUS:
+            raise ConfigError(f"synchronous: one of {', '.join(SYNCHRONOUS)}, not {synchronous!r}.")
+        check_version()
+        self.path = Path(path).absolute()
+        self.synchronous = synchronous.upper()
+        self.url = f"sqlite:///{self.path}"
+        self.payload_limit = payload_limit
+        self._clock = clock
+        self._tombstone_us = int(tombstone_s * 1_000_000)
+        self._connect = connect
+        self._closed = False
+        self._writer: sqlite3.Connection | None
+        self._forget()
+        _engines.add(self)
+
+    def now(self) -> int:
+        """Microseconds since the epoch, UTC, from the injected clock."""
+        return self._clock()
+
+    # ---- opening and closing
+
+    def open(self) -> None:
+        """Open the file and bring it to this release's schema. Every other method does so by itself."""
+        if self._writer is None:
+            with self._opening:
+                if self._writer is None:
+                    self._open()
+
+    def _open(self) -> None:
+        if self._closed:
+            raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
+        files.prepare(self.path)
+        with translated(str(self.path)):
+            self._gate = Gate(f"{self.path}-gate")
+            self._checkpointer = Checkpointer(self._gate, str(self.path))
+            writer = self._prepare_writer()
+            self._ringer = Ringer(self.bells)
+            self._writer = writer
+
+    def _prepare_writer(self) -> sqlite3.Connection:
+        """The writing connection, on a file that is whole and up to date. The gate keeps others from racing us."""
+        self._gate.acquire()
+        try:
+            reader = self._connect(str(self.path))
+            version = migrations.schema_version(reader)
+            files.check_length(self.path, reader)
+            reader.close()
+            migrations.check(str(self.path), version)
+            writer = self._connections.writer()
+            if version < migrations.newest_version():
+                writer.execute("begin immediate")
+                migrations.migrate(writer, str(self.path))
+                writer.execute("commit")
+            return writer
+        finally:
+            self._gate.release()
+
+    def close(self) -> None:
+        """Close the file for good."""
+        with self._opening:
+            self._closed = True
+            if self._writer is None:
+                return
+            self._gate.acquire()
+            try:
+                self._connections.close()
+            finally:
+                self._gate.release()
+            self._gate.close()
+            self._ringer.close()
+            self._forget()
+
+    def _forget(self) -> None:
+        """The state of an engine that is not open."""
+        self._writer = None
+        self._connections = Connections(self.path, self.synchronous, self._connect)
+        self._commits = SharedCommits(self._transaction, self._put)
+        self._opening = Lock()
+        self._known_queues: set[str] = set()
+        self._queues_in_doubt: set[str] = set()
+
+    def _forget_parent(self) -> None:
+        """In a forked child: let go of what belongs to the parent, without closing its connections."""
+        if self._writer is not None:
+            _abandoned.extend(self._connections.abandon())
+            self._gate.close()
+            self._ringer.close()
+        self._forget()
+
+    @property
+    def bells(self) -> Path:
+        """The folder of the dispatchers' bells."""
+        return self.path.with_name(f"{self.path.name}-bells")
+
+    # ---- how every access runs
+
+    def _transaction(self, body: Callable[[sqlite3.Connection], None]) -> None:
+        """Run `body` between BEGIN IMMEDIATE and COMMIT, behind the gate."""
+        writer = self._writer
+        if writer is None:
+            raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
+        self._gate.acquire()
+        try:
+            with translated(str(self.path)):
+                try:
+                    writer.execute("begin immediate")
+                    self._queues_in_doubt.clear()
+                    body(writer)
+                    writer.execute("commit")
+                    self._known_queues |= self._queues_in_doubt
+                except BaseException:
+                    _roll_back(writer)
+                    raise
+                self._checkpointer.after_commit(writer)
+        finally:
+            self._gate.release()
+
+    def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        self.open()
+        return self._commits.run(write)
+
+    def _read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        self.open()
+        with translated(str(self.path)), self._connections.reader() as connection:
+            return read(connection)
+
+    # ---- Engine
+
+    def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        if not tasks:
+            return []
+        for task in tasks:
+            if len(task.payload) > self.payload_limit:
+                raise _too_large(len(task.payload), self.payload_limit)
+        self.open()
+        answers = self._commits.put(tasks)
+        if self._any_due(tasks):
+            self._ringer.ring()
+        return answers
+
+    def _put(self, connection: sqlite3.Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        """Store tasks, and first the queues that this process has not seen yet."""
+        new = {task.queue for task in tasks} - self._known_queues
+        if new:
+            putting.add_queues(connection, new)
+            self._queues_in_doubt |= new
+        return putting.put(connection, tasks, self.now())
+
+    def get(self, ids: Sequence[int]) -> list[Task]:
+        return self._read(lambda connection: reading.get(connection, ids))
+
+    def details(self, task_id: int) -> Details:
+        return self._read(lambda connection: reading.details(connection, task_id))
+
+    def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
+        return self._read(lambda connection: reading.find(connection, where, after, limit))
+
+    def change(self, ids: Sequence[int], change: Change) -> list[int]:
+        changed = self._write(
+            lambda connection: changing.change(connection, ids, change, self.now(), self._tombstone_us)
+        )
+        if isinstance(change, Reschedule) and changed:
+            self._ringer.ring()
+        return changed
+
+    def purge(self, queue: str, limit: int = 10_000) -> int:
+        return self._write(lambda connection: changing.purge(connection, queue, limit, self.now(), self._tombstone_us))
+
+    def queues(self) -> list[QueueSettings]:
+        return self._read(reading.queues)
+
+    def set_queue(self, name: str, *, paused: bool) -> None:
+        self._write(lambda connection: changing.set_queue(connection, name, paused))
+        if not paused:
+            self._ringer.ring()
+
+    # ---- LeasingEngine
+
+    def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
+        now = self.now()
+        lanes = NOWHERE if want is None else self._read(lambda connection: leasing.look(connection, want, now))
+        if not settlements and not lanes.due:
+            return Turn(now, (), [], lanes.next_due)
+
+        def write(connection: sqlite3.Connection) -> tuple[list[Leased], list[int]]:
+            lost = settling.settle(connection, settlements, now, self._tombstone_us) if settlements else []
+            return lost, leasing.lease(connection, want, lanes, now) if want is not None and lanes.due else []
+
+        lost, ids = self._write(write)
+        if _gives_work(settlements, now):
+            self._ringer.ring()
+        if want is None or not ids:
+            return Turn(now, tuple(lost), [], lanes.next_due)
+        leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now))
+        satisfied = len(leased) >= want.free + want.ahead
+        return Turn(now, tuple(lost), leased, None if satisfied else lanes.next_due)
+
+    def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
+        return self._write(lambda connection: leasing.renew(connection, leases, until))
+
+    def stalled(self, limit: int = 100) -> list[Leased]:
+        return self._read(lambda connection: leasing.stalled(connection, self.now(), limit))
+
+    def requeue(self, ids: Sequence[int]) -> list[int]:
+        requeued = self._write(lambda connection: changing.requeue(connection, ids, self.now()))
+        if requeued:
+            self._ringer.ring()
+        return requeued
+
+    def wake(self, limit: int = 100) -> int:
+        woken = self._write(lambda connection: changing.wake(connection, limit, self.now()))
+        if woken:
+            self._ringer.ring()
+        return woken
+
+    def counts(self, *, cap: int = COUNT_CAP) -> Counts:
+        return self._read(lambda connection: reading.counts(connection, self.now(), cap))
+
+    def totals(self, since: int, until: int) -> list[Total]:
+        return self._read(lambda connection: reading.totals(connection, since, until))
+
+    def sweep(self, retention: Retention, *, limit: int = 1_000) -> Swept:
+        return self._write(
+            lambda connection: sweeping.sweep(connection, retention, limit, self.now(), self._tombstone_us)
+        )
+
+    def records(self, kind: str, *, after: str | None = None, limit: int = 100) -> list[Record]:
+        return self._read(lambda connection: reading.records(connection, kind, after, limit))
+
+    def change_records(self, changes: Sequence[RecordChange]) -> list[bool]:
+        return self._write(lambda connection: [changing.change_record(connection, change) for change in changes])
+
+    def bell(self) -> FifoBell:
+        self.open()
+        return FifoBell(self.bells)
+
+    def _any_due(self, tasks: Sequence[NewTask]) -> bool:
+        now = self.now()
+        return any(task.eta <= now for task in tasks)
+
+
+def _too_large(size: int, limit: int) -> PayloadTooLargeError:
+    return PayloadTooLargeError(
+        f"payload: {size:,} bytes, and at most {limit:,} can be stored. Keep the data elsewhere and pass its key.",
+        size=size,
+        limit=limit,
+    )
+
+
+def _gives_work(settlements: Sequence[Settlement], now: int) -> bool:
+    """Whether others may find something to do: tasks given back, or follow-ups that are due."""
+    return any(
+        (to.state is State.PENDING and to.eta <= now) or any(task.eta <= now for task in then)
+        for _, to, _, _, _, then in settlements
+    )
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """Undo, and let the error that led here be the one that is raised."""
+    if connection.in_transaction:
+        with suppress(sqlite3.Error):
+            connection.execute("rollback")
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        engine._forget_parent()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+__all__ = ["SqliteEngine"]

@@ -1,0 +1,122 @@
+"""Storing tasks. Every function runs inside a write transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from sqlite3 import Connection
+from typing import Any
+
+from deferq.engines.base import Clash, Existing, PutAnswer, Stored, Tombstoned
+from deferq.engines.sqlite.statements import statements
+from deferq.model.task import NewTask, State
+
+SQL = statements("put")
+#: Larger envelopes get a row of their own: every later update rewrites the task's row.
+INLINE_BYTES = 1024
+#: Rows per INSERT. One statement is one step, and between steps other threads may hold up whoever has the write lock.
+ROWS_PER_INSERT = 100
+FIELDS = len(NewTask._fields)
+
+
+def put(connection: Connection, tasks: Sequence[NewTask], now: int) -> list[PutAnswer]:
+    """Store `tasks`; the answers stand in their order."""
+    if len(tasks) == 1 and tasks[0].name is None:
+        return [_put_plain(connection, tasks[0])]
+    if any(task.name is not None for task in tasks):
+        return [_put_one(connection, task, now) for task in tasks]
+    return _put_many(connection, tasks)
+
+
+def add_queues(connection: Connection, queues: set[str]) -> None:
+    """Make queues that are not there yet."""
+    connection.executemany(SQL["insert_queue"], [(queue,) for queue in sorted(queues)])
+
+
+def _put_one(connection: Connection, task: NewTask, now: int) -> PutAnswer:
+    return _put_plain(connection, task) if task.name is None else _put_named(connection, task, now)
+
+
+def _put_plain(connection: Connection, task: NewTask) -> PutAnswer:
+    if len(task.payload) > INLINE_BYTES:
+        connection.execute(SQL["insert_payload"], (task.id, task.payload))
+        stored = connection.execute(SQL["insert_one"], task._replace(payload=None))  # type: ignore[arg-type]
+    else:
+        stored = connection.execute(SQL["insert_one"], task)
+    return Stored(task.id) if stored.rowcount else _clash(connection, task)
+
+
+def _clash(connection: Connection, task: NewTask) -> PutAnswer:
+    """The id is taken: by this very task, put before (its answer was lost), or by another."""
+    row = connection.execute(SQL["stored_payload"], (task.id,)).fetchone()
+    return Stored(task.id) if row is not None and row[0] == task.payload else Clash(task.id)
+
+
+def _put_many(connection: Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+    """Rows by the hundred. If ids are taken, the answer of each task is looked up."""
+    large = [(task.id, task.payload) for task in tasks if len(task.payload) > INLINE_BYTES]
+    if large:
+        connection.executemany(SQL["insert_payload"], large)
+        tasks_as_rows: Sequence[Any] = [_without_large(task) for task in tasks]
+    else:
+        tasks_as_rows = tasks
+    stored = 0
+    for start in range(0, len(tasks), ROWS_PER_INSERT):
+        rows = tasks_as_rows[start : start + ROWS_PER_INSERT]
+        stored += connection.execute(_insert_rows(len(rows)), list(chain.from_iterable(rows))).rowcount
+    if stored == len(tasks):
+        return [Stored(task.id) for task in tasks]
+    return [_clash(connection, task) for task in tasks]
+
+
+def _without_large(task: NewTask) -> tuple[Any, ...]:
+    return (*task[:-1], None) if len(task.payload) > INLINE_BYTES else task
+
+
+@cache
+def _insert_rows(count: int) -> str:
+    """The insertion of one task, for `count` of them: the same parameters, shifted by the number of fields."""
+    head, values = SQL["insert_one"].split("values (")
+    one, tail = values.split(")", 1)
+    numbers = [int(part.strip().lstrip("?")) for part in one.split(",")]
+    rows = ("(" + ",".join(f"?{number + row * FIELDS}" for number in numbers) + ")" for row in range(count))
+    return f"{head} values {','.join(rows)} {tail}"
+
+
+# ---- names
+
+
+def _put_named(connection: Connection, task: NewTask, now: int) -> PutAnswer:
+    """A name is unique in its queue while its task lives, and for a while after."""
+    row = connection.execute(SQL["holder_of_name"], (task.queue, task.name)).fetchone()
+    if row is None:
+        return _take(connection, task)
+    holder, until, state = row
+    if holder == task.id:
+        return _put_plain(connection, task)
+    if task.if_exists == "replace":
+        return _replace(connection, task, holder, state, now)
+    if until is None:
+        return Existing(holder)
+    return Tombstoned(holder, until) if until > now else _take(connection, task)
+
+
+def _take(connection: Connection, task: NewTask) -> PutAnswer:
+    answer = _put_plain(connection, task)
+    if isinstance(answer, Stored):
+        connection.execute(SQL["take_name"], (task.queue, task.name, task.id))
+    return answer
+
+
+def _replace(connection: Connection, task: NewTask, holder: int, state: int | None, now: int) -> PutAnswer:
+    """A pending holder is cancelled, a leased one ends nameless, a tombstone gives way."""
+    answer = _take(connection, task)
+    if not isinstance(answer, Stored):
+        return answer
+    if state == State.PENDING:
+        connection.execute(SQL["cancel_replaced"], {"id": holder, "now": now})
+        return Stored(task.id, replaced=holder)
+    if state == State.LEASED:
+        connection.execute(SQL["become_nameless"], (holder,))
+    return answer

@@ -1,0 +1,48 @@
+"""Rows to records."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from deferq.model.task import Leased, State, Task, decode_options
+
+
+def json_list(values: Iterable[Any]) -> str:
+    """A list as the JSON text that `json_each` takes apart again."""
+    return json.dumps(list(values), separators=(",", ":"))
+
+
+def to_leased(row: Sequence[Any]) -> Leased:
+    """A row of `leased` or `stalled`: the columns are the fields in their order, but for one truth value."""
+    return Leased._make((*row[:-1], bool(row[-1])))
+
+
+def to_task(row: Sequence[Any]) -> Task:
+    """A row of `get` or `find`."""
+    (task_id, queue, target, state, priority, eta, leasable_at, first_due, attempts, starts, parks, expires_at, name,
+     route, url, options, lease_id, cancel_requested, finished_at, reason, payload_bytes) = row  # fmt: skip
+    return Task(
+        id=task_id,
+        queue=queue,
+        target=target,
+        state=State(state),
+        priority=priority,
+        eta=eta,
+        leasable_at=leasable_at,
+        first_due=first_due,
+        attempts=attempts,
+        starts=starts,
+        parks=parks,
+        expires_at=expires_at,
+        name=name,
+        route=route,
+        url=url,
+        options=decode_options(options),
+        lease_id=lease_id,
+        cancel_requested=bool(cancel_requested),
+        finished_at=finished_at,
+        reason=reason,
+        payload_bytes=payload_bytes,
+    )

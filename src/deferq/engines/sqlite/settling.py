@@ -1,0 +1,156 @@
+"""Writing down how leases ended. Every function runs inside a write transaction."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from sqlite3 import Connection
+
+from deferq.engines.base import Settlement
+from deferq.engines.sqlite.putting import put
+from deferq.engines.sqlite.rows import json_list
+from deferq.engines.sqlite.statements import statements
+from deferq.model.task import Leased, NewTask, State
+from deferq.model.transitions import RULES
+
+SQL = statements("settle")
+FAILURES_KEPT = 20
+
+
+def settle(connection: Connection, settlements: Sequence[Settlement], now: int, tombstone_us: int) -> list[Leased]:
+    """Write transitions where the lease still holds, with all that belongs to them; returns the lost ones.
+
+    Nearly always every lease holds, and then nothing needs to be looked up before it is written.
+    """
+    connection.execute("savepoint settle")
+    if _write_transitions(connection, settlements, now) == len(settlements):
+        connection.execute("release settle")
+        _write_belongings(connection, settlements, now, tombstone_us)
+        return []
+    connection.execute("rollback to settle")
+    connection.execute("release settle")
+    return _settle_what_holds(connection, settlements, now, tombstone_us)
+
+
+def _settle_what_holds(
+    connection: Connection, settlements: Sequence[Settlement], now: int, tombstone_us: int
+) -> list[Leased]:
+    """Some leases do not hold any more: settle those that do, and say which are lost.
+
+    A settlement that this very lease has brought about before (its answer got lost) is neither: it stands already. The
+    same lease may have ended in another way, if its end had passed and somebody buried it; then it is lost.
+    """
+    rows = {row[0]: row[1:] for row in connection.execute(SQL["standing"], {"ids": _ids(settlements)})}
+    holding: dict[int, Settlement] = {}
+    lost = []
+    for settlement in settlements:
+        task, to = settlement.task, settlement.transition
+        lease_id, state, attempts = rows.get(task.id, (None, None, None))
+        if lease_id == task.lease_id and state == State.LEASED:
+            holding.setdefault(task.id, settlement)
+        elif (lease_id, state, attempts) != (task.lease_id, to.state, to.attempts):
+            lost.append(task)
+    _write_transitions(connection, list(holding.values()), now)
+    _write_belongings(connection, list(holding.values()), now, tombstone_us)
+    return lost
+
+
+def _write_transitions(connection: Connection, settlements: Sequence[Settlement], now: int) -> int:
+    plain, others = _sorted_out(settlements)
+    changed = sum(_settle_succeeded(connection, lease_id, ids, now) for lease_id, ids in plain.items())
+    return changed + _settle_others(connection, others, now)
+
+
+def _ids(settlements: Iterable[Settlement]) -> str:
+    return json_list(settlement.task.id for settlement in settlements)
+
+
+def _sorted_out(settlements: Iterable[Settlement]) -> tuple[dict[int, list[int]], list[Settlement]]:
+    """Successes by lease, which one statement settles, and everything else."""
+    plain: dict[int, list[int]] = defaultdict(list)
+    others = []
+    for settlement in settlements:
+        if settlement.transition.rule == "succeeded":
+            plain[settlement.task.lease_id].append(settlement.task.id)
+        else:
+            others.append(settlement)
+    return plain, others
+
+
+def _settle_succeeded(connection: Connection, lease_id: int, ids: list[int], now: int) -> int:
+    parameters = {"ids": json_list(ids), "lease_id": lease_id, "now": now}
+    return connection.execute(SQL["settle_succeeded"], parameters).rowcount
+
+
+def _settle_others(connection: Connection, settlements: Sequence[Settlement], now: int) -> int:
+    if not settlements:
+        return 0
+    rows = json_list(
+        (
+            task.id,
+            task.lease_id,
+            to.state,
+            to.eta,
+            to.attempts,
+            to.parks,
+            to.started,
+            _finished_at(to.state, now),
+            to.reason,
+        )
+        for task, to in ((settlement.task, settlement.transition) for settlement in settlements)
+    )
+    return connection.execute(SQL["settle"], {"rows": rows}).rowcount
+
+
+def _finished_at(state: State, now: int) -> int | None:
+    return now if state.finished else None
+
+
+def _write_belongings(connection: Connection, settled: Sequence[Settlement], now: int, tombstone_us: int) -> None:
+    """Tombstones, failures, results, totals and follow-ups of settlements that stand."""
+    named = [s.task.id for s in settled if s.task.name is not None and s.transition.state.finished]
+    if named:
+        bury_names(connection, named, now + tombstone_us)
+    _write_failures(connection, [s for s in settled if s.failure is not None])
+    results = [(s.task.id, s.result) for s in settled if s.result is not None]
+    if results:
+        connection.executemany(SQL["insert_result"], results)
+    totals = _totals(settled, now)
+    if totals:
+        connection.execute(SQL["insert_totals"], {"rows": json_list(totals)})
+    follow_ups: list[NewTask] = [task for s in settled for task in s.then]
+    if follow_ups:
+        put(connection, follow_ups, now)
+
+
+def bury_names(connection: Connection, ids: Sequence[int], until: int) -> None:
+    """The names of these tasks become tombstones."""
+    connection.execute(SQL["bury_names"], {"ids": json_list(ids), "until": until})
+
+
+def _write_failures(connection: Connection, settled: Sequence[Settlement]) -> None:
+    if not settled:
+        return
+    rows = json_list(
+        (s.task.id, f.attempt, f.at, f.kind, f.error_type, f.message, f.traceback)
+        for s in settled
+        if (f := s.failure) is not None
+    )
+    connection.execute(SQL["insert_failures"], {"rows": rows})
+    for s in settled:
+        if s.transition.attempts + s.transition.parks > FAILURES_KEPT:
+            connection.execute(SQL["trim_failures"], {"id": s.task.id})
+
+
+def _totals(settled: Iterable[Settlement], now: int) -> list[tuple[int, str, str, int, int, int, int]]:
+    """One row per queue and target for this group; attempts that never ran do not count."""
+    sums: dict[tuple[str, str], list[int]] = {}
+    for s in settled:
+        if not s.transition.started:
+            continue
+        row = sums.setdefault((s.task.queue, s.task.target), [0, 0, 0, 0])
+        row[0] += 1
+        row[1] += s.transition.state is not State.SUCCEEDED and RULES[s.transition.rule].spends
+        row[2] += s.duration_us
+        row[3] = max(row[3], s.duration_us)
+    return [(now, queue, target, *row) for (queue, target), row in sums.items()]  # type: ignore[misc]

@@ -1,0 +1,63 @@
+-- name: lanes
+-- Walks the lanes (queue, priority) that hold pending tasks, by one index seek each: whether one is due, and when the
+-- next one will be; tasks of a single start apart.
+with recursive lane (queue, priority) as (
+  select q.name, (select max(priority) from deferq_task indexed by deferq_ready
+                  where state = 0 and url is null and queue = q.name)
+  from deferq_queue q
+  where not q.paused and (:queues is null or q.name in (select value from json_each(:queues)))
+  union all
+  select queue, (select max(priority) from deferq_task indexed by deferq_ready
+                 where state = 0 and url is null and queue = lane.queue and priority < lane.priority)
+  from lane where priority is not null
+),
+half (at_most_once) as (values (0), (1))
+select queue, priority, half.at_most_once,
+  (select min(leasable_at) from deferq_task indexed by deferq_ready
+   where state = 0 and url is null and queue = lane.queue and priority = lane.priority
+     and at_most_once = half.at_most_once) <= :now as due,
+  (select min(leasable_at) from deferq_task indexed by deferq_ready
+   where state = 0 and url is null and queue = lane.queue and priority = lane.priority
+     and at_most_once = half.at_most_once and leasable_at > :now) as next
+from lane cross join half where priority is not null;
+
+-- name: candidates
+-- For each of `:lanes` [[queue, priority, at_most_once], ...] the first due tasks [[due, id], ...], all in one row and so
+-- in one step: between steps other threads of the process may hold up whoever has the write lock.
+select json_group_array(json_array(lane.key, json((
+  select json_group_array(json_array(leasable_at, id)) from (
+    select leasable_at, id from deferq_task indexed by deferq_ready
+    where state = 0 and url is null and queue = lane.value ->> 0 and priority = lane.value ->> 1
+      and at_most_once = lane.value ->> 2 and leasable_at <= :now
+      and (:route is null or route is null or route = :route)
+    order by leasable_at, id limit :limit)))))
+from json_each(:lanes) as lane;
+
+-- name: lease
+-- One step for the whole batch.
+update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + 1
+where id in (select value from json_each(:ids));
+
+-- name: leased
+-- What the lease took: they share the end of the lease, and it is in the index.
+select id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
+  coalesce(payload, (select body from deferq_payload p where p.id = t.id)),
+  first_due, lease_id, leasable_at, cancel_requested
+from deferq_task t indexed by deferq_held
+where state = 1 and queue in (select value from json_each(:queues)) and leasable_at = :until
+  and lease_id = :lease_id;
+
+-- name: stalled
+select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
+  t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested
+from deferq_queue q cross join deferq_task t indexed by deferq_held
+where t.state = 1 and t.queue = q.name and t.leasable_at <= :now
+limit :limit;
+
+-- name: renew
+update deferq_task set leasable_at = :until
+where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;
+
+-- name: still_held
+select id, cancel_requested from deferq_task
+where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;
