@@ -1,0 +1,113 @@
+"""What a task may ask about itself while it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
+
+from deferq.errors import NoCurrentTask
+from deferq.model.task import Leased, decode_options
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class CurrentTask:
+    """One execution of a task, seen from inside. What is rarely asked is worked out when it is asked."""
+
+    __slots__ = ("_cancelled", "_leased", "_monotonic", "ends_at")
+
+    def __init__(
+        self, leased: Leased, ends_at: float | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._leased = leased
+        self._monotonic = monotonic
+        self._cancelled = False
+        #: Monotonic time at which its timeout is over; None: it has none.
+        self.ends_at = ends_at
+
+    def __repr__(self) -> str:
+        return f"<CurrentTask {self.id} {self.target} attempt {self.attempt}>"
+
+    @property
+    def id(self) -> int:
+        return self._leased.id
+
+    @property
+    def name(self) -> str | None:
+        return self._leased.name
+
+    @property
+    def queue(self) -> str:
+        return self._leased.queue
+
+    @property
+    def target(self) -> str:
+        """What is called, `module:qualname`."""
+        return self._leased.target
+
+    @property
+    def attempt(self) -> int:
+        """The number of this execution, counted from 1."""
+        return self._leased.attempt
+
+    @property
+    def eta(self) -> datetime:
+        """When it was due."""
+        return _EPOCH + timedelta(microseconds=self._leased.eta)
+
+    @property
+    def route(self) -> str | None:
+        return self._leased.route
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return decode_options(self._leased.options).tags
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return MappingProxyType(dict(decode_options(self._leased.options).headers))
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until its timeout, never negative; None: it has none."""
+        return None if self.ends_at is None else max(0.0, self.ends_at - self._monotonic())
+
+    @property
+    def deadline(self) -> datetime | None:
+        """When its timeout is over; None: it has none."""
+        left = self.seconds_left
+        return None if left is None else datetime.now(UTC) + timedelta(seconds=left)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task should stop: somebody asked for it, or another worker holds it now.
+
+        A task that looks at it from time to time can be cancelled while it runs; a coroutine is cancelled anyway.
+        """
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Tell the running task that it should stop. The runtime calls it."""
+        self._cancelled = True
+
+
+#: Set by the executor in the context of each attempt.
+CURRENT: ContextVar[CurrentTask] = ContextVar("deferq.current_task")
+
+
+def current_task() -> CurrentTask:
+    """The task that is running here. Raises NoCurrentTask outside a task."""
+    try:
+        return CURRENT.get()
+    except LookupError:
+        raise NoCurrentTask(
+            "current_task() was called outside a task; ask in_task() first where code runs in both places."
+        ) from None
+
+
+def in_task() -> bool:
+    """Whether this code runs inside a task."""
+    return CURRENT.get(None) is not None

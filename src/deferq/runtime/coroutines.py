@@ -1,0 +1,190 @@
+"""The event loop beside the threads of a pool: it runs the tasks that are coroutines.
+
+One thread, one loop, started with the first coroutine. Everything marked "in the loop" runs there; the other methods
+are for the threads of the pool and for the dispatcher.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
+from contextvars import Context
+from typing import Any, NamedTuple
+
+from deferq.codec.codec import Invocation
+from deferq.current import CurrentTask
+from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
+from deferq.model.task import Leased
+from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
+from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
+
+#: A coroutine is cancelled at its timeout by the loop; if it has not ended so much later, it never will.
+GRACE_S = 1.0
+
+
+class _Running(NamedTuple):
+    task: Leased
+    current: CurrentTask
+    started: float
+
+
+class Coroutines:
+    """Up to `slots` coroutines at a time; the others wait in order."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        slots: int,
+        report: Callable[[Finished], None],
+        monotonic: Callable[[], float],
+        on_start: Callable[[Leased], None] | None,
+    ) -> None:
+        self._executor = executor
+        self._slots = slots
+        self._report = report
+        self._monotonic = monotonic
+        self._on_start = on_start
+        self._waiting: deque[Waiting] = deque()
+        self._running: dict[asyncio.Task[Outcome], _Running] = {}
+        self._given_up: set[asyncio.Task[Outcome]] = set()
+        self._filling = False
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def take(self, task: Leased, lease: Lease, invocation: Invocation) -> None:
+        """Start a coroutine function as soon as a slot is free."""
+        self._waiting.append((task, lease, invocation))
+        if not self._filling:  # one wake-up of the loop for many tasks
+            self._filling = True
+            self._in_loop(self._fill)
+
+    def go_on(self, awaiting: Awaiting, task: Leased, current: CurrentTask, started: float) -> None:
+        """Finish what a plain function began in a thread; it has started, so it takes no slot."""
+        coroutine = self._executor.finish(awaiting.awaitable, current)
+        self._in_loop(self._spawn, coroutine, awaiting.context, _Running(task, current, started))
+
+    def unstarted(self) -> int:
+        return len(self._waiting)
+
+    def running(self) -> int:
+        return len(self._running)
+
+    def given_up(self) -> int:
+        return len(self._given_up)
+
+    def withdraw(self, leased_before: float) -> list[Leased]:
+        """Take back what waits and was leased before that monotonic time."""
+        return take_back(self._waiting, leased_before)
+
+    def cancel(self, ids: Collection[int]) -> None:
+        """Cancel those of these tasks that run, and do not start the others."""
+        if self._running or self._waiting:
+            self._in_loop(self._cancel, ids)
+
+    def overdue(self, now: float) -> list[Finished]:
+        """Give up on coroutines that ignore their cancellation, or whose loop is blocked."""
+        late = []
+        for handle, running in self._running.copy().items():
+            ends_at = running.current.ends_at
+            if ends_at is None or now < ends_at + GRACE_S:
+                continue
+            self._given_up.add(handle)
+            if self._running.pop(handle, None) is None:  # it has ended just now
+                self._given_up.discard(handle)
+            else:
+                late.append(Finished(running.task, timed_out(), int((now - running.started) * 1e6)))
+        return late
+
+    def next_overdue(self) -> float | None:
+        """Monotonic time at which the next of them would be given up."""
+        ends = [
+            at + GRACE_S for running in self._running.copy().values() if (at := running.current.ends_at) is not None
+        ]
+        return min(ends, default=None)
+
+    def close(self, timeout_s: float) -> None:
+        """Cancel what runs and end the loop."""
+        self._closed = True
+        if self._loop is not None and self._thread is not None:
+            with suppress(RuntimeError):  # it may have ended already
+                self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout_s)
+
+    # ---- in the loop
+
+    def _fill(self) -> None:
+        self._filling = False
+        with suppress(IndexError):  # withdraw() takes from the same deque
+            while len(self._running) < self._slots:
+                self._begin(*self._waiting.popleft())
+
+    def _begin(self, task: Leased, lease: Lease, invocation: Invocation | None) -> None:
+        assert invocation is not None
+        started = self._monotonic()
+        if started >= lease.until:
+            self._report(Finished(task, INTERRUPTED))
+            return
+        if self._on_start is not None:
+            self._on_start(task)
+        current = self._executor.current(task)
+        self._spawn(self._executor.run_async(invocation, current), Context(), _Running(task, current, started))
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Outcome], context: Context, running: _Running) -> None:
+        assert self._loop is not None
+        handle = self._loop.create_task(coroutine, context=context)
+        self._running[handle] = running
+        handle.add_done_callback(self._ended)
+
+    def _ended(self, handle: asyncio.Task[Outcome]) -> None:
+        running = self._running.pop(handle, None)
+        if running is None:
+            self._given_up.discard(handle)
+        else:
+            duration_us = int((self._monotonic() - running.started) * 1e6)
+            self._report(Finished(running.task, _outcome(handle), duration_us))
+        self._fill()
+
+    def _cancel(self, ids: Collection[int]) -> None:
+        for task in remove(self._waiting, ids):
+            self._report(Finished(task, Cancelled()))
+        for handle, running in self._running.items():
+            if running.task.id in ids:
+                running.current.cancel()
+                handle.cancel()
+
+    # ---- the loop itself
+
+    def _in_loop(self, callback: Callable[..., object], *args: object) -> None:
+        with self._starting:
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._thread = threading.Thread(target=self._serve, args=(self._loop,), name="deferq-loop", daemon=True)
+                self._thread.start()
+        self._loop.call_soon_threadsafe(callback, *args)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.set_event_loop(loop)
+        while not self._closed:
+            with suppress(BaseException):  # asyncio lets a SystemExit of any stray user task end the loop
+                loop.run_forever()
+        for handle in asyncio.all_tasks(loop):
+            handle.cancel()
+        with suppress(BaseException):
+            loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+
+
+def _outcome(handle: asyncio.Task[Outcome]) -> Outcome:
+    """What the attempt came to, also if it was cancelled before its first step."""
+    try:
+        return handle.result()
+    except asyncio.CancelledError:
+        return Cancelled()
+    except BaseException as error:
+        return outcome_of(error)

@@ -1,0 +1,100 @@
+"""Where attempts run, as a dispatcher sees it: threads, child processes, or a simulation of either."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from typing import NamedTuple, Protocol
+
+from deferq.codec.codec import Invocation
+from deferq.model.outcome import Outcome
+from deferq.model.task import Leased
+
+
+class Lease:
+    """What a dispatcher believes about the tasks of one turn. The pool looks at it before it starts a task."""
+
+    __slots__ = ("since", "until")
+
+    def __init__(self, since: float, until: float) -> None:
+        #: Monotonic time before the turn was sent.
+        self.since = since
+        #: Monotonic time after which a task of this lease must not be started; renewal moves it.
+        self.until = until
+
+
+class Finished(NamedTuple):
+    """A task that left the pool."""
+
+    task: Leased
+    outcome: Outcome
+    #: How long user code ran.
+    duration_us: int = 0
+
+
+class Pool(Protocol):
+    """What a dispatcher asks for. Only the dispatcher calls these methods, from one thread, and none of them waits."""
+
+    def start(self, tasks: Sequence[Leased], lease: Lease) -> None:
+        """Take tasks over and start each as soon as a slot is free, unless the lease is over by then."""
+
+    def finished(self) -> list[Finished]:
+        """What has finished since the last call. After an empty answer the next one to finish wakes the dispatcher."""
+
+    def free(self) -> int:
+        """How many more tasks would start at once."""
+
+    def unstarted(self) -> int:
+        """How many tasks wait for a slot."""
+
+    def running(self) -> int:
+        """How many tasks have started and not finished."""
+
+    def abandoned(self) -> int:
+        """How many attempts could not be ended at their timeout and still run."""
+
+    def withdraw(self, leased_before: float | None = None) -> list[Leased]:
+        """Take back what has not started: what was leased before that monotonic time, or all of it."""
+
+    def overdue(self, now: float) -> list[Finished]:
+        """Give up on what runs past its timeout, and return it as timed out."""
+
+    def next_overdue(self) -> float | None:
+        """Monotonic time at which the next running task is past its timeout; None: no such task runs."""
+
+    def cancel(self, ids: Collection[int]) -> None:
+        """Do not start these tasks, cancel them if they are coroutines, and tell them if they are not."""
+
+    def close(self, timeout_s: float) -> None:
+        """End what can be ended within `timeout_s`. The only method that waits."""
+
+
+#: A task that waits for a slot; it has its invocation once it is decoded. A bare tuple: there is one for every task.
+Waiting = tuple[Leased, Lease, Invocation | None]
+
+
+def take_back(waiting: deque[Waiting], leased_before: float) -> list[Leased]:
+    """Remove what was leased before that time from a deque, in order of leasing, that threads take from meanwhile."""
+    back = []
+    with suppress(IndexError):
+        while waiting[0][1].since < leased_before:
+            entry = waiting.popleft()
+            if entry[1].since >= leased_before:  # a thread took the one we looked at
+                waiting.appendleft(entry)
+                break
+            back.append(entry[0])
+    return back
+
+
+def remove(waiting: deque[Waiting], ids: Collection[int]) -> list[Leased]:
+    """Remove the tasks with these ids from a deque that threads take from meanwhile."""
+    removed = []
+    with suppress(IndexError):
+        for _ in range(len(waiting)):  # each passes once; those that stay keep their order
+            entry = waiting.popleft()
+            if entry[0].id in ids:
+                removed.append(entry[0])
+            else:
+                waiting.append(entry)
+    return removed

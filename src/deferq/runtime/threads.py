@@ -1,0 +1,229 @@
+"""The pool of threads in this process.
+
+Threads take tasks from one shared deque, so a slow task holds up nobody, and a hand-over costs no lock, no future and
+no system call: a lock is taken where tasks arrive and where a thread has nothing to do. Coroutines go to an event loop
+beside the threads.
+
+No thread can be killed. One that runs past its task's timeout is abandoned: the attempt counts as timed out, another
+thread takes its place, and whatever it still brings is dropped.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+
+from deferq.codec.codec import Invocation
+from deferq.current import CurrentTask
+from deferq.errors import ForkedEngineError
+from deferq.model.outcome import INTERRUPTED, Cancelled
+from deferq.model.task import Leased
+from deferq.runtime.coroutines import Coroutines
+from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
+from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
+
+_NUMBERS = itertools.count(1)
+
+
+class _Slot:
+    """One thread and what it does."""
+
+    __slots__ = ("abandoned", "busy", "current", "started", "task", "thread")
+
+    def __init__(self) -> None:
+        self.thread: threading.Thread | None = None
+        self.busy = False
+        #: While user code runs: its task, how that sees itself, and since when (monotonic).
+        self.task: Leased | None = None
+        self.current: CurrentTask | None = None
+        self.started = 0.0
+        #: Whether its task ran out of time; the thread ends when that task does.
+        self.abandoned = False
+
+
+class ThreadPool:
+    """A Pool of threads, with an event loop for coroutines beside them. It belongs to the process that made it."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        threads: int,
+        async_slots: int,
+        wake: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+        on_start: Callable[[Leased], None] | None = None,
+    ) -> None:
+        self._executor = executor
+        self._threads = threads
+        self._wake = wake
+        self._monotonic = monotonic
+        self._on_start = on_start
+        self._pid = os.getpid()
+        self._waiting: deque[Waiting] = deque()
+        self._done: deque[Finished] = deque()
+        #: Whether the dispatcher found nothing finished, and may be asleep.
+        self._dispatcher_rests = False
+        self._work_came = threading.Condition()
+        self._closed = False
+        self._slots: list[_Slot] = []
+        self._given_up: list[_Slot] = []
+        self._coroutines = Coroutines(
+            executor, slots=async_slots, report=self._report, monotonic=monotonic, on_start=on_start
+        )
+
+    # ---- for the dispatcher; see Pool
+
+    def start(self, tasks: Sequence[Leased], lease: Lease) -> None:
+        if os.getpid() != self._pid:
+            raise ForkedEngineError("a pool of threads was used after a fork; start a new worker in the child.")
+        while len(self._slots) < self._threads:
+            self._slots.append(self._new_thread())
+        with self._work_came:
+            self._waiting.extend((task, lease, None) for task in tasks)
+            self._work_came.notify(len(tasks))
+
+    def finished(self) -> list[Finished]:
+        done = self._drain()
+        if not done:
+            self._dispatcher_rests = True
+            done = self._drain()  # a thread may have finished before it could see the flag
+        return done
+
+    def free(self) -> int:
+        busy = sum(slot.busy for slot in self._slots)
+        return max(0, self._threads - busy - self.unstarted())
+
+    def unstarted(self) -> int:
+        return len(self._waiting) + self._coroutines.unstarted()
+
+    def running(self) -> int:
+        return sum(slot.busy for slot in self._slots) + self._coroutines.running()
+
+    def abandoned(self) -> int:
+        self._given_up = [slot for slot in self._given_up if slot.thread is not None and slot.thread.is_alive()]
+        return len(self._given_up) + self._coroutines.given_up()
+
+    def withdraw(self, leased_before: float | None = None) -> list[Leased]:
+        before = math.inf if leased_before is None else leased_before
+        return take_back(self._waiting, before) + self._coroutines.withdraw(before)
+
+    def overdue(self, now: float) -> list[Finished]:
+        late = []
+        for slot in self._slots.copy():
+            current, task = slot.current, slot.task
+            if current is None or task is None or current.ends_at is None or current.ends_at > now:
+                continue
+            current.cancel()  # it may look, and end
+            self._abandon(slot)
+            late.append(Finished(task, timed_out(), int((now - slot.started) * 1e6)))
+        return late + self._coroutines.overdue(now)
+
+    def next_overdue(self) -> float | None:
+        ends = [current.ends_at for slot in self._slots if (current := slot.current) and current.ends_at is not None]
+        if (coroutine := self._coroutines.next_overdue()) is not None:
+            ends.append(coroutine)
+        return min(ends, default=None)
+
+    def cancel(self, ids: Collection[int]) -> None:
+        for slot in self._slots:
+            if (current := slot.current) is not None and current.id in ids:
+                current.cancel()
+        for task in remove(self._waiting, ids):
+            self._report(Finished(task, Cancelled()))
+        self._coroutines.cancel(ids)
+
+    def close(self, timeout_s: float) -> None:
+        self._closed = True
+        self._wake = _nobody  # an abandoned thread may end later, when the bell is gone
+        with self._work_came:
+            self._work_came.notify_all()
+        until = self._monotonic() + timeout_s
+        for slot in self._slots:
+            if slot.thread is not None and not slot.busy:
+                slot.thread.join(max(0.0, until - self._monotonic()))
+        self._coroutines.close(max(0.0, until - self._monotonic()))
+
+    # ---- in the threads
+
+    def _work(self, slot: _Slot) -> None:
+        while not slot.abandoned:
+            try:
+                task, lease, _ = self._waiting.popleft()
+            except IndexError:
+                if not self._rest():
+                    return
+                continue
+            slot.busy = True
+            try:
+                self._attempt(slot, task, lease)
+            except BaseException as error:  # whatever goes wrong here, the task must not be lost
+                self._report(Finished(task, outcome_of(error)))
+            slot.busy = False
+
+    def _rest(self) -> bool:
+        """Sleep until there is work; False: the pool is closed."""
+        with self._work_came:
+            while not self._waiting and not self._closed:
+                self._work_came.wait()
+        return not self._closed
+
+    def _attempt(self, slot: _Slot, task: Leased, lease: Lease) -> None:
+        invocation = self._executor.prepare(task)
+        if not isinstance(invocation, Invocation):
+            self._report(Finished(task, invocation))
+        elif invocation.is_async:
+            self._coroutines.take(task, lease, invocation)
+        elif (started := self._monotonic()) >= lease.until:  # decoding may have imported for a while
+            self._report(Finished(task, INTERRUPTED))
+        else:
+            self._call(slot, task, invocation, started)
+
+    def _call(self, slot: _Slot, task: Leased, invocation: Invocation, started: float) -> None:
+        if self._on_start is not None:
+            self._on_start(task)
+        current = self._executor.current(task)
+        slot.started, slot.task, slot.current = started, task, current
+        outcome = self._executor.call(invocation, current)
+        slot.current = None
+        if isinstance(outcome, Awaiting):
+            self._coroutines.go_on(outcome, task, current, started)
+        elif not slot.abandoned:
+            self._report(Finished(task, outcome, int((self._monotonic() - started) * 1e6)))
+
+    # ---- inside
+
+    def _new_thread(self) -> _Slot:
+        slot = _Slot()
+        slot.thread = threading.Thread(target=self._work, args=(slot,), name=f"deferq-{next(_NUMBERS)}", daemon=True)
+        slot.thread.start()
+        return slot
+
+    def _abandon(self, slot: _Slot) -> None:
+        slot.abandoned = True
+        self._slots.remove(slot)
+        self._given_up.append(slot)
+        self._slots.append(self._new_thread())
+
+    def _report(self, finished: Finished) -> None:
+        self._done.append(finished)
+        if self._dispatcher_rests:
+            self._dispatcher_rests = False
+            self._wake()
+
+    def _drain(self) -> list[Finished]:
+        done = []
+        with suppress(IndexError):
+            while True:
+                done.append(self._done.popleft())
+        return done
+
+
+def _nobody() -> None:
+    """There is no dispatcher to wake any more."""

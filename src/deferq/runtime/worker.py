@@ -1,0 +1,184 @@
+"""A worker: one dispatcher with its pool, on one engine, in one process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from deferq.codec.codec import Codec
+from deferq.engines.base import Bell, LeasingEngine, Retention
+from deferq.errors import ConfigError, StoreUnavailable
+from deferq.model.events import Event, EventName
+from deferq.model.task import Leased
+from deferq.runtime.config import WorkerConfig
+from deferq.runtime.dispatcher import Stop, dispatch
+from deferq.runtime.driver import Driver
+from deferq.runtime.executor import Executor
+from deferq.runtime.janitor import Janitor
+from deferq.runtime.listeners import Listener, Listeners
+from deferq.runtime.outage import Outage
+from deferq.runtime.pulse import Pulse
+from deferq.runtime.threads import ThreadPool
+
+_log = logging.getLogger("deferq")
+#: Seconds that idle threads have to end when the worker has.
+CLOSE_S = 1.0
+
+
+class Worker:
+    """Leases tasks and runs them until it is stopped.
+
+    `run()` works in the calling thread; `start()` does so in a daemon thread and begins again if the store breaks.
+    A worker belongs to the process it runs in: after a fork the child sees it as not running.
+    """
+
+    def __init__(
+        self,
+        engine: LeasingEngine,
+        codec: Codec,
+        config: WorkerConfig | None = None,
+        listeners: Iterable[Listener] = (),
+        *,
+        retention: Retention | None = None,
+    ) -> None:
+        """Nothing starts yet."""
+        self.config = config or WorkerConfig()
+        self._engine = engine
+        self._executor = Executor(codec, now=engine.now)
+        self._listeners = Listeners(listeners)
+        self._retention = retention or Retention()
+        self._stop = Stop(self.config.drain_s)
+        self._bell: Bell | None = None
+        self._thread: threading.Thread | None = None
+        #: The process it runs in; None: it does not run.
+        self._pid: int | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs in this process."""
+        return self._pid == os.getpid()
+
+    def run(self) -> None:
+        """Work until stopped. Raises StoreError if the store is broken for good."""
+        self._claim_process()
+        try:
+            self._work()
+        finally:
+            self._leave_process()
+
+    def start(self) -> None:
+        """Work in a daemon thread. Returns at once; starting a running worker is an error."""
+        self._claim_process()
+        self._thread = threading.Thread(target=self._work_for_good, name="deferq-worker", daemon=True)
+        self._thread.start()
+
+    def stop(self, drain_s: float | None = None) -> None:
+        """Stop and wait for the end: lease nothing more, give back what has not started, let the rest finish.
+
+        `drain_s` is how long running tasks may go on; None: as configured. In a forked child it does nothing.
+        """
+        if not self.running:
+            return
+        self.request_stop(drain_s)
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def request_stop(self, drain_s: float | None = None) -> None:
+        """Ask it to stop, without waiting. Safe in a signal handler; a second call may shorten the time."""
+        self._stop.request(drain_s)
+        if self._bell is not None:
+            self._bell.ring()
+
+    # ---- inside
+
+    def _claim_process(self) -> None:
+        if self.running:
+            raise ConfigError("This worker runs already; make another one to run more.")
+        self._pid = os.getpid()
+
+    def _leave_process(self) -> None:
+        self._pid = None
+        self._stop = Stop(self.config.drain_s)  # not at the start: a signal may come before it
+
+    def _work_for_good(self) -> None:
+        """In its own thread nobody would notice its death, so it rises again until it is stopped."""
+        outage = Outage()
+        try:
+            while not self._stop.requested:
+                try:
+                    self._work()
+                except Exception:
+                    if outage.failed(time.monotonic(), random.random()):
+                        _log.exception("the worker failed; it will try again")
+                while time.monotonic() < outage.until and not self._stop.requested:
+                    time.sleep(0.1)
+        finally:
+            self._leave_process()
+
+    def _work(self) -> None:
+        number = secrets.randbits(32)
+        bell = self._bell = self._engine.bell()
+        pool = self._pool(bell)
+        pulse = Pulse(self._engine, number, self._description())
+        world = _Reality(number, self._engine.now, self._listeners)
+        driver = Driver(self._engine, bell, Janitor(self._engine, self._retention), pulse.beat)
+        self._announce(EventName.WORKER_STARTED)
+        try:
+            with suppress(StoreUnavailable):  # the dispatcher will say so
+                self._engine.wake()  # this release may know targets that others did not
+            driver.drive(dispatch(self.config, pool, world, self._stop))
+        finally:
+            self._bell = None
+            pool.close(CLOSE_S)
+            pulse.end()
+            bell.close()
+            self._announce(EventName.WORKER_STOPPED)
+
+    def _pool(self, bell: Bell) -> ThreadPool:
+        return ThreadPool(
+            self._executor,
+            threads=self.config.threads,
+            async_slots=self.config.async_slots,
+            wake=bell.ring,
+            on_start=self._started if EventName.TASK_STARTED in self._listeners.wanted else None,
+        )
+
+    def _description(self) -> dict[str, Any]:
+        return {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": self._engine.now(),
+            "queues": self.config.queues,
+            "route": self.config.route,
+            "threads": self.config.threads,
+        }
+
+    def _started(self, task: Leased) -> None:
+        self._listeners.announce(
+            Event(EventName.TASK_STARTED, self._engine.now(), task.id, task.target, task.queue, task.attempt)
+        )
+
+    def _announce(self, name: EventName) -> None:
+        detail = f"{socket.gethostname()} pid {os.getpid()}"
+        self._listeners.announce(Event(name, self._engine.now(), detail=detail))
+
+
+class _Reality:
+    """The World of a dispatcher that runs for real."""
+
+    def __init__(self, number: int, now_us: Callable[[], int], listeners: Listeners) -> None:
+        self.number = number
+        self.wanted = listeners.wanted
+        self.now_us = now_us
+        self.announce = listeners.announce
+        self.monotonic = time.monotonic
+        self.random = random.Random(number).random

@@ -1,0 +1,126 @@
+"""No seed may break a promise; and a dispatcher, or an engine, with a bug in it must be caught by some seed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
+from deferq.engines.memory import MemoryEngine
+from deferq.model.outcome import INTERRUPTED
+from deferq.runtime import dispatcher
+from deferq.runtime.dispatcher import Dispatch
+from deferq.runtime.settling import settle
+from tests.simulation.history import Broken
+from tests.simulation.world import SimulatedWorld
+from tests.support import FakeClock
+
+MakeEngine = Callable[[FakeClock], LeasingEngine]
+
+
+def seeds(number: int) -> Sequence[int]:
+    """One by DEFERQ_SEED, the first so many by DEFERQ_SEEDS, else `number`."""
+    if one := os.environ.get("DEFERQ_SEED"):
+        return [int(one)]
+    return range(int(os.environ.get("DEFERQ_SEEDS", number)))
+
+
+def memory(clock: FakeClock) -> LeasingEngine:
+    return MemoryEngine(clock=clock)
+
+
+def simulate(seed: int, make_engine: MakeEngine, test: str) -> None:
+    try:
+        SimulatedWorld(seed, make_engine).run()
+    except Exception as error:
+        pytest.fail(f"DEFERQ_SEED={seed} python -m pytest tests/simulation -k {test}\n{error!r}\n{error}")
+
+
+def first_caught(make_engine: MakeEngine, dispatching: Callable[..., Dispatch], most: int = 300) -> str:
+    """What the first seed says that notices something."""
+    for seed in range(most):
+        try:
+            SimulatedWorld(seed, make_engine, dispatching).run()
+        except Broken as broken:
+            return str(broken)
+    return "nothing"
+
+
+def test_no_promise_is_broken_in_memory() -> None:
+    for seed in seeds(300):
+        simulate(seed, memory, "in_memory")
+
+
+def test_no_promise_is_broken_on_sqlite(tmp_path: Path) -> None:
+    sqlite = pytest.importorskip("deferq.engines.sqlite")
+    for seed in seeds(50):
+        path = tmp_path / f"{seed}.db"
+        simulate(seed, lambda clock, path=path: sqlite.SqliteEngine(str(path), clock=clock), "on_sqlite")  # type: ignore[misc]
+
+
+# ---- planted bugs
+
+
+class NoFence(MemoryEngine):
+    """Settles whatever it is given: as most task queues do."""
+
+    def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
+        forged = [one._replace(task=one.task._replace(lease_id=self._lease_of(one))) for one in settlements]
+        return super().turn(forged, want)
+
+    def _lease_of(self, settlement: Settlement) -> int:
+        row = self._rows[settlement.task.id]
+        return settlement.task.lease_id if row.lease_id is None else row.lease_id
+
+
+class IgnoresLostLeases(dispatcher._Dispatcher):
+    """Goes on as if nothing had happened."""
+
+    def _forget(self, tasks: object) -> None:
+        pass
+
+
+class ReckonsTooLate(dispatcher._Dispatcher):
+    """Counts a lease from when the answer arrived, not from when the question was sent."""
+
+    def _take(self, turn: Turn, want: Want, asked_at: float) -> None:
+        super()._take(turn, want, self._world.monotonic())
+
+
+class DropsOutcomesInAnOutage(dispatcher._Dispatcher):
+    """Thinks that what it has sent is stored."""
+
+    def _ask(self, effect: dispatcher.Effect) -> Dispatch:
+        if isinstance(effect, dispatcher.TakeTurn):
+            self._unsettled = []
+        return super()._ask(effect)
+
+
+class GivesBackWhatWasLost(dispatcher._Dispatcher):
+    """Takes every stalled task for one that never started."""
+
+    def _rescue(self) -> Dispatch:
+        for task in (yield from self._ask(dispatcher.FindStalled())) or ():
+            if task.id not in self._held:
+                self._unsettled.append(settle(task, INTERRUPTED, 0, self._world.now_us(), 0.0))
+
+
+def test_an_engine_without_a_fence_is_caught() -> None:
+    caught = first_caught(lambda clock: NoFence(clock=clock), dispatcher.dispatch)
+    assert "stale lease" in caught
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (IgnoresLostLeases, "is held by"),
+        (ReckonsTooLate, "is held by"),
+        (GivesBackWhatWasLost, "was started"),
+        (DropsOutcomesInAnOutage, "was started"),
+    ],
+)
+def test_a_dispatcher_with_a_bug_is_caught(kind: type[dispatcher._Dispatcher], words: str) -> None:
+    assert words in first_caught(memory, lambda *arguments: kind(*arguments).run())
