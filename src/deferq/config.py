@@ -1,0 +1,192 @@
+"""Settings: what they are called, where a value came from, and what it must look like.
+
+A value is taken from the first place that has one: the call (`configure(...)`, `Deferq(...)`, a command's option), the
+environment (`DEFERQ_...`), `[tool.deferq]` in the nearest `pyproject.toml`, the default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from deferq.errors import ConfigError
+from deferq.suggest import did_you_mean
+
+SECRET_BYTES_MIN = 16
+
+
+class Setting(NamedTuple):
+    """One thing that can be set."""
+
+    name: str
+    default: Any
+    parse: Callable[[str, Any], Any]
+    help: str
+    secret: bool = False
+
+    @property
+    def variable(self) -> str:
+        """Its environment variable."""
+        return f"DEFERQ_{self.name.upper()}"
+
+
+class Value(NamedTuple):
+    """The value of a setting, and where it came from."""
+
+    value: Any
+    origin: str
+
+
+def _text(name: str, value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise ConfigError(f"{name}: expected text.")
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    if all(isinstance(part, str) and part for part in parts):
+        return tuple(parts)
+    raise ConfigError(f"{name}: expected a list of texts (in the environment: separated by commas).")
+
+
+def _secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
+    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    if parts and all(isinstance(part, str | bytes) and len(part) >= SECRET_BYTES_MIN for part in parts):
+        return tuple(parts)
+    raise ConfigError(
+        f"{name}: expected one or more secrets of at least {SECRET_BYTES_MIN} characters, newest first. Make one with:"
+        ' python -c "import secrets; print(secrets.token_urlsafe(32))"'
+    )
+
+
+def _count(name: str, value: Any) -> int:
+    try:
+        number = int(value) if not isinstance(value, bool | float) else -1
+    except (TypeError, ValueError):
+        number = -1
+    if number >= 1:
+        return number
+    raise ConfigError(f"{name}: expected a whole number from 1 on.")
+
+
+def _seconds(name: str, value: Any) -> float:
+    try:
+        number = float(value) if not isinstance(value, bool) else -1.0
+    except (TypeError, ValueError):
+        number = -1.0
+    if 0 <= number < float("inf"):
+        return number
+    raise ConfigError(f"{name}: expected a number of seconds, not negative.")
+
+
+def _place(name: str, value: Any) -> str:
+    if value in ("embedded", "external"):
+        return str(value)
+    raise ConfigError(f"{name}: expected 'embedded' (threads of the web process) or 'external' (deferq worker).")
+
+
+SETTINGS: Mapping[str, Setting] = {
+    setting.name: setting
+    for setting in (
+        Setting(
+            "url", None, _text, "the store, such as sqlite:///jobs.db; by default .deferq/deferq.db in the project"
+        ),
+        Setting("app", None, _text, "what a worker imports: a module, module:name, or a file"),
+        Setting("secrets", None, _secrets, "signs payloads; a list rotates, newest first", secret=True),
+        Setting("allow", None, _texts, "module prefixes that targets must lie under, such as myapp."),
+        Setting("worker", "embedded", _place, "where wrapped web applications run tasks: embedded or external"),
+        Setting("threads", None, _count, "how many plain functions a worker runs at the same time"),
+        Setting("async_slots", 100, _count, "how many coroutines a worker runs at the same time"),
+        Setting("drain_s", 30.0, _seconds, "how long a stopping worker lets running tasks finish"),
+        Setting("payload_limit", 16 * 1024 * 1024, _count, "largest size of a task's arguments in bytes"),
+        Setting("tombstone_s", 24 * 3600.0, _seconds, "how long the name of a finished task stays taken"),
+        Setting("keep_succeeded_s", 3600.0, _seconds, "how long succeeded tasks stay in the history"),
+        Setting("keep_succeeded_max", 100_000, _count, "how many succeeded tasks stay at most"),
+        Setting("keep_cancelled_s", 24 * 3600.0, _seconds, "how long cancelled tasks stay"),
+        Setting("keep_dead_s", 30 * 24 * 3600.0, _seconds, "how long dead tasks stay"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings with their origins."""
+
+    values: Mapping[str, Value]
+    #: Folder of the nearest pyproject.toml, or the current folder.
+    project: Path
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name].value
+
+
+def gather(
+    given: Mapping[str, Any],
+    *,
+    environ: Mapping[str, str] = os.environ,
+    folder: Path | None = None,
+) -> Settings:
+    """Settings from `given` (None: not given), the environment, the project file and the defaults.
+
+    Raises ConfigError for an unknown name or a value that does not fit, naming the place it stands in.
+    """
+    project_file = find_project_file(folder or Path.cwd())
+    from_project = _read_project(project_file)
+    _check_names(from_project, f"[tool.deferq] in {project_file}")
+    _check_names({name: 1 for name, value in given.items() if value is not None}, "the configuration")
+    project = project_file.parent if project_file else (folder or Path.cwd())
+    values = {
+        setting.name: _value(setting, given, environ, from_project, project_file) for setting in SETTINGS.values()
+    }
+    return Settings(values, project)
+
+
+def find_project_file(folder: Path) -> Path | None:
+    """The pyproject.toml of `folder` or of the nearest folder above it."""
+    for candidate in (folder, *folder.parents):
+        if (candidate / "pyproject.toml").is_file():
+            return candidate / "pyproject.toml"
+    return None
+
+
+def _value(
+    setting: Setting,
+    given: Mapping[str, Any],
+    environ: Mapping[str, str],
+    from_project: Mapping[str, Any],
+    project_file: Path | None,
+) -> Value:
+    if given.get(setting.name) is not None:
+        return Value(setting.parse(setting.name, given[setting.name]), "given")
+    if environ.get(setting.variable):
+        return Value(setting.parse(setting.variable, environ[setting.variable]), f"environment {setting.variable}")
+    if setting.name in from_project:
+        where = f"[tool.deferq] in {project_file}"
+        return Value(setting.parse(f"{setting.name} of {where}", from_project[setting.name]), where)
+    return Value(setting.default, "default")
+
+
+def _read_project(project_file: Path | None) -> dict[str, Any]:
+    if project_file is None:
+        return {}
+    import tomllib
+
+    try:
+        document = tomllib.loads(project_file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{project_file} cannot be read: {error}.") from error
+    table = document.get("tool", {}).get("deferq", {})
+    if not isinstance(table, dict):
+        raise ConfigError(f"[tool.deferq] in {project_file} must be a table.")
+    return table
+
+
+def _check_names(given: Mapping[str, Any], where: str) -> None:
+    for name in given:
+        if name not in SETTINGS:
+            hint = did_you_mean(name, SETTINGS, otherwise=f" There are: {', '.join(SETTINGS)}.")
+            raise ConfigError(f"{where} has no setting {name!r}.{hint}")

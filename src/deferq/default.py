@@ -1,0 +1,86 @@
+"""The default Deferq, and the functions of the package that use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from threading import Lock
+from typing import Any, ParamSpec, TypeVar
+
+from deferq.app import Deferq
+from deferq.calls import Call
+from deferq.codec.context import Carried
+from deferq.handles import TaskHandle
+from deferq.http.asgi import AsgiApp, WrappedAsgi
+from deferq.http.wsgi import WrappedWsgi, WsgiApp
+from deferq.model.queue import Queue
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_default: Deferq | None = None
+_making = Lock()
+
+
+def default() -> Deferq:
+    """The Deferq behind the functions of the package: the configured one, else one with settings from outside."""
+    global _default
+    if _default is None:
+        with _making:
+            if _default is None:
+                _default = Deferq()
+    return _default
+
+
+def configure(
+    url: str | None = None,
+    *,
+    queues: Mapping[str, Queue] | None = None,
+    secrets: Sequence[str | bytes] | None = None,
+    allow: Iterable[str] | None = None,
+    carry: Iterable[ContextVar[Any] | Carried] = (),
+    **settings: Any,
+) -> Deferq:
+    """Set up the default Deferq; the arguments are those of `Deferq`. Opens nothing.
+
+    Call it once, where the application is set up. A former default is closed. Raises ConfigError.
+    """
+    global _default
+    configured = Deferq(url, queues=queues, secrets=secrets, allow=allow, carry=carry, **settings)
+    with _making:
+        former, _default = _default, configured
+    if former is not None:
+        former.close()
+    return configured
+
+
+def defer(fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
+    """Call `fn(*args, **kwargs)` later. When this returns, the task is stored. See `Deferq.defer`."""
+    return default().defer(fn, *args, **kwargs)
+
+
+async def defer_async(fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
+    """`defer` from a coroutine: the event loop goes on while the store commits."""
+    import asyncio
+
+    return await asyncio.to_thread(defer, fn, *args, **kwargs)
+
+
+def call(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    """`fn(*args, **kwargs)` as a Call: `call(fn, 1).defer(countdown=60)`, `defer_many(call(fn, i) for i in ids)`."""
+    return Call(default, fn, args, kwargs)
+
+
+def defer_many(calls: Iterable[Call[Any]]) -> list[TaskHandle]:
+    """Store many calls in one transaction. See `Deferq.defer_many`."""
+    return default().defer_many(calls)
+
+
+def wrap_wsgi(app: WsgiApp) -> WsgiApp:
+    """`app`, with a worker in each of its processes that starts at the first request."""
+    return WrappedWsgi(app, lambda: default().embedded)
+
+
+def wrap_asgi(app: AsgiApp) -> AsgiApp:
+    """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
+    return WrappedAsgi(app, lambda: default().embedded)

@@ -1,0 +1,1 @@
+"""How web applications and deferq meet."""

@@ -1,0 +1,136 @@
+"""From an URL to an engine, and to the secret that belongs to it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from deferq.codec.signing import Keyring
+from deferq.config import Settings
+from deferq.engines.base import LeasingEngine, Retention
+from deferq.engines.memory import MemoryEngine
+from deferq.engines.sqlite import SqliteEngine
+from deferq.errors import ConfigError, InsecurePath, StoreUnavailable
+from deferq.suggest import did_you_mean
+
+_OPTIONS = {"synchronous"}
+
+
+def open_engine(settings: Settings) -> LeasingEngine:
+    """The engine that the setting `url` names. Nothing is opened yet, and only the default store's folder is made."""
+    url = settings["url"]
+    if url is None:
+        return _sqlite(_default_path(settings), {}, settings)
+    parts = urlsplit(url)
+    if parts.scheme == "memory":
+        return MemoryEngine(payload_limit=settings["payload_limit"], tombstone_s=settings["tombstone_s"])
+    if parts.scheme == "sqlite":
+        return _sqlite(_sqlite_path(parts.netloc, parts.path, url), _options(parts.query), settings)
+    raise ConfigError(
+        f"url: no engine for {parts.scheme or 'no scheme'!r}. Use sqlite:///relative.db, sqlite:////absolute.db or"
+        " memory://."
+    )
+
+
+def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
+    """The secrets that sign what is stored in `engine`: the configured ones, else the file beside the database."""
+    if settings["secrets"] is not None:
+        return Keyring(settings["secrets"])
+    if isinstance(engine, SqliteEngine):
+        return Keyring([_secret_beside(engine.path)])
+    return Keyring([secrets.token_bytes(32)])
+
+
+def retention_of(settings: Settings) -> Retention:
+    """How long finished tasks stay."""
+    return Retention(
+        succeeded_s=settings["keep_succeeded_s"],
+        succeeded_max=settings["keep_succeeded_max"],
+        cancelled_s=settings["keep_cancelled_s"],
+        dead_s=settings["keep_dead_s"],
+    )
+
+
+def _sqlite(path: Path, options: dict[str, str], settings: Settings) -> SqliteEngine:
+    return SqliteEngine(
+        path,
+        synchronous=options.get("synchronous", "FULL"),
+        payload_limit=settings["payload_limit"],
+        tombstone_s=settings["tombstone_s"],
+    )
+
+
+def _sqlite_path(host: str, path: str, url: str) -> Path:
+    if host or not path.strip("/"):
+        raise ConfigError(
+            f"url: {url!r} names no file. Three slashes are followed by a relative path (sqlite:///jobs.db), four by an"
+            " absolute one (sqlite:////var/lib/jobs.db)."
+        )
+    return Path(unquote(path[1:])).absolute()
+
+
+def _options(query: str) -> dict[str, str]:
+    options = dict(parse_qsl(query))
+    for name in options:
+        if name not in _OPTIONS:
+            raise ConfigError(f"url: no option {name!r}.{did_you_mean(name, _OPTIONS)}")
+    return options
+
+
+def _default_path(settings: Settings) -> Path:
+    """`.deferq/deferq.db` in the project, in a folder that only its owner enters and that git passes over."""
+    folder = settings.project / ".deferq"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="utf-8")
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The folder {folder} for the default store cannot be made ({error.strerror}). Set url, DEFERQ_URL or"
+            " --url to a file in a folder that may be written."
+        ) from error
+    return folder / "deferq.db"
+
+
+def _secret_beside(database: Path) -> bytes:
+    """The secret in a file of mode 0600 beside the database; made by whoever comes first."""
+    path = database.with_name(f"{database.name}-secret")
+    try:
+        return _read_secret(path)
+    except FileNotFoundError:
+        _make_secret(path)
+        return _read_secret(path)
+
+
+def _read_secret(path: Path) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    with os.fdopen(descriptor, "rb") as file:
+        if os.fstat(descriptor).st_mode & 0o077:
+            raise InsecurePath(
+                f"Other users may open the secret {path}, and whoever has it can have code run."
+                f" Run: chmod 600 '{path}'."
+            )
+        return file.read().strip()
+
+
+def _make_secret(path: Path) -> None:
+    """Written aside and linked into place, so that nobody reads half a secret and nobody's secret is replaced."""
+    aside = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
+    try:
+        descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_urlsafe(32).encode() + b"\n")
+            file.flush()
+            os.fsync(descriptor)
+        with suppress(FileExistsError):  # another process was faster; its secret is the one
+            os.link(aside, path)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The secret {path} cannot be made ({error.strerror}). Is its folder writable?"
+        ) from error
+    finally:
+        aside.unlink(missing_ok=True)
