@@ -1,0 +1,1 @@
+"""deferq measured beside its peers and beside the floor: `python -m bench`."""
