@@ -43,6 +43,12 @@ def test_a_task_for_later_rings_nobody(bell: Bell, put: Put) -> None:
     assert not rang(bell)
 
 
+def test_a_task_that_is_due_in_a_moment_rings(bell: Bell, put: Put) -> None:
+    """A dispatcher polls once a second: what is due before it looks again must be known to it beforehand."""
+    put(in_s=1)
+    assert bell.wait(0)
+
+
 def test_many_rings_wake_once(bell: Bell, put: Put) -> None:
     for _ in range(10):
         put()

@@ -98,6 +98,12 @@ def test_a_turn_names_the_next_due_time_when_it_found_less_than_wanted(engine: L
     assert turn.next_due == START + 60 * US
 
 
+def test_a_turn_that_settles_a_failure_names_the_time_of_its_retry(engine: LeasingEngine, put: Put) -> None:
+    put()
+    failed = settlement(engine, lease_one(engine), Retried(after_s=30))
+    assert engine.turn([failed], want(1)).next_due == START + 30 * US
+
+
 def test_a_turn_that_found_all_it_wanted_names_no_time(engine: LeasingEngine, put: Put) -> None:
     put()
     put(in_s=60)

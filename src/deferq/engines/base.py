@@ -19,6 +19,8 @@ from deferq.model.transitions import Transition
 Clock = Callable[[], int]
 
 COUNT_CAP = 10_000
+#: Bells ring for what is due within this time: a dispatcher that polls less often must learn of it beforehand.
+RING_AHEAD_US = 2_000_000
 
 
 # ---- what put answers, one per task, never an exception: one caller's clash must not fail another's task

@@ -25,6 +25,7 @@ from typing import NamedTuple, assert_never
 
 from deferq.engines.base import (
     COUNT_CAP,
+    RING_AHEAD_US,
     Bell,
     Cancel,
     Change,
@@ -527,7 +528,7 @@ class MemoryEngine(LeasingEngine):
         queue.place(row, now)
         if row.expires_at is not None:
             self._expiring.add(_Entry(row.expires_at, row.id, row.ticket))
-        self._ring |= row.eta <= now and not queue.paused
+        self._ring |= row.eta <= now + RING_AHEAD_US and not queue.paused
 
     # ---- names
 

@@ -6,11 +6,14 @@ checkpoint runs only behind the gate, where no other deferq process writes, and 
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 
 from deferq.engines.sqlite.connections import BUSY_TIMEOUT_MS
 from deferq.engines.sqlite.gate import Gate
+
+logger = logging.getLogger("deferq.sqlite")
 
 #: Move the log about every so many bytes; larger means fewer fsyncs and longer recoveries.
 CHECKPOINT_BYTES = 16 * 1024 * 1024
@@ -50,8 +53,9 @@ class Checkpointer:
             connection.execute(
                 "pragma wal_checkpoint(truncate)" if large else "pragma wal_checkpoint(passive)"
             ).fetchone()
-        except sqlite3.OperationalError:
-            pass  # a reader is in the way; a later commit tries again
+        except sqlite3.Error as error:
+            # What was committed stays committed, in the log; a later commit tries again.
+            logger.warning("the log %s could not be moved into the database: %s", self._wal, error)
         finally:
             connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
 

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from deferq.engines.base import (
     COUNT_CAP,
+    RING_AHEAD_US,
     Change,
     Clock,
     Counts,
@@ -32,7 +33,7 @@ from deferq.engines.base import (
     Turn,
     Want,
 )
-from deferq.engines.sqlite import changing, files, leasing, migrations, putting, reading, settling, sweeping
+from deferq.engines.sqlite import changing, files, inspecting, leasing, migrations, putting, reading, settling, sweeping
 from deferq.engines.sqlite.bells import FifoBell, Ringer
 from deferq.engines.sqlite.checkpoint import Checkpointer
 from deferq.engines.sqlite.commits import SharedCommits
@@ -113,11 +114,19 @@ class SqliteEngine(LeasingEngine):
             raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
         files.prepare(self.path)
         with translated(str(self.path)):
-            self._gate = Gate(f"{self.path}-gate")
+            self._gate = self._open_gate()
             self._checkpointer = Checkpointer(self._gate, str(self.path))
             writer = self._prepare_writer()
             self._ringer = Ringer(self.bells)
             self._writer = writer
+
+    def _open_gate(self) -> Gate:
+        try:
+            return Gate(f"{self.path}-gate")
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The file {self.path}-gate cannot be opened ({error.strerror}). Is the folder writable?"
+            ) from error
 
     def _prepare_writer(self) -> sqlite3.Connection:
         """The writing connection, on a file that is whole and up to date. The gate keeps others from racing us."""
@@ -216,8 +225,7 @@ class SqliteEngine(LeasingEngine):
                 raise _too_large(len(task.payload), self.payload_limit)
         self.open()
         answers = self._commits.put(tasks)
-        if self._any_due(tasks):
-            self._ringer.ring()
+        self._ring_for(min(task.eta for task in tasks))
         return answers
 
     def _put(self, connection: sqlite3.Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
@@ -242,7 +250,7 @@ class SqliteEngine(LeasingEngine):
             lambda connection: changing.change(connection, ids, change, self.now(), self._tombstone_us)
         )
         if isinstance(change, Reschedule) and changed:
-            self._ringer.ring()
+            self._ring_for(change.eta)
         return changed
 
     def purge(self, queue: str, limit: int = 10_000) -> int:
@@ -269,13 +277,15 @@ class SqliteEngine(LeasingEngine):
             return lost, leasing.lease(connection, want, lanes, now) if want is not None and lanes.due else []
 
         lost, ids = self._write(write)
-        if _gives_work(settlements, now):
-            self._ringer.ring()
+        due_again = _earliest(*_upcoming(settlements))
+        if due_again is not None:
+            self._ring_for(due_again)
+        next_due = _earliest(lanes.next_due, due_again)
         if want is None or not ids:
-            return Turn(now, tuple(lost), [], lanes.next_due)
+            return Turn(now, tuple(lost), [], next_due)
         leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now))
         satisfied = len(leased) >= want.free + want.ahead
-        return Turn(now, tuple(lost), leased, None if satisfied else lanes.next_due)
+        return Turn(now, tuple(lost), leased, None if satisfied else next_due)
 
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
         return self._write(lambda connection: leasing.renew(connection, leases, until))
@@ -316,9 +326,21 @@ class SqliteEngine(LeasingEngine):
         self.open()
         return FifoBell(self.bells)
 
-    def _any_due(self, tasks: Sequence[NewTask]) -> bool:
-        now = self.now()
-        return any(task.eta <= now for task in tasks)
+    # ---- for people who look after the file
+
+    def info(self) -> dict[str, int | str]:
+        """Sizes in bytes, versions and modes of the file. Opens the store and changes nothing."""
+        return self._read(lambda connection: inspecting.info(connection, self.path, self.synchronous))
+
+    def check(self, *, full: bool = False) -> list[str]:
+        """What SQLite finds wrong with the file; nothing if it is sound. `full` compares every index with its table."""
+        return self._read(lambda connection: inspecting.check(connection, full))
+
+    # ---- waking
+
+    def _ring_for(self, eta: int) -> None:
+        if eta <= self.now() + RING_AHEAD_US:
+            self._ringer.ring()
 
 
 def _too_large(size: int, limit: int) -> PayloadTooLargeError:
@@ -329,12 +351,14 @@ def _too_large(size: int, limit: int) -> PayloadTooLargeError:
     )
 
 
-def _gives_work(settlements: Sequence[Settlement], now: int) -> bool:
-    """Whether others may find something to do: tasks given back, or follow-ups that are due."""
-    return any(
-        (to.state is State.PENDING and to.eta <= now) or any(task.eta <= now for task in then)
-        for _, to, _, _, _, then in settlements
-    )
+def _upcoming(settlements: Sequence[Settlement]) -> list[int]:
+    """When tasks are due again that go back, and follow-ups for the first time."""
+    due = [to.eta for _, to, _, _, _, _ in settlements if to.state is State.PENDING]
+    return due + [task.eta for settlement in settlements for task in settlement.then]
+
+
+def _earliest(*times: int | None) -> int | None:
+    return min((time for time in times if time is not None), default=None)
 
 
 def _roll_back(connection: sqlite3.Connection) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cache
+from itertools import chain
 from sqlite3 import Connection
 
 from deferq.engines.base import Settlement
-from deferq.engines.sqlite.putting import put
+from deferq.engines.sqlite.putting import ROWS_PER_INSERT, put
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.statements import statements
 from deferq.model.task import Leased, NewTask, State
@@ -113,14 +115,21 @@ def _write_belongings(connection: Connection, settled: Sequence[Settlement], now
         bury_names(connection, named, now + tombstone_us)
     _write_failures(connection, [s for s in settled if s.failure is not None])
     results = [(s.task.id, s.result) for s in settled if s.result is not None]
-    if results:
-        connection.executemany(SQL["insert_result"], results)
+    for start in range(0, len(results), ROWS_PER_INSERT):
+        rows = results[start : start + ROWS_PER_INSERT]
+        connection.execute(_insert_results(len(rows)), list(chain.from_iterable(rows)))
     totals = _totals(settled, now)
     if totals:
         connection.execute(SQL["insert_totals"], {"rows": json_list(totals)})
     follow_ups: list[NewTask] = [task for s in settled for task in s.then]
     if follow_ups:
         put(connection, follow_ups, now)
+
+
+@cache
+def _insert_results(count: int) -> str:
+    """The insertion of one result, for `count` of them in one step."""
+    return SQL["insert_result"].replace("(?, ?)", ", ".join(["(?, ?)"] * count))
 
 
 def bury_names(connection: Connection, ids: Sequence[int], until: int) -> None:
