@@ -205,7 +205,7 @@ class Deferq:
     ) -> TaskHandle:
         engine = self.engine
         while True:
-            task = self._new_task(self.ids.take()[0], fn, args, kwargs, options, engine.now())
+            task = self._new_task(self.ids.next(), fn, args, kwargs, options, engine.now())
             answer = engine.put([task])[0]
             if not isinstance(answer, Clash):
                 return self._handle(task, answer)
@@ -218,7 +218,7 @@ class Deferq:
             while isinstance(answer, Clash):
                 call = calls[place]
                 task = self._new_task(
-                    self.ids.take()[0], call.fn, call.args, call.kwargs, call.options, self.engine.now()
+                    self.ids.next(), call.fn, call.args, call.kwargs, call.options, self.engine.now()
                 )
                 answer = self.engine.put([task])[0]
                 answered[place] = (task, answer)
@@ -264,10 +264,10 @@ class Deferq:
         """Everything that may refuse a call happens here, before anything is stored."""
         located = locate(fn)
         check_arguments(fn, args, kwargs)
-        plan = self._plan(located.target)
         if options:
-            return self._task_with_options(task_id, located, args, kwargs, options, now)
-        expires = None if plan.expires_s is None else now + int(plan.expires_s * 1_000_000)
+            return self._task_with_options(task_id, fn, located, args, kwargs, options, now)
+        plan = self._plan(located.target, fn)
+        expires = expires_at(plan.expires_s, now)
         payload = self.codec.encode(task_id, located, args, kwargs)
         return NewTask(
             task_id, plan.queue, located.target, plan.priority, now, expires, plan.at_most_once,
@@ -277,6 +277,7 @@ class Deferq:
     def _task_with_options(
         self,
         task_id: int,
+        fn: Callable[..., Any],
         located: Any,
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -284,8 +285,7 @@ class Deferq:
         now: int,
     ) -> NewTask:
         check_options(options)
-        declared = registry.options_for(located.target) or _UNDECLARED
-        plan = self._make_plan(declared, options)
+        plan = self._make_plan(_declared(located.target, fn), options)
         expires = options.get("expires", plan.expires_s)
         return NewTask(
             id=task_id,
@@ -303,25 +303,26 @@ class Deferq:
             payload=self.codec.encode(task_id, located, args, kwargs),
         )
 
-    def _plan(self, target: str) -> Plan:
+    def _plan(self, target: str, fn: Callable[..., Any]) -> Plan:
         """The plan of a target, remembered until somebody declares something."""
         if self._plans_version != registry.version:
             self._plans, self._plans_version = {}, registry.version
         plan = self._plans.get(target)
         if plan is None:
-            plan = self._plans[target] = self._make_plan(registry.options_for(target) or _UNDECLARED, {})
+            plan = self._plans[target] = self._make_plan(_declared(target, fn), {})
         return plan
 
     def _make_plan(self, declared: DeferrableOptions, options: Mapping[str, Any]) -> Plan:
         """The call's own options, else those of the deferrable, else those of its queue, else deferq's."""
-        queue = self._checked_queue(options.get("queue") or declared.queue or DEFAULT_QUEUE)
+        queue = options.get("queue")
+        queue = self._checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
         settings = self.queues.get(queue)
         retry = check_retry(options.get("retry")) or declared.retry or (settings and settings.retry) or DEFAULT_RETRY
         stored = Options(
             retry=retry,
             timeout_s=check_timeout(options.get("timeout", declared.timeout_s)),
-            tags=check_tags((*declared.tags, *options.get("tags", ()))) if "tags" in options or declared.tags else (),
-            headers=check_headers(options["headers"]) if options.get("headers") else (),
+            tags=declared.tags if options.get("tags") is None else (*declared.tags, *check_tags(options["tags"])),
+            headers=() if options.get("headers") is None else check_headers(options["headers"]),
         )
         priority = options.get("priority", declared.priority)
         return Plan(
@@ -357,6 +358,7 @@ class Deferq:
     def _worker(self, config: Mapping[str, Any]) -> Worker:
         from deferq import stores
         from deferq.runtime.config import WorkerConfig
+        from deferq.runtime.logs import LogListener
         from deferq.runtime.worker import Worker
 
         defaults = {
@@ -371,7 +373,7 @@ class Deferq:
             self.codec,
             WorkerConfig(**chosen),
             retention=stores.retention_of(self.settings),
-            listeners=tuple(self.listeners),
+            listeners=(LogListener(), *self.listeners),
         )
 
     @property
@@ -402,3 +404,11 @@ def _checked_queues(queues: Mapping[str, Queue] | None) -> dict[str, Queue]:
             raise ConfigError(f"queues: expected a Queue(...) for {check_queue_name(name)!r}.")
         checked[check_queue_name(name)] = queue
     return checked
+
+
+def _declared(target: str, fn: Callable[..., Any]) -> DeferrableOptions:
+    """What was declared for the target, or for the function of a method that goes by the name of its owner."""
+    declared = registry.options_for(target)
+    if declared is None and hasattr(fn, "__qualname__"):
+        declared = registry.options_for(f"{fn.__module__}:{fn.__qualname__}")
+    return declared or _UNDECLARED

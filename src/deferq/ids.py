@@ -22,15 +22,24 @@ class IdSource:
         self._lock = Lock()
         self._random = random.Random(randbits(64))
 
-    def take(self, count: int = 1) -> range:
+    def next(self) -> int:
+        """A new id."""
+        return self._reserve(1)
+
+    def take(self, count: int) -> range:
         """`count` new ids, ascending."""
+        first = self._reserve(count)
+        return range(first, first + count)
+
+    def _reserve(self, count: int) -> int:
+        """The first of `count` ids that nobody else gets."""
         if self._pid != os.getpid():
             self._start_over()
         with self._lock:
-            first = (self._now() - EPOCH_2020_US) << ID_RANDOM_BITS | self._random.getrandbits(ID_RANDOM_BITS)
-            first = max(first, self._last + 1)
+            by_time = (self._now() - EPOCH_2020_US) << ID_RANDOM_BITS | self._random.getrandbits(ID_RANDOM_BITS)
+            first = by_time if by_time > self._last else self._last + 1
             self._last = first + count - 1
-        return range(first, first + count)
+        return first
 
     def _start_over(self) -> None:
         """A forked child must not repeat its parent's random numbers, and cannot trust a lock another thread held."""

@@ -42,6 +42,31 @@ def test_a_late_worker_learns_that_its_lease_was_buried_before_anybody_leased_ag
     assert engine.details(task_id).result is None
 
 
+def test_a_lease_that_was_renewed_after_all_cannot_be_buried(
+    engine: LeasingEngine, put: Put, clock: FakeClock
+) -> None:
+    """Between somebody's look at stalled leases and its settlement, the holder may come back."""
+    task_id = put()
+    holder = lease_one(engine)
+    clock.advance(31)
+    (over,) = engine.stalled()
+    engine.renew([holder], clock.now + 30 * US)
+    burial = settlement(engine, over, FAILED)._replace(only_if_over=True)
+    assert engine.turn([burial], None).lost == (over,)
+    assert settle(engine, holder, Succeeded(b"in time")).lost == ()
+    assert engine.get([task_id])[0].state is State.SUCCEEDED
+
+
+def test_a_lease_that_is_over_can_be_buried(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
+    task_id = put()
+    lease_one(engine)
+    clock.advance(31)
+    (over,) = engine.stalled()
+    burial = settlement(engine, over, FAILED)._replace(only_if_over=True)
+    assert engine.turn([burial], None).lost == ()
+    assert engine.get([task_id])[0].state is State.PENDING
+
+
 def test_a_late_failure_leaves_no_trace_in_the_newer_attempt(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
     task_id = put(retry=AT_ONCE)
     late = lease_one(engine)

@@ -258,10 +258,6 @@ class SimulatedWorld:
         )
 
     def _until(self, lease: Lease) -> float:
-        """How long a holder rightly believes in its lease, the clock's leaps since then taken off.
-
-        Also a leap shortly before: while a lease is over by a leap and its holder is about to renew it, somebody may be
-        about to settle it as stalled.
-        """
-        since = lease.until - 2 * LEASE_S
+        """How long a holder rightly believes in its lease, the clock's leaps since then taken off."""
+        since = lease.until - LEASE_S
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)

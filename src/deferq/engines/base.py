@@ -91,6 +91,8 @@ class Settlement(NamedTuple):
     failure: Failure | None = None
     #: Stored in the same stroke, unless the lease was lost.
     then: tuple[NewTask, ...] = ()
+    #: Somebody else's lease is buried: it counts as lost if its holder has renewed it meanwhile.
+    only_if_over: bool = False
 
 
 class Turn(NamedTuple):

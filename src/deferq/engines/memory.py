@@ -663,7 +663,7 @@ class MemoryEngine(LeasingEngine):
             row = self._rows.get(settlement.task.id)
             if row is None or row.lease_id != settlement.task.lease_id:
                 lost.append(settlement.task)
-            elif row.state is State.LEASED:
+            elif row.state is State.LEASED and not (settlement.only_if_over and row.leasable_at > now):
                 self._settle(row, settlement, now)
                 _add_attempt(group, row, settlement, now)
             elif (row.state, row.attempts) != (settlement.transition.state, settlement.transition.attempts):

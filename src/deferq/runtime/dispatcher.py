@@ -325,7 +325,8 @@ class _Dispatcher:
                 continue  # it still runs here: the clock has jumped, or we slept
             # A lease of ours that we do not hold was answered to nobody, so it never started.
             outcome = INTERRUPTED if holder_of(task.lease_id) == self._world.number else WORKER_LOST
-            self._unsettled.append(settle(task, outcome, 0, now, self._world.random()))
+            buried = settle(task, outcome, 0, now, self._world.random())
+            self._unsettled.append(buried._replace(only_if_over=True))
 
     def _sweep(self, now: float) -> Generator[Effect, Any, None]:
         swept = yield from self._ask(Sweep())

@@ -112,7 +112,9 @@ class ThreadPool:
 
     def withdraw(self, leased_before: float | None = None) -> list[Leased]:
         before = math.inf if leased_before is None else leased_before
-        return take_back(self._waiting, before) + self._coroutines.withdraw(before)
+        back = take_back(self._waiting, before) + self._coroutines.withdraw(before)
+        self._call_threads()
+        return back
 
     def overdue(self, now: float) -> list[Finished]:
         late = []
@@ -137,6 +139,7 @@ class ThreadPool:
                 current.cancel()
         for task in remove(self._waiting, ids):
             self._report(Finished(task, Cancelled()))
+        self._call_threads()
         self._coroutines.cancel(ids)
 
     def close(self, timeout_s: float) -> None:
@@ -198,6 +201,12 @@ class ThreadPool:
             self._report(Finished(task, outcome, int((self._monotonic() - started) * 1e6)))
 
     # ---- inside
+
+    def _call_threads(self) -> None:
+        """A thread may have gone to rest while its task was out of the deque for a moment."""
+        if self._waiting:
+            with self._work_came:
+                self._work_came.notify(len(self._waiting))
 
     def _new_thread(self) -> _Slot:
         slot = _Slot()

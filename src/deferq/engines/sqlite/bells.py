@@ -13,7 +13,9 @@ import os
 import secrets
 import select
 import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 _IGNORED = {errno.EAGAIN, errno.EINTR}
 #: A FIFO without a reader is removed once it is this old; a younger one may be about to be opened.
@@ -21,13 +23,14 @@ ORPHAN_AGE_S = 5.0
 
 
 class FifoBell:
-    """The bell of one dispatcher."""
+    """The bell of one dispatcher. `changed` is called once it hangs, and when it is taken down."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
-        self.name = secrets.token_hex(8)
-        self._path = folder / self.name
-        hidden = folder / f".{self.name}"
+        self._changed = changed
+        self._closed = False
+        self._path = folder / secrets.token_hex(8)
+        hidden = folder / f".{self._path.name}"
         os.mkfifo(hidden, 0o600)
         # Opened for both directions: no end of file when the last writer goes, and we can ring it ourselves.
         self._fd = os.open(hidden, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -35,6 +38,7 @@ class FifoBell:
         hidden.rename(self._path)
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
+        changed()
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until rung, at most `timeout_s` seconds; True if rung."""
@@ -50,49 +54,54 @@ class FifoBell:
             os.write(self._fd, b"!")
 
     def close(self) -> None:
-        """Take the bell down."""
-        if self._fd >= 0:
-            with contextlib.suppress(FileNotFoundError):
-                self._path.unlink()
-            os.close(self._fd)
-            self._fd = -1
+        """Take the bell down. Whoever still rings it writes into nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(FileNotFoundError):
+            self._path.unlink()
+        # The number stays ours until nobody can ring any more: given back, it could be a database file's the next moment.
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        os.dup2(nothing, self._fd, inheritable=False)
+        os.close(nothing)
+        self._changed()
 
-    def abandon(self) -> None:
-        """After a fork: give up our copy of the descriptor, and leave the parent's bell where it is."""
-        if self._fd >= 0:
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError, AttributeError):
             os.close(self._fd)
-            self._fd = -1
 
 
 class Ringer:
-    """Rings every bell in the folder. Keeps them open, and looks again when the folder has changed."""
+    """Rings every bell in the folder. Keeps them open, and looks again when they have changed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
-        self._seen = -1
+        self._seen: int | None = None
         self._bells: dict[str, int] = {}
+        self._ringing = Lock()
 
-    def ring(self) -> None:
-        """Ring them all; never blocks, never raises."""
-        try:
-            changed = os.stat(self._folder).st_mtime_ns
-        except OSError:
-            return
-        if changed != self._seen:
-            self._look()
-            # A change within the clock's granularity would go unseen: look again unless the folder has been quiet.
-            self._seen = changed if time.time_ns() - changed > 50_000_000 else -1
-        for name, fd in list(self._bells.items()):
-            self._ring_one(name, fd)
+    def ring(self, version: int) -> None:
+        """Ring them all; never blocks, never raises. `version` is a number that changes with the bells."""
+        # Behind the lock nobody closes a descriptor that is about to be written to: its number may be another file's soon.
+        with self._ringing:
+            if version != self._seen:
+                self._look()
+                self._seen = version
+            for name, fd in list(self._bells.items()):
+                self._ring_one(name, fd)
 
     def close(self) -> None:
         """Close the descriptors."""
-        bells, self._bells, self._seen = self._bells, {}, -1
-        for fd in bells.values():
-            os.close(fd)
+        with self._ringing:
+            while self._bells:
+                os.close(self._bells.popitem()[1])
+            self._seen = None
 
     def _look(self) -> None:
-        names = {name for name in os.listdir(self._folder) if not name.startswith(".")}
+        try:
+            names = {name for name in os.listdir(self._folder) if not name.startswith(".")}
+        except FileNotFoundError:
+            names = set()
         for gone in set(self._bells) - names:
             os.close(self._bells.pop(gone))
         for name in names - set(self._bells):
@@ -110,10 +119,9 @@ class Ringer:
         try:
             os.write(fd, b"!")
         except OSError as error:
-            if error.errno in _IGNORED:
-                return
-            os.close(self._bells.pop(name, fd))
-            _remove_orphan(os.path.join(self._folder, name))
+            if error.errno not in _IGNORED:
+                os.close(self._bells.pop(name))
+                _remove_orphan(os.path.join(self._folder, name))
 
 
 def _remove_orphan(path: str) -> None:

@@ -20,7 +20,7 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 #: A log that readers kept from starting over is cut once it is this large.
 TRUNCATE_BYTES = 64 * 1024 * 1024
 #: What a commit adds to the log besides its rows, and what a changed row adds: estimates, on the high side.
-BYTES_PER_COMMIT, BYTES_PER_ROW = 8 * 1024, 400
+BYTES_PER_COMMIT, BYTES_PER_ROW = 12 * 1024, 400
 
 
 class Checkpointer:
@@ -38,12 +38,12 @@ class Checkpointer:
     def after_commit(self, connection: sqlite3.Connection) -> None:
         """Take note of a commit, and checkpoint if enough has been written."""
         changes = connection.total_changes
-        written = self._gate.counter + BYTES_PER_COMMIT + (changes - self._changes) * BYTES_PER_ROW
+        written = self._gate.logged + BYTES_PER_COMMIT + (changes - self._changes) * BYTES_PER_ROW
         self._changes = changes
         if written >= CHECKPOINT_BYTES:
             self.checkpoint(connection)
             written = 0
-        self._gate.counter = written
+        self._gate.logged = written
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move what can be moved; cut the log file if it has become far too large."""

@@ -39,7 +39,7 @@ from deferq.engines.sqlite.checkpoint import Checkpointer
 from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
 from deferq.engines.sqlite.gate import Gate
-from deferq.engines.sqlite.trouble import translated
+from deferq.engines.sqlite.trouble import translate, translated
 from deferq.errors import ConfigError, PayloadTooLargeError, StoreUnavailable
 from deferq.model.queue import QueueSettings
 from deferq.model.task import Leased, NewTask, State, Task
@@ -192,17 +192,17 @@ class SqliteEngine(LeasingEngine):
             raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
         self._gate.acquire()
         try:
-            with translated(str(self.path)):
-                try:
-                    writer.execute("begin immediate")
-                    self._queues_in_doubt.clear()
-                    body(writer)
-                    writer.execute("commit")
-                    self._known_queues |= self._queues_in_doubt
-                except BaseException:
-                    _roll_back(writer)
-                    raise
-                self._checkpointer.after_commit(writer)
+            self._queues_in_doubt.clear()
+            writer.execute("begin immediate")
+            body(writer)
+            writer.execute("commit")
+            self._known_queues |= self._queues_in_doubt
+            self._checkpointer.after_commit(writer)
+        except BaseException as error:
+            _roll_back(writer)
+            if isinstance(error, sqlite3.Error):
+                raise translate(error, str(self.path)) from error
+            raise
         finally:
             self._gate.release()
 
@@ -262,7 +262,7 @@ class SqliteEngine(LeasingEngine):
     def set_queue(self, name: str, *, paused: bool) -> None:
         self._write(lambda connection: changing.set_queue(connection, name, paused))
         if not paused:
-            self._ringer.ring()
+            self._ring()
 
     # ---- LeasingEngine
 
@@ -296,13 +296,13 @@ class SqliteEngine(LeasingEngine):
     def requeue(self, ids: Sequence[int]) -> list[int]:
         requeued = self._write(lambda connection: changing.requeue(connection, ids, self.now()))
         if requeued:
-            self._ringer.ring()
+            self._ring()
         return requeued
 
     def wake(self, limit: int = 100) -> int:
         woken = self._write(lambda connection: changing.wake(connection, limit, self.now()))
         if woken:
-            self._ringer.ring()
+            self._ring()
         return woken
 
     def counts(self, *, cap: int = COUNT_CAP) -> Counts:
@@ -324,7 +324,7 @@ class SqliteEngine(LeasingEngine):
 
     def bell(self) -> FifoBell:
         self.open()
-        return FifoBell(self.bells)
+        return FifoBell(self.bells, self._bells_changed)
 
     # ---- for people who look after the file
 
@@ -340,7 +340,14 @@ class SqliteEngine(LeasingEngine):
 
     def _ring_for(self, eta: int) -> None:
         if eta <= self.now() + RING_AHEAD_US:
-            self._ringer.ring()
+            self._ring()
+
+    def _ring(self) -> None:
+        self._ringer.ring(self._gate.bells)
+
+    def _bells_changed(self) -> None:
+        if self._writer is not None:
+            self._gate.bells_changed()
 
 
 def _too_large(size: int, limit: int) -> PayloadTooLargeError:
@@ -353,7 +360,7 @@ def _too_large(size: int, limit: int) -> PayloadTooLargeError:
 
 def _upcoming(settlements: Sequence[Settlement]) -> list[int]:
     """When tasks are due again that go back, and follow-ups for the first time."""
-    due = [to.eta for _, to, _, _, _, _ in settlements if to.state is State.PENDING]
+    due = [to.eta for _, to, *_ in settlements if to.state is State.PENDING]
     return due + [task.eta for settlement in settlements for task in settlement.then]
 
 

@@ -13,13 +13,15 @@ import os
 import struct
 
 _SIZE = 4096
-_COUNTER = struct.Struct("<q")
+_NUMBER = struct.Struct("<q")
+_LOGGED_AT, _BELLS_AT = 0, 8
 
 
 class Gate:
     """An advisory lock on a file beside the database, one descriptor per engine.
 
-    The file also carries one number that whoever holds the gate may read and change.
+    The file is mapped into memory and carries two numbers that all processes share. They are hints: nothing is lost if
+    the file is.
     """
 
     def __init__(self, path: str) -> None:
@@ -37,14 +39,28 @@ class Gate:
         fcntl.flock(self._fd, fcntl.LOCK_UN)
 
     @property
-    def counter(self) -> int:
-        """The number shared by all who pass the gate. Hold the gate to use it."""
-        value: int = _COUNTER.unpack_from(self._memory)[0]
-        return value
+    def logged(self) -> int:
+        """About how many bytes were written to the log since the last checkpoint. Hold the gate to change it."""
+        return self._get(_LOGGED_AT)
 
-    @counter.setter
-    def counter(self, value: int) -> None:
-        _COUNTER.pack_into(self._memory, 0, value)
+    @logged.setter
+    def logged(self, value: int) -> None:
+        _NUMBER.pack_into(self._memory, _LOGGED_AT, value)
+
+    @property
+    def bells(self) -> int:
+        """A number that changes whenever a bell is hung up or taken down."""
+        return self._get(_BELLS_AT)
+
+    def bells_changed(self) -> None:
+        """Let everybody look for bells again."""
+        self.acquire()
+        _NUMBER.pack_into(self._memory, _BELLS_AT, self._get(_BELLS_AT) + 1)
+        self.release()
+
+    def _get(self, at: int) -> int:
+        value: int = _NUMBER.unpack_from(self._memory, at)[0]
+        return value
 
     def close(self) -> None:
         """Give the descriptor back. After a fork this does not open the parent's gate."""

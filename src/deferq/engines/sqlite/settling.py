@@ -47,8 +47,8 @@ def _settle_what_holds(
     lost = []
     for settlement in settlements:
         task, to = settlement.task, settlement.transition
-        lease_id, state, attempts = rows.get(task.id, (None, None, None))
-        if lease_id == task.lease_id and state == State.LEASED:
+        lease_id, state, attempts, until = rows.get(task.id, (None, None, None, 0))
+        if lease_id == task.lease_id and state == State.LEASED and not (settlement.only_if_over and until > now):
             holding.setdefault(task.id, settlement)
         elif (lease_id, state, attempts) != (task.lease_id, to.state, to.attempts):
             lost.append(task)
@@ -87,25 +87,16 @@ def _settle_succeeded(connection: Connection, lease_id: int, ids: list[int], now
 def _settle_others(connection: Connection, settlements: Sequence[Settlement], now: int) -> int:
     if not settlements:
         return 0
-    rows = json_list(
-        (
-            task.id,
-            task.lease_id,
-            to.state,
-            to.eta,
-            to.attempts,
-            to.parks,
-            to.started,
-            _finished_at(to.state, now),
-            to.reason,
-        )
-        for task, to in ((settlement.task, settlement.transition) for settlement in settlements)
-    )
-    return connection.execute(SQL["settle"], {"rows": rows}).rowcount
+    rows = json_list(_row(settlement, now) for settlement in settlements)
+    return connection.execute(SQL["settle"], {"rows": rows, "now": now}).rowcount
 
 
-def _finished_at(state: State, now: int) -> int | None:
-    return now if state.finished else None
+def _row(settlement: Settlement, now: int) -> tuple[object, ...]:
+    """One of the rows of the statement `settle`."""
+    task, to = settlement.task, settlement.transition
+    finished_at = now if to.state.finished else None
+    lease = (task.id, task.lease_id)
+    return (*lease, to.state, to.eta, to.attempts, to.parks, to.started, finished_at, to.reason, settlement.only_if_over)
 
 
 def _write_belongings(connection: Connection, settled: Sequence[Settlement], now: int, tombstone_us: int) -> None:
