@@ -11,6 +11,7 @@ import fcntl
 import mmap
 import os
 import struct
+from threading import Lock
 
 _SIZE = 4096
 _NUMBER = struct.Struct("<q")
@@ -29,14 +30,22 @@ class Gate:
         if os.fstat(self._fd).st_size < _SIZE:
             os.ftruncate(self._fd, _SIZE)
         self._memory = mmap.mmap(self._fd, _SIZE)
+        # The kernel's lock belongs to the descriptor: between threads that share it, it excludes nobody.
+        self._threads = Lock()
 
     def acquire(self) -> None:
         """Wait for our turn."""
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._threads.acquire()
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX)
+        except BaseException:
+            self._threads.release()
+            raise
 
     def release(self) -> None:
         """Let the next one through."""
         fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._threads.release()
 
     @property
     def logged(self) -> int:
@@ -55,8 +64,10 @@ class Gate:
     def bells_changed(self) -> None:
         """Let everybody look for bells again."""
         self.acquire()
-        _NUMBER.pack_into(self._memory, _BELLS_AT, self._get(_BELLS_AT) + 1)
-        self.release()
+        try:
+            _NUMBER.pack_into(self._memory, _BELLS_AT, self._get(_BELLS_AT) + 1)
+        finally:
+            self.release()
 
     def _get(self, at: int) -> int:
         value: int = _NUMBER.unpack_from(self._memory, at)[0]
