@@ -17,7 +17,6 @@ SQL = statements("put")
 INLINE_BYTES = 1024
 #: Rows per INSERT. One statement is one step, and between steps other threads may hold up whoever has the write lock.
 ROWS_PER_INSERT = 100
-FIELDS = len(NewTask._fields)
 
 
 def put(connection: Connection, tasks: Sequence[NewTask], now: int) -> list[PutAnswer]:
@@ -41,10 +40,15 @@ def _put_one(connection: Connection, task: NewTask, now: int) -> PutAnswer:
 def _put_plain(connection: Connection, task: NewTask) -> PutAnswer:
     if len(task.payload) > INLINE_BYTES:
         connection.execute(SQL["insert_payload"], (task.id, task.payload))
-        stored = connection.execute(SQL["insert_one"], task._replace(payload=None))  # type: ignore[arg-type]
-    else:
-        stored = connection.execute(SQL["insert_one"], task)
+    stored = connection.execute(SQL["insert_tasks"], _row(task))
     return Stored(task.id) if stored.rowcount else _clash(connection, task)
+
+
+def _row(task: NewTask) -> tuple[Any, ...]:
+    """The columns of a new task: its eta stands for three of them, and a large envelope stands elsewhere."""
+    (task_id, queue, target, priority, eta, expires_at, once, name, _, route, url, options, payload) = task  # fmt: skip
+    inline = payload if len(payload) <= INLINE_BYTES else None
+    return (task_id, queue, target, priority, eta, eta, eta, expires_at, once, name, route, url, options, inline)
 
 
 def _clash(connection: Connection, task: NewTask) -> PutAnswer:
@@ -58,30 +62,21 @@ def _put_many(connection: Connection, tasks: Sequence[NewTask]) -> list[PutAnswe
     large = [(task.id, task.payload) for task in tasks if len(task.payload) > INLINE_BYTES]
     if large:
         connection.executemany(SQL["insert_payload"], large)
-        tasks_as_rows: Sequence[Any] = [_without_large(task) for task in tasks]
-    else:
-        tasks_as_rows = tasks
     stored = 0
     for start in range(0, len(tasks), ROWS_PER_INSERT):
-        rows = tasks_as_rows[start : start + ROWS_PER_INSERT]
+        rows = [_row(task) for task in tasks[start : start + ROWS_PER_INSERT]]
         stored += connection.execute(_insert_rows(len(rows)), list(chain.from_iterable(rows))).rowcount
     if stored == len(tasks):
         return [Stored(task.id) for task in tasks]
     return [_clash(connection, task) for task in tasks]
 
 
-def _without_large(task: NewTask) -> tuple[Any, ...]:
-    return (*task[:-1], None) if len(task.payload) > INLINE_BYTES else task
-
-
 @cache
 def _insert_rows(count: int) -> str:
-    """The insertion of one task, for `count` of them: the same parameters, shifted by the number of fields."""
-    head, values = SQL["insert_one"].split("values (")
-    one, tail = values.split(")", 1)
-    numbers = [int(part.strip().lstrip("?")) for part in one.split(",")]
-    rows = ("(" + ",".join(f"?{number + row * FIELDS}" for number in numbers) + ")" for row in range(count))
-    return f"{head} values {','.join(rows)} {tail}"
+    """The insertion of one task, for `count` of them."""
+    head, row = SQL["insert_tasks"].split("values ")
+    values, tail = row.split("\n", 1)
+    return f"{head}values {', '.join([values] * count)}\n{tail}"
 
 
 # ---- names

@@ -1,8 +1,8 @@
--- name: insert_one
--- A task in one statement; the parameters are the fields of NewTask in their order.
+-- name: insert_tasks
+-- One task or, with the parenthesis repeated, many in one step.
 insert into deferq_task (id, queue, target, priority, leasable_at, eta, first_due, expires_at, at_most_once,
                          name, route, url, options, payload)
-values (?1, ?2, ?3, ?4, ?5, ?5, ?5, ?6, ?7, ?8, ?10, ?11, ?12, ?13)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (id) do nothing;
 
 -- name: insert_payload
