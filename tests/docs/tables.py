@@ -1,0 +1,79 @@
+"""The parts of the reference that are made from the code. `python -m tests.docs.tables` writes them anew."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import deferq
+from deferq import errors
+from deferq.cli.main import VERBS
+from deferq.config import SETTINGS
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+
+def settings_table() -> str:
+    rows = ["| name | environment | default | what it sets |", "|---|---|---|---|"]
+    for setting in SETTINGS.values():
+        default = "" if setting.default is None else f"`{setting.default}`"
+        rows.append(f"| `{setting.name}` | `{setting.variable}` | {default} | {setting.help} |")
+    return "\n".join(rows)
+
+
+def error_tree() -> str:
+    """The tree that stands at the top of errors.py."""
+    lines = inspect.getdoc(errors).splitlines()  # type: ignore[union-attr]
+    tree = [line for line in lines if line.startswith("    ")]
+    return "```\n" + textwrap.dedent("\n".join(tree)) + "\n```"
+
+
+def error_table() -> str:
+    rows = ["| error | import from | meaning |", "|---|---|---|"]
+    for error in error_classes():
+        home = "deferq" if error.__name__ in deferq.__all__ else "deferq.errors"
+        meaning = " ".join(inspect.getdoc(error).split("\n\n")[0].split())  # type: ignore[union-attr]
+        rows.append(f"| `{error.__name__}` | `{home}` | {meaning} |")
+    return "\n".join(rows)
+
+
+def error_classes() -> list[type[Exception]]:
+    """Every error in the order of its file."""
+    return [thing for thing in vars(errors).values() if isinstance(thing, type) and issubclass(thing, Exception)]
+
+
+def verb_table() -> str:
+    return "\n".join(["| verb | |", "|---|---|", *(f"| `deferq {verb}` | {text} |" for verb, text in VERBS.items())])
+
+
+#: File, name of the markers, and what stands between them.
+PARTS: list[tuple[Path, str, Callable[[], str]]] = [
+    (DOCS / "reference" / "settings.md", "settings", settings_table),
+    (DOCS / "reference" / "errors.md", "tree", error_tree),
+    (DOCS / "reference" / "errors.md", "errors", error_table),
+    (DOCS / "reference" / "cli.md", "verbs", verb_table),
+]
+
+
+def stored(path: Path, name: str) -> str:
+    """What stands between the markers now."""
+    return _split(path, name)[1].strip()
+
+
+def write(path: Path, name: str, text: str) -> None:
+    before, _, after = _split(path, name)
+    path.write_text(f"{before}\n\n{text}\n\n{after}", "utf-8")
+
+
+def _split(path: Path, name: str) -> tuple[str, str, str]:
+    begin, end = f"<!-- {name}: begin (python -m tests.docs.tables) -->", f"<!-- {name}: end -->"
+    before, rest = path.read_text("utf-8").split(begin)
+    between, after = rest.split(end)
+    return before + begin, between, end + after
+
+
+if __name__ == "__main__":
+    for path, name, make in PARTS:
+        write(path, name, make())
