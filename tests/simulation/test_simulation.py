@@ -72,8 +72,8 @@ class NoFence(MemoryEngine):
         return super().turn(forged, want)
 
     def _lease_of(self, settlement: Settlement) -> int:
-        row = self._rows[settlement.task.id]
-        return settlement.task.lease_id if row.lease_id is None else row.lease_id
+        [stored] = self.get([settlement.task.id])
+        return settlement.task.lease_id if stored.lease_id is None else stored.lease_id
 
 
 class IgnoresLostLeases(dispatcher._Dispatcher):

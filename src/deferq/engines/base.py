@@ -7,20 +7,35 @@ Times are microseconds since the epoch, UTC. An engine reads them from the clock
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from deferq.errors import PayloadTooLargeError
 from deferq.model.queue import QueueSettings
 from deferq.model.task import Failure, Leased, NewTask, State, Task
-from deferq.model.transitions import Transition
+from deferq.model.transitions import RULES, US, Transition
 
 Clock = Callable[[], int]
 
+#: Largest payload in bytes, unless an engine is told otherwise.
+PAYLOAD_LIMIT = 16 * 1024 * 1024
+#: How long the name of a finished task stays taken, unless an engine is told otherwise.
+TOMBSTONE_S = 24 * 3600.0
+#: So many failed attempts of a task are kept, the latest.
+FAILURES_KEPT = 20
 COUNT_CAP = 10_000
+#: Totals of past groups are folded into one for each of these.
+MINUTE_US = 60 * US
 #: Bells ring for what is due within this time: a dispatcher that polls less often must learn of it beforehand.
 RING_AHEAD_US = 2_000_000
+
+
+def system_clock() -> int:
+    """The time of this machine: the clock of an engine that was given no other."""
+    return time.time_ns() // 1_000
 
 
 # ---- what put answers, one per task, never an exception: one caller's clash must not fail another's task
@@ -54,6 +69,15 @@ class Clash(NamedTuple):
 
 
 PutAnswer = Stored | Existing | Tombstoned | Clash
+
+
+def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:
+    """What `put` raises before it stores anything: this is the caller's own mistake, not a clash."""
+    return PayloadTooLargeError(
+        f"payload: {size:,} bytes, and at most {limit:,} can be stored. Keep the data elsewhere and pass its key.",
+        size=size,
+        limit=limit,
+    )
 
 
 # ---- leasing and settling
@@ -93,6 +117,16 @@ class Settlement(NamedTuple):
     then: tuple[NewTask, ...] = ()
     #: Somebody else's lease is buried: it counts as lost if its holder has renewed it meanwhile.
     only_if_over: bool = False
+
+    @property
+    def is_attempt(self) -> bool:
+        """Whether it counts in the totals: what never started is no attempt."""
+        return self.transition.started
+
+    @property
+    def failed(self) -> bool:
+        """Whether the totals count it as a failure: an attempt was spent, and for nothing."""
+        return RULES[self.transition.rule].spends and self.transition.state is not State.SUCCEEDED
 
 
 class Turn(NamedTuple):

@@ -84,8 +84,7 @@ class Ringer:
         """Ring them all; never blocks, never raises. `version` is a number that changes with the bells."""
         # Behind the lock nobody closes a descriptor that is about to be written to: its number may be another file's soon.
         with self._ringing:
-            if version != self._seen:
-                self._look()
+            if version != self._seen and self._look():
                 self._seen = version
             for name, fd in list(self._bells.items()):
                 self._ring_one(name, fd)
@@ -97,15 +96,25 @@ class Ringer:
                 os.close(self._bells.popitem()[1])
             self._seen = None
 
-    def _look(self) -> None:
+    def abandon(self) -> None:
+        """In a forked child: close without the lock, which a thread of the parent may have held."""
+        for fd in self._bells.values():
+            os.close(fd)
+
+    def _look(self) -> bool:
+        """Open new bells and let go of old ones; false if the folder could not be read."""
         try:
             names = {name for name in os.listdir(self._folder) if not name.startswith(".")}
         except FileNotFoundError:
             names = set()
+        except OSError:
+            # No descriptor is free, say. What was put is stored, and dispatchers poll.
+            return False
         for gone in set(self._bells) - names:
             os.close(self._bells.pop(gone))
         for name in names - set(self._bells):
             self._open(name)
+        return True
 
     def _open(self, name: str) -> None:
         path = os.path.join(self._folder, name)

@@ -27,7 +27,8 @@ class Checkpointer:
     """Keeps the log bounded. Its methods are called behind the gate, outside a transaction.
 
     How much was written since the last checkpoint is estimated, over all processes, in the gate's number: the size of
-    the log file does not tell, since after a checkpoint it is written from its start again.
+    the log file does not tell, since after a checkpoint it is written from its start again. By how much it has grown
+    since then tells of large payloads, which the estimate does not see.
     """
 
     def __init__(self, gate: Gate, path: str) -> None:
@@ -40,8 +41,9 @@ class Checkpointer:
         changes = connection.total_changes
         written = self._gate.logged + BYTES_PER_COMMIT + (changes - self._changes) * BYTES_PER_ROW
         self._changes = changes
-        if written >= CHECKPOINT_BYTES:
+        if max(written, self._grown()) >= CHECKPOINT_BYTES:
             self.checkpoint(connection)
+            self._gate.log_bytes = self.wal_bytes()
             written = 0
         self._gate.logged = written
 
@@ -58,6 +60,13 @@ class Checkpointer:
             logger.warning("the log %s could not be moved into the database: %s", self._wal, error)
         finally:
             connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+
+    def _grown(self) -> int:
+        """By how much the log file has grown since the last checkpoint, or since it was cut."""
+        size = self.wal_bytes()
+        if size < self._gate.log_bytes:
+            self._gate.log_bytes = size
+        return size - self._gate.log_bytes
 
     def wal_bytes(self) -> int:
         """Size of the log file."""

@@ -106,15 +106,26 @@ class SharedCommits:
         """Commit everything that is in line by the time the write lock is ours."""
         batch: list[_Entry] = []
         try:
-            self._transaction(lambda connection: self._run_line(connection, batch))
-        except Exception as error:
-            batch = batch or self._take_line()
-            self._retry_alone(batch, error)
+            self._run_or_refuse(batch)
+            _chain(own, batch)
         except BaseException:
             self._put_back(batch)
             self._leave(own)
+            _chain(own, [entry for entry in batch if entry.done])
             raise
-        _chain(own, batch)
+
+    def _run_or_refuse(self, batch: list[_Entry]) -> None:
+        """Commit the line and leave it in `batch`, each with its answer or its error."""
+        try:
+            self._transaction(lambda connection: self._run_line(connection, batch))
+        except Exception as error:
+            if batch:
+                self._retry_alone(batch, error)
+            else:
+                # Nothing was tried: no neighbour is to blame, and each on its own would wait as long in vain.
+                batch.extend(self._take_line())
+                for entry in batch:
+                    entry.error = error
 
     def _run_line(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
         batch.extend(self._take_line())
@@ -140,6 +151,7 @@ class SharedCommits:
                 self._transaction(partial(self._run, batch=[entry]))
             except Exception as own:
                 entry.error = own
+            entry.done = True
 
     def _take_line(self) -> list[_Entry]:
         with self._mutex:
@@ -150,7 +162,7 @@ class SharedCommits:
     def _put_back(self, batch: Sequence[_Entry]) -> None:
         """The leader was interrupted; somebody else leads these."""
         with self._mutex:
-            self._line.extendleft(reversed(batch))
+            self._line.extendleft(entry for entry in reversed(batch) if not entry.done and not entry.gone)
 
     def _leave(self, entry: _Entry) -> None:
         """An interrupted thread waits for nothing any more."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,7 +13,9 @@ from typing import TypeVar
 
 from deferq.engines.base import (
     COUNT_CAP,
+    PAYLOAD_LIMIT,
     RING_AHEAD_US,
+    TOMBSTONE_S,
     Change,
     Clock,
     Counts,
@@ -32,29 +33,27 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
+    payload_too_large,
+    system_clock,
 )
 from deferq.engines.sqlite import changing, files, inspecting, leasing, migrations, putting, reading, settling, sweeping
 from deferq.engines.sqlite.bells import FifoBell, Ringer
 from deferq.engines.sqlite.checkpoint import Checkpointer
 from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
+from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.trouble import translate, translated
-from deferq.errors import ConfigError, PayloadTooLargeError, StoreUnavailable
+from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.queue import QueueSettings
 from deferq.model.task import Leased, NewTask, State, Task
 
 Answer = TypeVar("Answer")
 
-PAYLOAD_LIMIT = 16 * 1024 * 1024
 NOWHERE = leasing.Lanes([], None)
-#: Inherited connections that must be neither used nor closed in a forked child.
+#: Inherited connections that were in use at the fork, and must be neither used nor closed in the child.
 _abandoned: list[sqlite3.Connection] = []
 _engines: weakref.WeakSet[SqliteEngine] = weakref.WeakSet()
-
-
-def _microseconds() -> int:
-    return time.time_ns() // 1000
 
 
 class SqliteEngine(LeasingEngine):
@@ -76,8 +75,8 @@ class SqliteEngine(LeasingEngine):
         path: str | Path,
         *,
         synchronous: str = "FULL",
-        clock: Clock = _microseconds,
-        tombstone_s: float = 24 * 3600.0,
+        clock: Clock = system_clock,
+        tombstone_s: float = TOMBSTONE_S,
         payload_limit: int = PAYLOAD_LIMIT,
         connect: Connect = connect,
     ) -> None:
@@ -112,8 +111,13 @@ class SqliteEngine(LeasingEngine):
     def _open(self) -> None:
         if self._closed:
             raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
+        if _abandoned:
+            raise ForkedEngineError(
+                f"This process was forked while another thread was using the store {self.path}, and that for long."
+                " Fork when no deferq call is running, or start the process afresh (spawn)."
+            )
         files.prepare(self.path)
-        with translated(str(self.path)):
+        with inside_sqlite, translated(str(self.path)):
             self._gate = self._open_gate()
             self._checkpointer = Checkpointer(self._gate, str(self.path))
             writer = self._prepare_writer()
@@ -143,6 +147,10 @@ class SqliteEngine(LeasingEngine):
                 migrations.migrate(writer, str(self.path))
                 writer.execute("commit")
             return writer
+        except BaseException:
+            # An open transaction left behind would keep everybody out of the file.
+            self._connections.close()
+            raise
         finally:
             self._gate.release()
 
@@ -152,11 +160,12 @@ class SqliteEngine(LeasingEngine):
             self._closed = True
             if self._writer is None:
                 return
-            self._gate.acquire()
-            try:
-                self._connections.close()
-            finally:
-                self._gate.release()
+            with inside_sqlite:
+                self._gate.acquire()
+                try:
+                    self._connections.close()
+                finally:
+                    self._gate.release()
             self._gate.close()
             self._ringer.close()
             self._forget()
@@ -171,11 +180,13 @@ class SqliteEngine(LeasingEngine):
         self._queues_in_doubt: set[str] = set()
 
     def _forget_parent(self) -> None:
-        """In a forked child: let go of what belongs to the parent, without closing its connections."""
-        if self._writer is not None:
+        """In a forked child: let go of what belongs to the parent, which keeps its own copies."""
+        if not inside_sqlite.none:
             _abandoned.extend(self._connections.abandon())
+        self._connections.close()
+        if self._writer is not None:
             self._gate.close()
-            self._ringer.close()
+            self._ringer.abandon()
         self._forget()
 
     @property
@@ -190,21 +201,22 @@ class SqliteEngine(LeasingEngine):
         writer = self._writer
         if writer is None:
             raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
-        self._gate.acquire()
-        try:
-            self._queues_in_doubt.clear()
-            writer.execute("begin immediate")
-            body(writer)
-            writer.execute("commit")
-            self._known_queues |= self._queues_in_doubt
-            self._checkpointer.after_commit(writer)
-        except BaseException as error:
-            _roll_back(writer)
-            if isinstance(error, sqlite3.Error):
-                raise translate(error, str(self.path)) from error
-            raise
-        finally:
-            self._gate.release()
+        with inside_sqlite:
+            self._gate.acquire()
+            try:
+                self._queues_in_doubt.clear()
+                writer.execute("begin immediate")
+                body(writer)
+                writer.execute("commit")
+                self._known_queues |= self._queues_in_doubt
+                self._checkpointer.after_commit(writer)
+            except BaseException as error:
+                _roll_back(writer)
+                if isinstance(error, sqlite3.Error):
+                    raise translate(error, str(self.path)) from error
+                raise
+            finally:
+                self._gate.release()
 
     def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
         self.open()
@@ -212,7 +224,7 @@ class SqliteEngine(LeasingEngine):
 
     def _read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
         self.open()
-        with translated(str(self.path)), self._connections.reader() as connection:
+        with inside_sqlite, translated(str(self.path)), self._connections.reader() as connection:
             return read(connection)
 
     # ---- Engine
@@ -222,7 +234,7 @@ class SqliteEngine(LeasingEngine):
             return []
         for task in tasks:
             if len(task.payload) > self.payload_limit:
-                raise _too_large(len(task.payload), self.payload_limit)
+                raise payload_too_large(len(task.payload), self.payload_limit)
         self.open()
         answers = self._commits.put(tasks)
         self._ring_for(min(task.eta for task in tasks))
@@ -350,14 +362,6 @@ class SqliteEngine(LeasingEngine):
             self._gate.bells_changed()
 
 
-def _too_large(size: int, limit: int) -> PayloadTooLargeError:
-    return PayloadTooLargeError(
-        f"payload: {size:,} bytes, and at most {limit:,} can be stored. Keep the data elsewhere and pass its key.",
-        size=size,
-        limit=limit,
-    )
-
-
 def _upcoming(settlements: Sequence[Settlement]) -> list[int]:
     """When tasks are due again that go back, and follow-ups for the first time."""
     due = [to.eta for _, to, *_ in settlements if to.state is State.PENDING]
@@ -378,6 +382,7 @@ def _roll_back(connection: sqlite3.Connection) -> None:
 def _after_fork_in_child() -> None:
     for engine in list(_engines):
         engine._forget_parent()
+    inside_sqlite.reset()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

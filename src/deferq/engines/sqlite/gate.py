@@ -15,13 +15,13 @@ from threading import Lock
 
 _SIZE = 4096
 _NUMBER = struct.Struct("<q")
-_LOGGED_AT, _BELLS_AT = 0, 8
+_LOGGED_AT, _BELLS_AT, _LOG_BYTES_AT = 0, 8, 16
 
 
 class Gate:
     """An advisory lock on a file beside the database, one descriptor per engine.
 
-    The file is mapped into memory and carries two numbers that all processes share. They are hints: nothing is lost if
+    The file is mapped into memory and carries three numbers that all processes share. They are hints: nothing is lost if
     the file is.
     """
 
@@ -55,6 +55,15 @@ class Gate:
     @logged.setter
     def logged(self, value: int) -> None:
         _NUMBER.pack_into(self._memory, _LOGGED_AT, value)
+
+    @property
+    def log_bytes(self) -> int:
+        """The size of the log file after the last checkpoint. Hold the gate to change it."""
+        return self._get(_LOG_BYTES_AT)
+
+    @log_bytes.setter
+    def log_bytes(self, value: int) -> None:
+        _NUMBER.pack_into(self._memory, _LOG_BYTES_AT, value)
 
     @property
     def bells(self) -> int:

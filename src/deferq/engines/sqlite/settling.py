@@ -8,15 +8,13 @@ from functools import cache
 from itertools import chain
 from sqlite3 import Connection
 
-from deferq.engines.base import Settlement
+from deferq.engines.base import FAILURES_KEPT, Settlement
 from deferq.engines.sqlite.putting import ROWS_PER_INSERT, put
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.statements import statements
 from deferq.model.task import Leased, NewTask, State
-from deferq.model.transitions import RULES
 
 SQL = statements("settle")
-FAILURES_KEPT = 20
 
 
 def settle(connection: Connection, settlements: Sequence[Settlement], now: int, tombstone_us: int) -> list[Leased]:
@@ -139,18 +137,18 @@ def _write_failures(connection: Connection, settled: Sequence[Settlement]) -> No
     connection.execute(SQL["insert_failures"], {"rows": rows})
     for s in settled:
         if s.transition.attempts + s.transition.parks > FAILURES_KEPT:
-            connection.execute(SQL["trim_failures"], {"id": s.task.id})
+            connection.execute(SQL["trim_failures"], {"id": s.task.id, "keep": FAILURES_KEPT})
 
 
 def _totals(settled: Iterable[Settlement], now: int) -> list[tuple[int, str, str, int, int, int, int]]:
     """One row per queue and target for this group; attempts that never ran do not count."""
     sums: dict[tuple[str, str], list[int]] = {}
     for s in settled:
-        if not s.transition.started:
+        if not s.is_attempt:
             continue
         row = sums.setdefault((s.task.queue, s.task.target), [0, 0, 0, 0])
         row[0] += 1
-        row[1] += s.transition.state is not State.SUCCEEDED and RULES[s.transition.rule].spends
+        row[1] += s.failed
         row[2] += s.duration_us
         row[3] = max(row[3], s.duration_us)
     return [(now, queue, target, *row) for (queue, target), row in sums.items()]  # type: ignore[misc]

@@ -24,9 +24,9 @@ class Lane(NamedTuple):
     limit: int
 
     @property
-    def cut(self) -> bool:
-        """Whether there may be more than what is seen here."""
-        return max(len(self.ordinary), len(self.at_most_once)) >= self.limit
+    def horizon(self) -> Due | None:
+        """The task behind which there may be some that are not seen here; None: this is all."""
+        return min((half[-1] for half in (self.ordinary, self.at_most_once) if len(half) >= self.limit), default=None)
 
 
 class Picked(NamedTuple):
@@ -63,17 +63,19 @@ def share_out(queues: Iterable[Sequence[Lane]], free: int, room: int) -> list[in
 def _line(lanes: Sequence[Lane], permits: Iterator[int], room: int) -> Iterator[Picked]:
     """The tasks of one queue in the order in which they are served."""
     for lane in lanes:
-        yield from _in_lane(lane, permits)
-        if lane.cut and lane.limit < room:
-            raise CutShort
+        yield from _in_lane(lane, permits, None if lane.limit >= room else lane.horizon)
 
 
-def _in_lane(lane: Lane, permits: Iterator[int]) -> Iterator[Picked]:
+def _in_lane(lane: Lane, permits: Iterator[int], horizon: Due | None) -> Iterator[Picked]:
     if not lane.at_most_once:
         yield from (Picked(task_id, False) for _, task_id in lane.ordinary)
+        if horizon is not None:
+            raise CutShort
         return
     ordinary = ((due, task_id, False) for due, task_id in lane.ordinary)
     at_most_once = ((due, task_id, True) for due, task_id in lane.at_most_once)
     for _, task_id, once in merge(ordinary, at_most_once):
         if not once or next(permits, None) is not None:
             yield Picked(task_id, once)
+        if horizon is not None and task_id == horizon[1]:
+            raise CutShort

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from sqlite3 import Connection
 
-from deferq.engines.base import Retention, Swept
+from deferq.engines.base import MINUTE_US, Retention, Swept
 from deferq.engines.sqlite.changing import cancel_pending, delete
 from deferq.engines.sqlite.statements import statements
 from deferq.model.task import State
+from deferq.model.transitions import US
 
 SQL = statements("sweep")
-US = 1_000_000
-MINUTE_US = 60 * US
 
 
 def sweep(connection: Connection, retention: Retention, limit: int, now: int, tombstone_us: int) -> Swept:

@@ -48,6 +48,8 @@ create table deferq_task (
 -- are leased for free slots alone. Tasks with an url need a deliverer.
 create index deferq_ready on deferq_task (queue, priority desc, at_most_once, leasable_at, id)
   where state = 0 and url is null;
+create index deferq_delivered on deferq_task (queue, priority desc, leasable_at, id)
+  where state = 0 and url is not null;
 create index deferq_held on deferq_task (queue, leasable_at) where state = 1;
 create index deferq_finished on deferq_task (state, finished_at) where state >= 2;
 create index deferq_expiring on deferq_task (expires_at) where state = 0 and expires_at is not null;

@@ -26,7 +26,10 @@ delete from deferq_result where id in (select value from json_each(:ids));
 delete from deferq_failure where task_id in (select value from json_each(:ids));
 
 -- name: some_pending
-select id from deferq_task where state = 0 and queue = :queue limit :limit;
+select id from deferq_task indexed by deferq_ready where state = 0 and url is null and queue = :queue
+union all
+select id from deferq_task indexed by deferq_delivered where state = 0 and url is not null and queue = :queue
+limit :limit;
 
 -- name: names_of_ended
 -- Ended tasks that have a name, and who has that name now.

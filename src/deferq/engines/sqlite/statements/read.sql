@@ -42,12 +42,19 @@ select attempt, at, kind, error_type, message, traceback from deferq_failure whe
 select name, paused from deferq_queue order by name;
 
 -- name: count_pending
--- Of one queue, at most `:cap` steps: ready, scheduled, retrying, parked, oldest ready.
+-- Of one queue, at most `:cap` steps: ready, scheduled, retrying, parked, oldest ready. Pending tasks stand in two
+-- indexes; over both at once SQLite would read the whole table.
 select
   sum(leasable_at <= :now and not parks), sum(leasable_at > :now and not attempts and not parks),
   sum(leasable_at > :now and attempts and not parks), sum(parks > 0),
   min(case when leasable_at <= :now and not parks then leasable_at end)
-from (select leasable_at, attempts, parks from deferq_task where state = 0 and queue = :queue limit :cap);
+from (
+  select leasable_at, attempts, parks from deferq_task indexed by deferq_ready
+  where state = 0 and url is null and queue = :queue
+  union all
+  select leasable_at, attempts, parks from deferq_task indexed by deferq_delivered
+  where state = 0 and url is not null and queue = :queue
+  limit :cap);
 
 -- name: count_held
 select count(*) from (select 1 from deferq_task indexed by deferq_held where state = 1 and queue = :queue limit :cap);

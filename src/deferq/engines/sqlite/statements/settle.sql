@@ -28,10 +28,10 @@ insert into deferq_failure (task_id, attempt, at, kind, error_type, message, tra
 select value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 from json_each(:rows);
 
 -- name: trim_failures
--- Keeps the newest 20 of a task.
+-- Keeps the newest :keep of a task.
 delete from deferq_failure
 where task_id = :id
-  and id <= (select id from deferq_failure where task_id = :id order by id desc limit 1 offset 20);
+  and id <= (select id from deferq_failure where task_id = :id order by id desc limit 1 offset :keep);
 
 -- name: insert_result
 insert into deferq_result (id, body) values (?, ?) on conflict (id) do update set body = excluded.body;

@@ -1,0 +1,125 @@
+"""The pending tasks of one queue: what is due later in an agenda, what is due now in lanes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from heapq import heapify, heappop, heapreplace
+from typing import NamedTuple
+
+from deferq.engines.base import QueueCounts, Want
+from deferq.engines.memory.agenda import Agenda, Entry
+from deferq.engines.memory.rows import Row, reading
+
+
+class Lane(NamedTuple):
+    """Which due tasks stand in line together."""
+
+    priority: int
+    route: str | None
+    delivered: bool
+    at_most_once: bool
+    parked: bool
+
+    def serves(self, want: Want) -> bool:
+        """Whether a dispatcher that wants this may have its tasks. None can deliver to an url yet."""
+        return not self.delivered and (want.route is None or self.route is None or self.route == want.route)
+
+
+class Queue:
+    """The pending tasks of a queue, and how many are leased."""
+
+    def __init__(self, name: str, holds: Callable[[Entry], bool]) -> None:
+        self.name = name
+        self.paused = False
+        self.leased = 0
+        self.pending: dict[int, Row] = {}
+        self.parked: dict[int, Row] = {}
+        self._readings: Counter[str] = Counter()
+        self._holds = holds
+        self._later = Agenda(holds)
+        self._lanes: dict[Lane, Agenda] = {}
+
+    def place(self, row: Row, now: int) -> None:
+        """Stand a pending row, with a fresh ticket, where its eta says."""
+        row.leasable_at = row.eta
+        row.reading = reading(row, now)
+        self._readings[row.reading] += 1
+        self.pending[row.id] = row
+        if row.parks:
+            self.parked[row.id] = row
+        agenda = self._lane(row) if row.eta <= now else self._later
+        agenda.add(Entry(row.eta, row.id, row.ticket))
+
+    def take_out(self, row: Row) -> None:
+        """Let a row be pending here no more."""
+        self._readings[row.reading] -= 1
+        del self.pending[row.id]
+        self.parked.pop(row.id, None)
+        row.ticket = 0
+
+    def promote(self, now: int) -> None:
+        """Move what has become due into its lane, and forget lanes that are empty."""
+        for entry in self._later.due(now):
+            row = self.pending[entry.task_id]
+            self._readings[row.reading] -= 1
+            row.reading = reading(row, now)
+            self._readings[row.reading] += 1
+            self._lane(row).add(entry)
+        self._lanes = {lane: agenda for lane, agenda in self._lanes.items() if agenda.head()}
+
+    def offer(self, want: Want, permits: Iterator[int], now: int) -> Iterator[Row]:
+        """Due tasks by priority, due time and id. What is drawn from here must be leased.
+
+        `permits` has one item for each task of a single start that may still be drawn.
+        """
+        self.promote(now)
+        heads = [
+            (-lane.priority, head, lane)
+            for lane, agenda in self._lanes.items()
+            if lane.serves(want) and (head := agenda.head())
+        ]
+        heapify(heads)
+        while heads:
+            _, entry, lane = heads[0]
+            if lane.at_most_once and next(permits, None) is None:
+                heappop(heads)
+                continue
+            agenda = self._lanes[lane]
+            agenda.pop()
+            yield self.pending[entry.task_id]
+            if head := agenda.head():
+                heapreplace(heads, (-lane.priority, head, lane))
+            else:
+                heappop(heads)
+
+    def next_due(self) -> int | None:
+        """When the first of those that are due later is due."""
+        head = self._later.head()
+        return head.at if head else None
+
+    def counts(self, cap: int, now: int) -> QueueCounts:
+        """How many tasks stand where, no count above `cap`."""
+        self.promote(now)
+        return QueueCounts(
+            queue=self.name,
+            paused=self.paused,
+            ready=min(cap, self._readings["ready"]),
+            scheduled=min(cap, self._readings["scheduled"]),
+            retrying=min(cap, self._readings["retrying"]),
+            parked=min(cap, self._readings["parked"]),
+            leased=min(cap, self.leased),
+            oldest_ready=self._oldest_ready(),
+        )
+
+    def _oldest_ready(self) -> int | None:
+        heads = (agenda.head() for lane, agenda in self._lanes.items() if not lane.parked)
+        return min((head.at for head in heads if head), default=None)
+
+    def _lane(self, row: Row) -> Agenda:
+        made = row.made
+        lane = Lane(made.priority, made.route, made.url is not None, made.at_most_once, row.parks > 0)
+        agenda = self._lanes.get(lane)
+        if agenda is None:
+            agenda = self._lanes[lane] = Agenda(self._holds)
+        return agenda

@@ -1,0 +1,59 @@
+"""What a fork must find: no connection in use, so that the child can close its copies of them.
+
+SQLite keeps its file locks per process, in tables that a child inherits although the kernel gives it none of the locks.
+As long as one inherited connection is open there, a new connection of the child believes to hold locks that it does not
+have: others remove the log under its feet, and what it commits is lost. So the child closes its copies first. It can if
+no thread was inside SQLite when it was forked; hence a fork waits for that, and whoever comes next waits for the fork.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from threading import Lock
+
+#: Longest time that a fork waits; a signal handler that forks would wait for itself.
+WAIT_S = 10.0
+_STEP_S = 0.0005
+
+
+class Uses:
+    """How many threads of this process are inside SQLite, entered and left by `with`."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Nobody is inside: in a forked child there are no other threads."""
+        self._count = 0
+        self._counting = Lock()
+        #: Held during a fork: nobody enters.
+        self._door = Lock()
+
+    def __enter__(self) -> None:
+        with self._door, self._counting:
+            self._count += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._counting:
+            self._count -= 1
+
+    @property
+    def none(self) -> bool:
+        """Whether nobody is inside."""
+        return self._count == 0
+
+    def before_fork(self) -> None:
+        """Let nobody in, and wait until all have left."""
+        self._door.acquire()
+        give_up = time.monotonic() + WAIT_S
+        while self._count and time.monotonic() < give_up:
+            time.sleep(_STEP_S)
+
+    def after_fork(self) -> None:
+        """In the parent: go on."""
+        self._door.release()
+
+
+inside_sqlite = Uses()
+os.register_at_fork(before=inside_sqlite.before_fork, after_in_parent=inside_sqlite.after_fork)
