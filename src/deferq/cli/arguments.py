@@ -1,0 +1,105 @@
+"""What the verbs' parsers have in common."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from typing import NoReturn
+
+from deferq.errors import DeferqError
+from deferq.suggest import did_you_mean
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 it failed, or something is wrong with the tasks; 2 wrong usage or configuration, or the"
+    " store cannot be used."
+)
+
+
+class CommandError(DeferqError):
+    """The command cannot be carried out as it was given."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses what it does not know in one message, and says what was probably meant."""
+
+    def __init__(self, **settings: object) -> None:
+        super().__init__(
+            allow_abbrev=False,
+            formatter_class=_Formatter,
+            **settings,  # type: ignore[arg-type]
+        )
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and leave with exit code 2."""
+        stop = "" if message.endswith((".", "?")) else "."
+        self.exit(EXIT_USAGE, f"{self.prog}: {message}{stop}{self._hint(message)} See '{self.prog} --help'.\n")
+
+    def _hint(self, message: str) -> str:
+        _, unknown, words = message.partition("unrecognized arguments: ")
+        options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
+        if not unknown or not options:
+            return ""
+        return did_you_mean(options[0], self._option_string_actions)
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Wraps paragraphs to the width of the terminal, and leaves lists alone."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=30)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(_filled(paragraph, width) for paragraph in text.strip().split("\n\n"))
+
+
+def _filled(paragraph: str, width: int) -> str:
+    import textwrap
+
+    return paragraph if "\n  " in paragraph else textwrap.fill(paragraph, width)
+
+
+def add_url(parser: argparse.ArgumentParser) -> None:
+    """`--url`, which may stand before or after the verb."""
+    parser.add_argument("--url", help="the store, such as sqlite:///jobs.db")
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """How verbs that look into the store find it."""
+    add_url(parser)
+    parser.add_argument("--app", help="import this application, and use the store it configures")
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """For every verb that reads: ids are text, times are UTC."""
+    parser.add_argument("--json", action="store_true", help="print JSON; ids are text, times are UTC")
+
+
+def add_ids(parser: argparse.ArgumentParser, *, nargs: str = "+") -> None:
+    """One or more ids of tasks."""
+    parser.add_argument("ids", metavar="ID", type=task_id, nargs=nargs, help="ids of tasks")
+
+
+def task_id(text: str) -> int:
+    """The id of a task."""
+    if text.isascii() and text.isdigit() and int(text) < 2**63:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is no id of a task; an id is a number")
+
+
+def count(text: str) -> int:
+    """A whole number from 1 on."""
+    if text.isascii() and text.isdigit() and int(text) >= 1:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
+
+
+def seconds(text: str) -> float:
+    """A number of seconds."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if 0 <= number < math.inf:
+        return number
+    raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")

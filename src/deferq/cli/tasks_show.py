@@ -1,0 +1,116 @@
+"""Everything about one task: where it stands, how it got there, and what went wrong.
+
+The arguments are not restored, since that would run code of theirs: size and codec are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, add_json, add_store, task_id
+from deferq.cli.loading import open_store
+from deferq.cli.output import print_fields, print_json, printable, size
+from deferq.cli.tasks import failure_document, missing, task_document
+from deferq.cli.times import local, relative
+from deferq.codec import signing
+from deferq.engines.base import Details
+from deferq.model.task import Options, State, Task
+
+_CODECS = {signing.PICKLE: "pickle", signing.JSON: "json"}
+#: Where an envelope names its codec.
+_CODEC_AT = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the verb takes."""
+    add_store(parser)
+    add_json(parser)
+    parser.add_argument("id", metavar="ID", type=task_id)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print it."""
+    with open_store(args) as deferq:
+        found = deferq.engine.get([args.id])
+        if not found:
+            print(f"deferq: {missing(args.id)}", file=sys.stderr)
+            return EXIT_FAILED
+        details = deferq.engine.details(args.id)
+        now = deferq.engine.now()
+    if args.json:
+        print_json(_document(found[0], details, now))
+    else:
+        _print_for_people(found[0], details, now)
+    return EXIT_OK
+
+
+def _document(task: Task, details: Details, now: int) -> dict[str, Any]:
+    return {
+        **task_document(task, now),
+        "codec": _codec(details.payload),
+        "result_bytes": None if details.result is None else len(details.result),
+        "failures": [failure_document(failure) for failure in details.failures],
+    }
+
+
+def _codec(envelope: bytes | None) -> str | None:
+    if envelope is None or len(envelope) <= _CODEC_AT:
+        return None
+    return _CODECS.get(envelope[_CODEC_AT], "unknown")
+
+
+def _print_for_people(task: Task, details: Details, now: int) -> None:
+    print_fields(
+        (
+            ("id", task.id),
+            ("target", task.target),
+            ("queue", task.queue),
+            ("name", task.name),
+            ("state", _state_line(task, now)),
+            ("priority", task.priority or None),
+            ("attempts", f"{task.attempts} of {_attempts_max(task.options)}, started {task.starts} times"),
+            ("parked", f"{task.parks} times in a row" if task.parks else None),
+            ("route", task.route),
+            ("tags", ", ".join(task.options.tags)),
+            ("headers", ", ".join(f"{name}: {value}" for name, value in task.options.headers)),
+            ("timeout", None if task.options.timeout_s is None else f"{task.options.timeout_s:g} s"),
+            ("arguments", f"{size(task.payload_bytes)}, {_codec(details.payload)}"),
+            ("result", None if details.result is None else size(len(details.result))),
+        )
+    )
+    print("\ntimeline")
+    for at, words in sorted(_timeline(task, details)):
+        print(f"  {local(at)}  {printable(words)} ({relative(at, now)})")
+    if details.failures and details.failures[-1].traceback:
+        print(f"\nlast traceback (attempt {details.failures[-1].attempt})")
+        print(printable(details.failures[-1].traceback.rstrip()))
+
+
+def _state_line(task: Task, now: int) -> str:
+    reason = f": {task.reason}" if task.reason else ""
+    cancelling = ", cancellation requested" if task.cancel_requested and not task.state.finished else ""
+    return f"{task.reading(now)}{reason}{cancelling}"
+
+
+def _attempts_max(options: Options) -> str:
+    attempts = options.retry.max_attempts
+    return "any number" if attempts is None else str(attempts)
+
+
+def _timeline(task: Task, details: Details) -> Iterator[tuple[int, str]]:
+    """What is known to have happened, and what will."""
+    yield task.created_at, "deferred"
+    for failure in details.failures:
+        error = f": {failure.error_type}: {failure.message}" if failure.error_type else f": {failure.message}"
+        yield failure.at, f"attempt {failure.attempt} {failure.kind}{error}"
+    if task.state is State.PENDING:
+        yield task.leasable_at, "due"
+    if task.state is State.LEASED:
+        yield task.leasable_at, "end of the lease, unless it is renewed"
+    if task.expires_at is not None and not task.state.finished:
+        yield task.expires_at, "expires"
+    if task.finished_at is not None:
+        yield task.finished_at, task.state.name.lower() + (f": {task.reason}" if task.reason else "")

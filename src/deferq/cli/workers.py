@@ -1,0 +1,74 @@
+"""The workers of a store, as their records show them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from deferq.engines.base import LeasingEngine, Record
+from deferq.runtime.pulse import KIND
+
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSeen:
+    """What one worker has said about itself."""
+
+    key: str
+    #: Whether it has kept saying so.
+    alive: bool
+    host: str
+    pid: int | None
+    #: None: all.
+    queues: list[str] | None
+    route: str | None
+    threads: int | None
+    running: int
+    #: Threads that run past the timeout of their task.
+    abandoned: int
+    started: int | None
+
+    def serves(self, queue: str) -> bool:
+        """Whether it takes tasks of this queue."""
+        return self.queues is None or queue in self.queues
+
+
+def workers(engine: LeasingEngine) -> list[WorkerSeen]:
+    """Every worker with a record; those that are gone without a word too, until somebody removes it."""
+    now = engine.now()
+    return [_seen(record, now) for record in _records(engine)]
+
+
+def _records(engine: LeasingEngine) -> Iterator[Record]:
+    after: str | None = None
+    while page := engine.records(KIND, after=after, limit=_PAGE):
+        yield from page
+        after = page[-1].key
+
+
+def _seen(record: Record, now: int) -> WorkerSeen:
+    document = _read(record.document)
+    return WorkerSeen(
+        key=record.key,
+        alive=record.due is not None and record.due > now,
+        host=str(document.get("host", "")),
+        pid=document.get("pid"),
+        queues=document.get("queues"),
+        route=document.get("route"),
+        threads=document.get("threads"),
+        running=document.get("running", 0),
+        abandoned=document.get("abandoned", 0),
+        started=document.get("started"),
+    )
+
+
+def _read(text: str) -> dict[str, Any]:
+    """The document; an empty one if another release wrote something else."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return {}
+    return document if isinstance(document, dict) else {}
