@@ -19,7 +19,7 @@ from deferq.codec.context import Carried
 from deferq.codec.targets import locate
 from deferq.config import Settings, gather
 from deferq.engines.base import Clash, Existing, LeasingEngine, PutAnswer, Tombstoned
-from deferq.errors import ConfigError, TaskAlreadyExistsError, TombstonedTaskError, UnknownQueueError
+from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError, UnknownQueueError
 from deferq.handles import TaskHandle
 from deferq.http.asgi import AsgiApp, WrappedAsgi
 from deferq.http.wsgi import WrappedWsgi, WsgiApp
@@ -55,6 +55,7 @@ R = TypeVar("R")
 Listener = Callable[[Event], None]
 
 _UNDECLARED = DeferrableOptions()
+ID_MAX = (1 << 63) - 1
 
 
 class Plan(NamedTuple):
@@ -217,9 +218,7 @@ class Deferq:
         for place, (_, answer) in enumerate(answered):
             while isinstance(answer, Clash):
                 call = calls[place]
-                task = self._new_task(
-                    self.ids.next(), call.fn, call.args, call.kwargs, call.options, self.engine.now()
-                )
+                task = self._new_task(self.ids.next(), call.fn, call.args, call.kwargs, call.options, self.engine.now())
                 answer = self.engine.put([task])[0]
                 answered[place] = (task, answer)
         return answered
@@ -345,17 +344,22 @@ class Deferq:
     # ---- looking and running
 
     def task(self, task_id: int | str) -> TaskHandle:
-        """The handle of a task whose id is known."""
-        return TaskHandle(self, int(task_id))
+        """The handle of a task whose id is known. Raises TaskNotFound for what cannot be an id."""
+        try:
+            number = int(task_id)
+        except ValueError:
+            number = -1
+        if not 0 <= number <= ID_MAX:
+            raise TaskNotFound("This is no id of a task: a whole number of up to 63 bits is expected.")
+        return TaskHandle(self, number)
 
-    def worker(self, **config: Any) -> Worker:
+    def worker(self, *, listeners: Iterable[Listener] | None = None, **config: Any) -> Worker:
         """A worker of this store that runs tasks in threads of this process.
 
-        Keyword arguments: the fields of `WorkerConfig`, such as threads, async_slots, queues, route.
+        Args:
+            listeners: who hears of what it does; None: the log, and the listeners of this Deferq.
+            config: the fields of `WorkerConfig`, such as threads, async_slots, queues, route; None: the default.
         """
-        return self._worker({name: value for name, value in config.items() if value is not None})
-
-    def _worker(self, config: Mapping[str, Any]) -> Worker:
         from deferq import stores
         from deferq.runtime.config import WorkerConfig
         from deferq.runtime.logs import LogListener
@@ -373,7 +377,7 @@ class Deferq:
             self.codec,
             WorkerConfig(**chosen),
             retention=stores.retention_of(self.settings),
-            listeners=(LogListener(), *self.listeners),
+            listeners=(LogListener(), *self.listeners) if listeners is None else listeners,
         )
 
     @property
@@ -385,7 +389,7 @@ class Deferq:
 
         with self._opening:
             if self._embedded is None:
-                self._embedded = EmbeddedWorker(lambda: self._worker({}))
+                self._embedded = EmbeddedWorker(self.worker)
             return self._embedded
 
     def wrap_wsgi(self, app: WsgiApp) -> WsgiApp:
@@ -402,6 +406,7 @@ def _checked_queues(queues: Mapping[str, Queue] | None) -> dict[str, Queue]:
     for name, queue in (queues or {}).items():
         if not isinstance(queue, Queue):
             raise ConfigError(f"queues: expected a Queue(...) for {check_queue_name(name)!r}.")
+        check_retry(queue.retry)
         checked[check_queue_name(name)] = queue
     return checked
 

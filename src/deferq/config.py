@@ -7,7 +7,7 @@ environment (`DEFERQ_...`), `[tool.deferq]` in the nearest `pyproject.toml`, the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,15 +46,22 @@ def _text(name: str, value: Any) -> str:
     raise ConfigError(f"{name}: expected text.")
 
 
+def _parts(value: Any) -> list[Any]:
+    """The items of a list, or of a text with commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, Iterable) else [None]
+
+
 def _texts(name: str, value: Any) -> tuple[str, ...]:
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    parts = _parts(value)
     if all(isinstance(part, str) and part for part in parts):
         return tuple(parts)
     raise ConfigError(f"{name}: expected a list of texts (in the environment: separated by commas).")
 
 
 def _secrets(name: str, value: Any) -> tuple[str | bytes, ...]:
-    parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    parts = _parts(value)
     if parts and all(isinstance(part, str | bytes) and len(part) >= SECRET_BYTES_MIN for part in parts):
         return tuple(parts)
     raise ConfigError(
@@ -76,7 +83,7 @@ def _count(name: str, value: Any) -> int:
 def _seconds(name: str, value: Any) -> float:
     try:
         number = float(value) if not isinstance(value, bool) else -1.0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = -1.0
     if 0 <= number < float("inf"):
         return number
@@ -179,7 +186,8 @@ def _read_project(project_file: Path | None) -> dict[str, Any]:
         document = tomllib.loads(project_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{project_file} cannot be read: {error}.") from error
-    table = document.get("tool", {}).get("deferq", {})
+    tools = document.get("tool", {})
+    table = tools.get("deferq", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
         raise ConfigError(f"[tool.deferq] in {project_file} must be a table.")
     return table

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from functools import update_wrapper
+from functools import partial, update_wrapper
+from inspect import getattr_static
+from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from deferq.calls import Call
 from deferq.codec.mainmodule import MAIN_NAMES, main_name
+from deferq.codec.refusals import refuse_nameless
 from deferq.codec.targets import TARGET_ATTRIBUTE
 from deferq.default import call, default
-from deferq.errors import NotDeferrable
+from deferq.errors import InvalidOption, NotDeferrable
 from deferq.handles import TaskHandle
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
@@ -75,17 +78,24 @@ def _checked(
         expires_s=None if expires is None else check_seconds("expires", expires),
         priority=None if priority is None else check_priority(priority),
         tags=check_tags(tags),
-        aliases=tuple(aliases),
+        aliases=_checked_aliases(aliases),
     )
+
+
+def _checked_aliases(value: Any) -> tuple[str, ...]:
+    aliases = tuple(value) if isinstance(value, Iterable) and not isinstance(value, str) else (None,)
+    if not all(isinstance(alias, str) and ":" in alias for alias in aliases):
+        raise InvalidOption(
+            'aliases: expected a list of the targets it had, such as ["old.module:send"].', field="aliases"
+        )
+    return aliases
 
 
 def _own_target(fn: Any) -> str:
     """The target a function will have once its module is loaded; it cannot be looked up while it is being decorated."""
-    if "<locals>" in fn.__qualname__:
-        raise NotDeferrable(
-            f"{fn.__qualname__} is defined inside a function, where no other process can find it. Move it to the top"
-            " level of its module."
-        )
+    if not isinstance(getattr(fn, "__qualname__", None), str):
+        raise NotDeferrable(f"A {type(fn).__qualname__} has no name of its own; decorate a function or a class.")
+    refuse_nameless(fn)
     module = main_name() if fn.__module__ in MAIN_NAMES else fn.__module__
     return f"{module}:{fn.__qualname__}"
 
@@ -94,11 +104,16 @@ class CallDeferred(Generic[P, R]):
     """A function whose call defers it. `.now(...)` runs it here and now, `.call(...)` makes a Call."""
 
     def __init__(self, fn: Callable[P, R], target: str) -> None:
-        update_wrapper(self, fn)
-        self._fn = fn
+        #: A function, or the staticmethod or classmethod that `call_deferred` stands above.
+        self._kind: type[Any] = type(fn)
+        self._fn: Callable[P, R] = _function_of(fn)
+        update_wrapper(self, self._fn)
         setattr(self, TARGET_ATTRIBUTE, target)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
+        if args and self._is_class_method_of(args[0]):
+            bound: Callable[..., TaskHandle] = BoundCallDeferred(self, args[0])
+            return bound(*args[1:], **kwargs)
         return default().defer(self, *args, **kwargs)
 
     def now(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -109,6 +124,13 @@ class CallDeferred(Generic[P, R]):
         """A Call of it, to be deferred with options or in bulk."""
         return call(self, *args, **kwargs)
 
+    def _is_class_method_of(self, owner: object) -> bool:
+        """Whether it stands below a @classmethod: since Python 3.13 that puts the class in front and asks nobody."""
+        if not isinstance(owner, type):
+            return False
+        found = getattr_static(owner, self._fn.__name__, None)
+        return isinstance(found, classmethod) and found.__func__ is self
+
     @overload
     def __get__(self, instance: None, owner: type) -> CallDeferred[P, R]: ...
     @overload
@@ -116,26 +138,47 @@ class CallDeferred(Generic[P, R]):
         self: CallDeferred[Concatenate[S, P], R], instance: S, owner: type[S] | None = None
     ) -> BoundCallDeferred[P, R]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return self if instance is None else BoundCallDeferred(self, instance)
+        if self._kind is classmethod:
+            return BoundCallDeferred(self, owner)
+        return self if instance is None or self._kind is staticmethod else BoundCallDeferred(self, instance)
 
 
-class BoundCallDeferred(Generic[P, R]):
-    """A `call_deferred` method of one instance."""
+class BoundCallDeferred(partial[TaskHandle], Generic[P, R]):
+    """A `call_deferred` method of one instance or class: a partial, since that stands in front of the arguments."""
 
-    def __init__(self, deferred: CallDeferred[Any, R], instance: Any) -> None:
-        self._deferred = deferred
-        self._instance = instance
+    __self__: Any
+    __name__: str
+    __wrapped__: Callable[P, R]
+
+    def __init__(self, deferred: CallDeferred[Any, R], owner: Any) -> None:
+        self.__self__ = owner
+        update_wrapper(self, MethodType(_function_of(deferred), owner), updated=())
+
+    @property
+    def __deferq_target__(self) -> str | None:  # TARGET_ATTRIBUTE
+        """A method of a class or of a registered object goes by that name; None: its function and the instance."""
+        registered = default_registry.name_of(self.__self__)
+        if registered is not None:
+            return f"@{registered}:{self.__name__}"
+        return f"{_own_target(self.__self__)}.{self.__name__}" if isinstance(self.__self__, type) else None
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
-        return self._deferred(self._instance, *args, **kwargs)
+        return default().defer(self, *args, **kwargs)
 
     def now(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it here and now."""
-        return self._deferred.now(self._instance, *args, **kwargs)
+        return self.__wrapped__(*args, **kwargs)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[TaskHandle]:
         """A Call of it, to be deferred with options or in bulk."""
-        return self._deferred.call(self._instance, *args, **kwargs)
+        return call(self, *args, **kwargs)
+
+
+def _function_of(fn: Any) -> Any:
+    """The plain function in a staticmethod, a classmethod or a CallDeferred."""
+    if isinstance(fn, staticmethod | classmethod):
+        return fn.__func__
+    return fn._fn if isinstance(fn, CallDeferred) else fn
 
 
 @overload
@@ -152,7 +195,11 @@ def call_deferred(
     aliases: Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], CallDeferred[P, R]]: ...
 def call_deferred(fn: Any = None, /, **options: Any) -> Any:
-    """Make calling a function defer it; `.now(...)` runs it. Arguments as for `deferrable`."""
+    """Make calling a function defer it; `.now(...)` runs it. Arguments as for `deferrable`.
+
+    It may stand above or below @staticmethod, and belongs above @classmethod: below, `.now` and `.call` cannot tell the
+    class on every Python.
+    """
     if fn is not None:
         return _wrap(fn, DeferrableOptions())
     declared = _checked(**options)

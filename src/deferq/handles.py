@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from deferq.engines.base import Cancel, Details, LeasingEngine, Reschedule
-from deferq.errors import TaskCancelled, TaskFailed, TaskNotFinished, TaskNotFound
+from deferq.errors import ScheduleError, TaskCancelled, TaskFailed, TaskNotFinished, TaskNotFound
 from deferq.model.task import State, Task
 from deferq.options import due_at
 
@@ -108,6 +108,8 @@ class TaskHandle:
 
     def reschedule(self, *, countdown: float | timedelta | None = None, eta: datetime | None = None) -> bool:
         """Make a pending task due at another time; False if it is not pending any more."""
+        if (countdown is None) == (eta is None):
+            raise ScheduleError("reschedule: give either eta or countdown.", field="eta")
         engine = self._owner.engine
         due = due_at({"countdown": countdown, "eta": eta}, engine.now())
         return bool(engine.change([self.id], Reschedule(due)))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any, TypedDict
 
 from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
@@ -114,7 +116,7 @@ def translate_underscore(options: Mapping[str, Any]) -> dict[str, Any]:
 def _drop_default_url(options: dict[str, Any]) -> None:
     """App Engine's default URLs mean: call it. Delivery to other paths needs a deliverer, which this release lacks."""
     url = options.pop("url", None)
-    if url and url not in ("/_ah/queue/deferred", f"/_ah/queue/{options.get('queue', 'default')}"):
+    if url is not None and url not in ("/_ah/queue/deferred", f"/_ah/queue/{options.get('queue', 'default')}"):
         raise InvalidOption(
             "_url: this release calls tasks in its workers and delivers none to a path of its own. Leave _url out.",
             field="_url",
@@ -142,7 +144,7 @@ def due_at(options: Mapping[str, Any], now: int) -> int:
     countdown = options.get("countdown")
     if countdown is None:
         return now
-    due = now + int(max(0.0, check_seconds("countdown", countdown, negative=True)) * US)
+    due = now + _microseconds(max(0.0, check_seconds("countdown", countdown, negative=True)))
     if due > ETA_MAX_US:
         raise ScheduleError("countdown: nothing can be due after the year 2090.", field="countdown")
     return due
@@ -154,14 +156,23 @@ def expires_at(value: Any, now: int) -> int | None:
         return None
     if isinstance(value, datetime):
         return check_instant("expires", value)
-    return min(ETA_MAX_US, now + int(check_seconds("expires", value) * US))
+    return min(ETA_MAX_US, now + _microseconds(check_seconds("expires", value)))
+
+
+def _microseconds(seconds: float) -> int:
+    """As a whole number; what lies beyond every time that can be stored stays beyond it."""
+    return int(min(seconds * US, 2.0 * ETA_MAX_US))
 
 
 def check_instant(field: str, value: Any) -> int:
     """Microseconds since the epoch of an aware datetime between 1970 and 2090."""
     if not isinstance(value, datetime):
         raise ScheduleError(f"{field}: expected a datetime with a time zone.", field=field)
-    if value.tzinfo is None or value.utcoffset() is None:
+    try:
+        naive = value.utcoffset() is None
+    except Exception as error:
+        raise ScheduleError(f"{field}: its time zone raised {type(error).__name__}. Use UTC.", field=field) from error
+    if naive:
         raise NaiveDatetime(
             f"{field}: a datetime without a time zone could mean any of 38 instants. Use datetime.now(UTC) or"
             " value.replace(tzinfo=...).",
@@ -180,11 +191,15 @@ def check_seconds(field: str, value: Any, *, negative: bool = False) -> float:
     """A finite number of seconds from a number or a timedelta."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    seconds = math.nan
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        with suppress(OverflowError):  # an int of 400 digits
+            seconds = float(value)
+    if not math.isfinite(seconds):
         raise ScheduleError(f"{field}: expected a number of seconds or a timedelta.", field=field)
-    if value < 0 and not negative:
+    if seconds < 0 and not negative:
         raise ScheduleError(f"{field}: a number of seconds cannot be negative.", field=field)
-    return float(value)
+    return seconds
 
 
 def check_timeout(value: Any) -> float | None:
@@ -206,8 +221,8 @@ def check_retry(value: Any) -> RetryPolicy | None:
 
 def check_tags(value: Any) -> tuple[str, ...]:
     """Up to 50 printable tags of up to 200 characters."""
-    tags = tuple(value) if not isinstance(value, str) else ("",)
-    if len(tags) > TAGS_MAX or not all(isinstance(tag, str) and _is_tag(tag) for tag in tags):
+    tags = tuple(islice(value, TAGS_MAX + 1)) if isinstance(value, Iterable) and not isinstance(value, str) else None
+    if tags is None or len(tags) > TAGS_MAX or not all(isinstance(tag, str) and _is_tag(tag) for tag in tags):
         raise InvalidOption(
             f"tags: expected up to {TAGS_MAX} texts of 1 to {TAG_CHARACTERS_MAX} printable characters.", field="tags"
         )

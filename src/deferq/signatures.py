@@ -37,7 +37,18 @@ def check_arguments(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: Mappi
         shape.signature.bind(*args, **kwargs)
     except TypeError as error:
         name = getattr(fn, "__qualname__", type(fn).__name__)
-        raise TypeError(f"{name}{shape.signature} cannot be called with these arguments: {error}.") from None
+        raise TypeError(f"{name}{_shown(shape.signature)} cannot be called with these arguments: {error}.") from None
+
+
+def _shown(signature: inspect.Signature) -> str:
+    """The names alone: a default value may be secret, and its `repr` is somebody else's code."""
+    parameters = [_without_values(parameter) for parameter in signature.parameters.values()]
+    return str(inspect.Signature(parameters)).replace("=Ellipsis", "=...")
+
+
+def _without_values(parameter: inspect.Parameter) -> inspect.Parameter:
+    default = parameter.empty if parameter.default is parameter.empty else ...
+    return parameter.replace(annotation=parameter.empty, default=default)
 
 
 def shape_of(fn: Callable[..., Any]) -> Shape | None:

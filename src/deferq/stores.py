@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from contextlib import suppress
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from deferq.codec.signing import Keyring
-from deferq.config import Settings
+from deferq.config import SECRET_BYTES_MIN, Settings
 from deferq.engines.base import LeasingEngine, Retention
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
-from deferq.errors import ConfigError, InsecurePath, StoreUnavailable
+from deferq.errors import ConfigError, InsecurePath, StoreCorrupt, StoreUnavailable
 from deferq.suggest import did_you_mean
 
 _OPTIONS = {"synchronous"}
+_ENVELOPE_BYTES_MAX = 1024
+_SECRET_BYTES_READ = 64 * 1024
 
 
 def open_engine(settings: Settings) -> LeasingEngine:
@@ -24,11 +27,11 @@ def open_engine(settings: Settings) -> LeasingEngine:
     url = settings["url"]
     if url is None:
         return _sqlite(_default_path(settings), {}, settings)
-    parts = urlsplit(url)
+    parts = _split(url)
     if parts.scheme == "memory":
-        return MemoryEngine(payload_limit=settings["payload_limit"], tombstone_s=settings["tombstone_s"])
+        return MemoryEngine(payload_limit=_envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
-        return _sqlite(_sqlite_path(parts.netloc, parts.path, url), _options(parts.query), settings)
+        return _sqlite(_sqlite_path(parts), _options(parts.query), settings)
     raise ConfigError(
         f"url: no engine for {parts.scheme or 'no scheme'!r}. Use sqlite:///relative.db, sqlite:////absolute.db or"
         " memory://."
@@ -40,6 +43,7 @@ def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
     if settings["secrets"] is not None:
         return Keyring(settings["secrets"])
     if isinstance(engine, SqliteEngine):
+        engine.open()  # it refuses a file that is not ours, or not safe, before a secret is laid beside it
         return Keyring([_secret_beside(engine.path)])
     return Keyring([secrets.token_bytes(32)])
 
@@ -58,22 +62,39 @@ def _sqlite(path: Path, options: dict[str, str], settings: Settings) -> SqliteEn
     return SqliteEngine(
         path,
         synchronous=options.get("synchronous", "FULL"),
-        payload_limit=settings["payload_limit"],
+        payload_limit=_envelope_limit(settings),
         tombstone_s=settings["tombstone_s"],
     )
 
 
-def _sqlite_path(host: str, path: str, url: str) -> Path:
-    if host or not path.strip("/"):
+def _envelope_limit(settings: Settings) -> int:
+    """The limit is for arguments, and the codec keeps it; what the engine stores is a little longer."""
+    limit: int = settings["payload_limit"]
+    return limit + _ENVELOPE_BYTES_MAX
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise ConfigError("url: this is no URL. Use sqlite:///relative.db or sqlite:////absolute.db.") from None
+
+
+def _sqlite_path(url: SplitResult) -> Path:
+    path = unquote(url.path[1:])
+    if url.netloc or not path.strip("/") or url.fragment or "\0" in path:
+        # Not echoed: what stands before a host may be a password.
         raise ConfigError(
-            f"url: {url!r} names no file. Three slashes are followed by a relative path (sqlite:///jobs.db), four by an"
-            " absolute one (sqlite:////var/lib/jobs.db)."
+            "url: it names no file. Three slashes are followed by a relative path (sqlite:///jobs.db), four by an"
+            " absolute one (sqlite:////var/lib/jobs.db); write '#' as %23 and '?' as %3F."
         )
-    return Path(unquote(path[1:])).absolute()
+    if path == ":memory:":
+        raise ConfigError("url: each process would have a database of its own. Use memory:// for tests.")
+    return Path(path).absolute()
 
 
 def _options(query: str) -> dict[str, str]:
-    options = dict(parse_qsl(query))
+    options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in _OPTIONS:
             raise ConfigError(f"url: no option {name!r}.{did_you_mean(name, _OPTIONS)}")
@@ -99,22 +120,44 @@ def _default_path(settings: Settings) -> Path:
 def _secret_beside(database: Path) -> bytes:
     """The secret in a file of mode 0600 beside the database; made by whoever comes first."""
     path = database.with_name(f"{database.name}-secret")
-    try:
-        return _read_secret(path)
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         _make_secret(path)
-        return _read_secret(path)
+    return _read_secret(path)
 
 
 def _read_secret(path: Path) -> bytes:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    with os.fdopen(descriptor, "rb") as file:
-        if os.fstat(descriptor).st_mode & 0o077:
-            raise InsecurePath(
-                f"Other users may open the secret {path}, and whoever has it can have code run."
-                f" Run: chmod 600 '{path}'."
-            )
-        return file.read().strip()
+    if path.is_symlink():
+        raise InsecurePath(
+            f"The secret {path} is a symbolic link, which others may redirect. Put the file itself there."
+        )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The secret {path} cannot be read ({error.strerror}). Run as the user it belongs to."
+        ) from error
+    try:
+        _check_secret(path, os.fstat(descriptor))
+        secret = os.read(descriptor, _SECRET_BYTES_READ).strip()
+    finally:
+        os.close(descriptor)
+    if len(secret) < SECRET_BYTES_MIN:
+        raise StoreCorrupt(
+            f"The secret {path} is damaged: it is too short. Restore it from a backup; without it the tasks that wait"
+            " cannot be run."
+        )
+    return secret
+
+
+def _check_secret(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreCorrupt(f"The secret {path} is not a regular file. It was left as it is. Move it away.")
+    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+        raise InsecurePath(f"The secret {path} belongs to another user. Run as that user, or name another store.")
+    if status.st_mode & 0o077:
+        raise InsecurePath(
+            f"Other users may open the secret {path}, and whoever has it can have code run. Run: chmod 600 '{path}'."
+        )
 
 
 def _make_secret(path: Path) -> None:

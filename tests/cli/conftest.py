@@ -12,9 +12,6 @@ import pytest
 
 from deferq import Deferq
 from deferq.cli.main import main
-from deferq.cli.once import POLL_S, until_idle
-from deferq.runtime.config import WorkerConfig
-from deferq.runtime.worker import Worker
 
 
 class Said(NamedTuple):
@@ -66,6 +63,4 @@ def run(url: str, capsys: pytest.CaptureFixture[str]) -> Run:
 
 def work_off(deferq: Deferq) -> None:
     """Run what is due, as `deferq worker --once` does."""
-    engine = until_idle(deferq.engine, lambda: worker.request_stop())
-    worker = Worker(engine, deferq.codec, WorkerConfig(poll_s=POLL_S))
-    worker.run()
+    deferq.worker(until_idle=True).run()

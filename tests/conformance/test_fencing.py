@@ -42,9 +42,7 @@ def test_a_late_worker_learns_that_its_lease_was_buried_before_anybody_leased_ag
     assert engine.details(task_id).result is None
 
 
-def test_a_lease_that_was_renewed_after_all_cannot_be_buried(
-    engine: LeasingEngine, put: Put, clock: FakeClock
-) -> None:
+def test_a_lease_that_was_renewed_after_all_cannot_be_buried(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
     """Between somebody's look at stalled leases and its settlement, the holder may come back."""
     task_id = put()
     holder = lease_one(engine)

@@ -58,13 +58,13 @@ def _work(args: argparse.Namespace) -> int:
     from deferq.cli.loading import load
     from deferq.cli.narrating import Narrator
     from deferq.cli.stopping import Stopping, end_soon
-    from deferq.cli.worker import make_worker, work
+    from deferq.cli.worker import work
 
     loaded = load(args.app, args.url)
     stopping = Stopping()
     config = {"threads": args.threads, "drain_s": DRAIN_S, "lease_s": LEASE_S}
     with loaded.deferq:
-        worker = make_worker(loaded, config, Narrator(), stopping)
+        worker = loaded.deferq.worker(listeners=[Narrator(), *loaded.deferq.listeners], **config)
         _announce(args, loaded, worker)
         work(worker, stopping, args.lifeline)
         end_soon(EXIT_OK)

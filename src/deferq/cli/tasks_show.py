@@ -15,13 +15,9 @@ from deferq.cli.loading import open_store
 from deferq.cli.output import print_fields, print_json, printable, size
 from deferq.cli.tasks import failure_document, missing, task_document
 from deferq.cli.times import local, relative
-from deferq.codec import signing
+from deferq.codec.signing import codec_of
 from deferq.engines.base import Details
 from deferq.model.task import Options, State, Task
-
-_CODECS = {signing.PICKLE: "pickle", signing.JSON: "json"}
-#: Where an envelope names its codec.
-_CODEC_AT = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -50,16 +46,10 @@ def run(args: argparse.Namespace) -> int:
 def _document(task: Task, details: Details, now: int) -> dict[str, Any]:
     return {
         **task_document(task, now),
-        "codec": _codec(details.payload),
+        "codec": codec_of(details.payload),
         "result_bytes": None if details.result is None else len(details.result),
         "failures": [failure_document(failure) for failure in details.failures],
     }
-
-
-def _codec(envelope: bytes | None) -> str | None:
-    if envelope is None or len(envelope) <= _CODEC_AT:
-        return None
-    return _CODECS.get(envelope[_CODEC_AT], "unknown")
 
 
 def _print_for_people(task: Task, details: Details, now: int) -> None:
@@ -77,7 +67,7 @@ def _print_for_people(task: Task, details: Details, now: int) -> None:
             ("tags", ", ".join(task.options.tags)),
             ("headers", ", ".join(f"{name}: {value}" for name, value in task.options.headers)),
             ("timeout", None if task.options.timeout_s is None else f"{task.options.timeout_s:g} s"),
-            ("arguments", f"{size(task.payload_bytes)}, {_codec(details.payload)}"),
+            ("arguments", f"{size(task.payload_bytes)}, {codec_of(details.payload or b'')}"),
             ("result", None if details.result is None else size(len(details.result))),
         )
     )

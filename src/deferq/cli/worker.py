@@ -14,19 +14,20 @@ import io
 import logging
 import os
 import sys
-from typing import Any
 
 from deferq import stores
-from deferq.cli import once
+from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK, add_url, count, seconds
 from deferq.cli.loading import Loaded, load
 from deferq.cli.output import printable
 from deferq.cli.stopping import Stopping, end_soon
 from deferq.cli.version import version
-from deferq.runtime.listeners import Listener
+from deferq.runtime.janitor import Janitor
 from deferq.runtime.logs import LogListener
 from deferq.runtime.worker import Worker
 
+#: The most the janitor does at the end of `--once`.
+SLICES_MAX = 100
 EPILOG = (
     "Exit codes: 0 stopped as asked, or done (--once); 1 the worker failed; 2 wrong usage or configuration, the"
     " application cannot be imported, or the store cannot be used; 130 or 143 ended by a second signal."
@@ -59,29 +60,26 @@ def run(args: argparse.Namespace) -> int:
         "queues": tuple(args.queues) if args.queues else None,
         "route": args.route,
         "drain_s": args.drain_s,
-        "poll_s": once.POLL_S if args.once else None,
+        "until_idle": args.once,
     }
     stopping = Stopping()
     listener = Narrator() if args.verbose else LogListener()
     with loaded.deferq as deferq:
-        worker = make_worker(loaded, config, listener, stopping, until_idle=args.once)
+        worker = deferq.worker(listeners=[listener, *deferq.listeners], **config)
         print_banner("worker", loaded, worker)
         work(worker, stopping)
         if args.once:
-            once.tidy(deferq.engine, stores.retention_of(deferq.settings))
+            _tidy(deferq)
         end_soon(EXIT_OK)
     return EXIT_OK
 
 
-def make_worker(
-    loaded: Loaded, config: dict[str, Any], listener: Listener, stopping: Stopping, *, until_idle: bool = False
-) -> Worker:
-    """A worker of the application's Deferq, whose story `listener` tells; it may stop when nothing is due."""
-    deferq = loaded.deferq
-    chosen = deferq.worker(**config).config
-    engine = once.until_idle(deferq.engine, stopping.ask) if until_idle else deferq.engine
-    retention = stores.retention_of(deferq.settings)
-    return Worker(engine, deferq.codec, chosen, [listener, *deferq.listeners], retention=retention)
+def _tidy(deferq: Deferq) -> None:
+    """The janitor's work, which a long-running worker does in slices between its turns."""
+    janitor = Janitor(deferq.engine, stores.retention_of(deferq.settings))
+    for _ in range(SLICES_MAX):
+        if not janitor.run_once().more:
+            return
 
 
 def work(worker: Worker, stopping: Stopping, lifeline: int | None = None) -> None:

@@ -57,6 +57,13 @@ class _Key:
         }
 
 
+def codec_of(envelope: bytes | None) -> str | None:
+    """The name of the codec an envelope claims, unverified, for people to read; None if it is no envelope."""
+    if envelope is None or len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
+        return None
+    return {PICKLE: "pickle", JSON: "json"}.get(envelope[3], "unknown")
+
+
 class Keyring:
     """The application's secrets, newest first: the first signs, all verify."""
 

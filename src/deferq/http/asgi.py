@@ -9,23 +9,67 @@ if TYPE_CHECKING:
     from deferq.runtime.embedded import EmbeddedWorker
 
 Message = MutableMapping[str, Any]
+Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-AsgiApp = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class WrappedAsgi:
-    """Passes everything on as it is. The server's start, or the first request, starts the process's worker."""
+    """Passes everything on as it is. The worker starts and stops with the server, or starts at the first request."""
 
     def __init__(self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None]) -> None:
         self.app = app
         self._embedded = embedded
 
-    async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         worker = self._embedded()
-        if worker is not None and worker.worker is None:
-            import asyncio
+        if worker is None:
+            await self.app(scope, receive, send)
+            return
+        if worker.worker is None:
+            await _in_thread(worker.ensure_started)
+        if scope["type"] == "lifespan":
+            await self._live(worker, scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
-            # Opening the store may wait for another process; the event loop must not.
-            await asyncio.to_thread(worker.ensure_started)
-        await self.app(scope, receive, send)
+    async def _live(self, worker: EmbeddedWorker, scope: Scope, receive: Receive, send: Send) -> None:
+        """The life of the server. An application may know nothing of it; the worker stops all the same."""
+        told = False
+
+        async def receive_and_stop() -> Message:
+            nonlocal told
+            told = True
+            return await _receive_and_stop(worker, receive)
+
+        try:
+            await self.app(scope, receive_and_stop, send)
+        except Exception:
+            if told:
+                raise
+            await _live_alone(worker, receive, send)
+
+
+async def _receive_and_stop(worker: EmbeddedWorker, receive: Receive) -> Message:
+    """The server's next word. Its farewell is passed on once the worker has stopped."""
+    message = await receive()
+    if message["type"] == "lifespan.shutdown":
+        await _in_thread(worker.stop)
+    return message
+
+
+async def _live_alone(worker: EmbeddedWorker, receive: Receive, send: Send) -> None:
+    """Answer the server in place of an application that refused the lifespan scope."""
+    while True:
+        message = await _receive_and_stop(worker, receive)
+        await send({"type": f"{message['type']}.complete"})
+        if message["type"] == "lifespan.shutdown":
+            return
+
+
+async def _in_thread(function: Callable[[], None]) -> None:
+    """Opening the store may wait for another process, and stopping for a task; the event loop must not."""
+    import asyncio
+
+    await asyncio.to_thread(function)

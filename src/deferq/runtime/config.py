@@ -38,6 +38,8 @@ class WorkerConfig:
     queues: tuple[str, ...] | None = None
     #: Serve this route and unrouted tasks; None: every route.
     route: str | None = None
+    #: Stop by itself once nothing is due and nothing runs. Tasks of dead workers are looked for first.
+    until_idle: bool = False
 
     def __post_init__(self) -> None:
         for name in ("threads", "async_slots", "batch"):

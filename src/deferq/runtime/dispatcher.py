@@ -148,6 +148,10 @@ class _Dispatcher:
         self._scan_at = now + self._jittered(config.poll_s)
         self._sweep_at = now + self._jittered(SWEEP_EVERY_S)
         self._beat_at = now
+        #: Whether stalled tasks were looked for since the start.
+        self._searched = False
+        if config.until_idle:
+            self._scan_at = now
 
     def run(self) -> Dispatch:
         while not self._at_an_end():
@@ -241,6 +245,7 @@ class _Dispatcher:
         else:
             self._look_at = asked_at + self._until_next_due(turn)
         if not turn.leased:
+            self._stop_if_idle()
             return
         # What we still run under an older lease was lost without our noticing: the store has just given it to us again.
         self._forget([self._held[task.id] for task in turn.leased if task.id in self._held])
@@ -255,6 +260,11 @@ class _Dispatcher:
         due = min((one.transition.eta for one in group if one.transition.state is State.PENDING), default=None)
         if due is not None:
             self._look_at = min(self._look_at, asked_at + max(0.0, (due - turn.now) / US))
+
+    def _stop_if_idle(self) -> None:
+        """Whoever is to work until nothing is left has come to the end."""
+        if self._config.until_idle and self._searched and not self._held and not self._unsettled:
+            self._stop.request()
 
     def _until_next_due(self, turn: Turn) -> float:
         poll_s = self._jittered(self._config.poll_s)
@@ -318,6 +328,8 @@ class _Dispatcher:
     def _rescue(self) -> Generator[Effect, Any, None]:
         """Settle tasks whose lease is over, whoever held it."""
         stalled = yield from self._ask(FindStalled())
+        if stalled is not None and not self._searched:
+            self._searched, self._look_at = True, -math.inf
         now = self._world.now_us()
         for task in stalled or ():
             held = self._held.get(task.id)

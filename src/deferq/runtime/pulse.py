@@ -15,6 +15,8 @@ from deferq.runtime.dispatcher import BEAT_EVERY_S, Beat
 KIND = "worker"
 #: After so many missed beats a worker is considered gone.
 BEATS_MISSED_MAX = 3
+#: The record of a worker that went without a word is kept so long, for people to wonder about.
+GONE_KEPT_S = 3600.0
 
 
 class Pulse:
@@ -38,6 +40,13 @@ class Pulse:
         """Remove the record, or leave it to run out if the store is out of reach."""
         with suppress(StoreError):
             self._engine.change_records([RecordChange(KIND, self._key, self._version, None, None)])
+
+    def clear_away(self) -> None:
+        """Remove the records of workers that went long ago without a word."""
+        before = self._engine.now() - int(GONE_KEPT_S * US)
+        gone = [one for one in self._engine.records(KIND, limit=1000) if one.due is not None and one.due < before]
+        if gone:
+            self._engine.change_records([RecordChange(KIND, one.key, one.version, None, None) for one in gone])
 
     def _stored_version(self) -> int:
         """An answer may have been lost, or the record removed by somebody who thought us gone."""

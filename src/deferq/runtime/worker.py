@@ -135,6 +135,7 @@ class Worker:
         try:
             with suppress(StoreUnavailable):  # the dispatcher will say so
                 self._engine.wake()  # this release may know targets that others did not
+                pulse.clear_away()
             driver.drive(dispatch(self.config, pool, world, self._stop))
         finally:
             self._bell = None

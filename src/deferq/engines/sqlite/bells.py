@@ -60,7 +60,7 @@ class FifoBell:
         self._closed = True
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
-        # The number stays ours until nobody can ring any more: given back, it could be a database file's the next moment.
+        # The number stays ours until nobody can ring any more: given back, it may be a database file's next.
         nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
         os.dup2(nothing, self._fd, inheritable=False)
         os.close(nothing)
@@ -82,7 +82,7 @@ class Ringer:
 
     def ring(self, version: int) -> None:
         """Ring them all; never blocks, never raises. `version` is a number that changes with the bells."""
-        # Behind the lock nobody closes a descriptor that is about to be written to: its number may be another file's soon.
+        # Behind the lock nobody closes a descriptor that is about to be written to, and that another file may get.
         with self._ringing:
             if version != self._seen and self._look():
                 self._seen = version

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
 from typing import TypeVar
@@ -341,8 +341,9 @@ class SqliteEngine(LeasingEngine):
     # ---- for people who look after the file
 
     def info(self) -> dict[str, int | str]:
-        """Sizes in bytes, versions and modes of the file. Opens the store and changes nothing."""
-        return self._read(lambda connection: inspecting.info(connection, self.path, self.synchronous))
+        """Sizes in bytes, versions and modes of the file as it is; an older schema is not upgraded by looking at it."""
+        with translated(str(self.path)), closing(self._connect(str(self.path))) as connection:
+            return inspecting.info(connection, self.path, self.synchronous)
 
     def check(self, *, full: bool = False) -> list[str]:
         """What SQLite finds wrong with the file; nothing if it is sound. `full` compares every index with its table."""
@@ -355,7 +356,9 @@ class SqliteEngine(LeasingEngine):
             self._ring()
 
     def _ring(self) -> None:
-        self._ringer.ring(self._gate.bells)
+        # Another thread may have closed the engine since our commit; the task stands, and dispatchers poll.
+        with suppress(ValueError):
+            self._ringer.ring(self._gate.bells)
 
     def _bells_changed(self) -> None:
         if self._writer is not None:

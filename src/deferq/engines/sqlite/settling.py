@@ -94,7 +94,17 @@ def _row(settlement: Settlement, now: int) -> tuple[object, ...]:
     task, to = settlement.task, settlement.transition
     finished_at = now if to.state.finished else None
     lease = (task.id, task.lease_id)
-    return (*lease, to.state, to.eta, to.attempts, to.parks, to.started, finished_at, to.reason, settlement.only_if_over)
+    return (
+        *lease,
+        to.state,
+        to.eta,
+        to.attempts,
+        to.parks,
+        to.started,
+        finished_at,
+        to.reason,
+        settlement.only_if_over,
+    )
 
 
 def _write_belongings(connection: Connection, settled: Sequence[Settlement], now: int, tombstone_us: int) -> None:
