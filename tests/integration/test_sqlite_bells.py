@@ -1,0 +1,279 @@
+"""Bells between processes: FIFOs in a folder beside the database."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from deferq.engines.base import Stored
+from deferq.engines.sqlite import SqliteEngine
+from deferq.engines.sqlite.bells import ORPHAN_AGE_S
+from tests.support import FakeClock, TaskMaker
+
+ROOT = Path(__file__).parents[2]
+
+PUT_ONE = """
+import sys
+from deferq.engines.sqlite import SqliteEngine
+from tests.support import TaskMaker
+engine = SqliteEngine(sys.argv[1])
+engine.put([TaskMaker(engine.now)()])
+engine.close()
+"""
+HANG_UP_A_BELL = """
+import sys, time
+from deferq.engines.sqlite import SqliteEngine
+engine = SqliteEngine(sys.argv[1])
+bell = engine.bell()
+print("hangs", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[SqliteEngine]:
+    with closing(SqliteEngine(tmp_path / "deferq.db", synchronous="OFF")) as engine:
+        engine.open()
+        yield engine
+
+
+@pytest.fixture
+def new(engine: SqliteEngine) -> TaskMaker:
+    return TaskMaker(engine.now)
+
+
+@contextmanager
+def other_dispatcher(engine: SqliteEngine) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process whose bell hangs in the folder."""
+    command = [sys.executable, "-c", HANG_UP_A_BELL, str(engine.path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"hangs\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGKILL)
+    process.wait(10)
+
+
+def hanging(engine: SqliteEngine) -> list[Path]:
+    return [each for each in engine.bells.iterdir() if not each.name.startswith(".")]
+
+
+def grow_old(fifo: Path) -> None:
+    long_ago = time.time() - ORPHAN_AGE_S - 1
+    os.utime(fifo, (long_ago, long_ago))
+
+
+def owner_lives(fifo: Path) -> bool:
+    """Whether somebody holds the lock on a FIFO, which goes with its owner."""
+    fd = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def test_a_task_put_by_another_process_wakes_the_dispatcher(engine: SqliteEngine) -> None:
+    with closing(engine.bell()) as bell:
+        with subprocess.Popen([sys.executable, "-c", PUT_ONE, str(engine.path)], cwd=ROOT) as other:
+            assert bell.wait(10)
+        assert other.returncode == 0
+    assert engine.counts().queues[0].ready == 1
+
+
+def test_a_bell_that_is_hung_up_later_is_rung_too(engine: SqliteEngine, new: TaskMaker) -> None:
+    with ExitStack() as stack:
+        for _ in range(5):
+            bell = stack.enter_context(closing(engine.bell()))
+            engine.put([new()])
+            assert bell.wait(0)
+
+
+def test_nobody_but_the_owner_may_open_a_bell(engine: SqliteEngine) -> None:
+    with closing(engine.bell()):
+        (fifo,) = hanging(engine)
+        assert engine.bells.stat().st_mode & 0o777 == 0o700
+        assert fifo.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_lock_on_a_bell_is_its_owners_pulse(engine: SqliteEngine) -> None:
+    with other_dispatcher(engine) as other:
+        (fifo,) = hanging(engine)
+        assert owner_lives(fifo)
+        kill(other)
+        assert not owner_lives(fifo)
+
+
+@pytest.mark.parametrize("rung_before", [True, False])
+def test_the_bell_of_a_killed_dispatcher_is_removed_and_stops_nobody(
+    engine: SqliteEngine, new: TaskMaker, rung_before: bool
+) -> None:
+    with other_dispatcher(engine) as other:
+        (fifo,) = hanging(engine)
+        if rung_before:
+            engine.put([new()])
+        kill(other)
+    grow_old(fifo)
+    task = new()
+    assert engine.put([task]) == [Stored(task.id)]
+    assert hanging(engine) == []
+
+
+def test_a_young_bell_without_an_owner_is_left_until_the_bells_change_again(
+    engine: SqliteEngine, new: TaskMaker
+) -> None:
+    """It may belong to somebody who is about to open it."""
+    with other_dispatcher(engine) as other:
+        (fifo,) = hanging(engine)
+        kill(other)
+    engine.put([new()])
+    assert hanging(engine) == [fifo]
+    grow_old(fifo)
+    with closing(engine.bell()) as bell:
+        engine.put([new()])
+        assert bell.wait(0)
+        assert fifo not in hanging(engine)
+
+
+def test_a_dispatcher_that_never_listens_blocks_nobody(engine: SqliteEngine, new: TaskMaker) -> None:
+    with closing(engine.bell()) as bell:
+        for _ in range(70_000):  # more than a pipe holds
+            bell.ring()
+        task = new()
+        assert engine.put([task]) == [Stored(task.id)]
+        assert bell.wait(0)
+
+
+def test_a_folder_that_cannot_be_read_costs_nobody_a_task(engine: SqliteEngine, new: TaskMaker) -> None:
+    engine.bells.write_text("not a folder")
+    task = new()
+    assert engine.put([task]) == [Stored(task.id)]
+    engine.bells.unlink()
+    with closing(engine.bell()) as bell:
+        engine.put([new()])
+        assert bell.wait(0)
+
+
+def test_a_folder_that_was_removed_costs_nobody_a_task(engine: SqliteEngine, new: TaskMaker) -> None:
+    bell = engine.bell()
+    (fifo,) = hanging(engine)
+    fifo.unlink()
+    engine.bells.rmdir()
+    engine.put([new()])
+    bell.close()
+    engine.put([new()])
+    assert engine.counts().queues[0].ready == 2
+
+
+def test_bells_come_and_go_while_others_ring(engine: SqliteEngine) -> None:
+    """Every thread that puts does so without an error, and every bell that hangs is rung."""
+    clock = FakeClock()
+    makers = [TaskMaker(FakeClock(clock() + number * 1_000_000)) for number in range(4)]
+    stop = threading.Event()
+
+    def put(new: TaskMaker) -> int:
+        number = 0
+        while not stop.is_set():
+            engine.put([new()])
+            number += 1
+        return number
+
+    with ThreadPoolExecutor(4) as pool:
+        putting = [pool.submit(put, new) for new in makers]
+        try:
+            for _ in range(150):
+                with closing(engine.bell()) as bell:
+                    assert bell.wait(10)
+        finally:
+            stop.set()
+        stored = sum(each.result(10) for each in putting)
+    assert engine.counts(cap=stored + 1).queues[0].ready == stored
+    assert hanging(engine) == []
+
+
+def stays_empty(folder: Path, close: Callable[[], None]) -> None:
+    """Whoever still rings what was closed must not write into the file that is opened next."""
+    close()
+    victim = folder / "victim"
+    with victim.open("wb", buffering=0):
+        time.sleep(0.002)
+    assert victim.read_bytes() == b""
+
+
+def test_ringing_a_bell_that_is_closed_meanwhile_writes_into_no_other_file(
+    engine: SqliteEngine, tmp_path: Path
+) -> None:
+    for _ in range(30):
+        bell = engine.bell()
+        stop = threading.Event()
+        ringer = threading.Thread(target=lambda bell=bell, stop=stop: [bell.ring() for _ in iter(stop.is_set, True)])
+        ringer.start()
+        try:
+            stays_empty(tmp_path, bell.close)
+        finally:
+            stop.set()
+            ringer.join(10)
+
+
+def test_the_bells_of_an_engine_are_closed_without_a_write_into_another_file(
+    engine: SqliteEngine, tmp_path: Path
+) -> None:
+    stop = threading.Event()
+
+    def ring() -> None:
+        while not stop.is_set():
+            engine._ring()
+
+    ringer = threading.Thread(target=ring)
+    ringer.start()
+    try:
+        for _ in range(30):
+            bell = engine.bell()
+            stays_empty(tmp_path, bell.close)
+    finally:
+        stop.set()
+        ringer.join(10)
+
+
+def test_closing_a_bell_twice_is_fine(engine: SqliteEngine) -> None:
+    bell = engine.bell()
+    bell.close()
+    bell.close()
+    bell.ring()
+    assert hanging(engine) == []
+
+
+def test_an_engine_closed_by_another_thread_fails_no_put_that_was_stored(tmp_path: Path) -> None:
+    """Its bells and its gate are gone by the time the caller wants to ring."""
+    engine = SqliteEngine(tmp_path / "closed.db", synchronous="OFF")
+    new = TaskMaker(engine.now)
+    engine.open()
+    commit = engine._commits.put
+
+    def close_then_answer(tasks: object) -> object:
+        answers = commit(tasks)  # type: ignore[arg-type]
+        engine.close()
+        return answers
+
+    engine._commits.put = close_then_answer  # type: ignore[method-assign,assignment]
+    task = new()
+    assert engine.put([task]) == [Stored(task.id)]

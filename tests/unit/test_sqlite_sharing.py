@@ -1,0 +1,154 @@
+"""Which due tasks are leased, for any lanes: how `share_out` divides what there is."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pytest
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from deferq.engines.sqlite.sharing import CutShort, Due, Lane, share_out
+
+
+class Stock(NamedTuple):
+    """What really stands in one lane, beyond what is looked at."""
+
+    ordinary: list[Due]
+    at_most_once: list[Due]
+
+    def seen(self, limit: int) -> Lane:
+        return Lane(self.ordinary[:limit], self.at_most_once[:limit], limit)
+
+
+Stocks = list[list[Stock]]
+
+
+@st.composite
+def stocks(draw: st.DrawFn) -> Stocks:
+    """Up to four queues of up to three lanes; ids are numbers, each used once."""
+    shapes = draw(
+        st.lists(
+            st.lists(st.tuples(st.integers(0, 9), st.integers(0, 4)), min_size=1, max_size=3), min_size=1, max_size=4
+        )
+    )
+    number = 0
+    queues: Stocks = []
+    for shape in shapes:
+        lanes = []
+        for ordinary, once in shape:
+            halves = []
+            for size in (ordinary, once):
+                halves.append(sorted((draw(st.integers(0, 5)), number + each) for each in range(size)))
+                number += size
+            lanes.append(Stock(*halves))
+        queues.append(lanes)
+    return queues
+
+
+def looked_at(queues: Stocks, limit: int) -> list[list[Lane]]:
+    return [[lane.seen(limit) for lane in lanes] for lanes in queues]
+
+
+def ids(dues: list[Due]) -> list[int]:
+    return [task_id for _, task_id in dues]
+
+
+rooms = st.integers(0, 30)
+slots = st.integers(0, 6)
+
+
+@given(stocks(), slots, rooms)
+def test_no_more_than_there_is_room_for_and_nothing_twice(queues: Stocks, free: int, room: int) -> None:
+    picked = share_out(looked_at(queues, room), free, room)
+    there = {task_id for lanes in queues for lane in lanes for half in lane for _, task_id in half}
+    assert len(picked) <= room
+    assert len(picked) == len(set(picked))
+    assert set(picked) <= there
+
+
+@given(stocks(), slots, rooms)
+def test_tasks_of_a_single_start_are_no_more_than_free_slots_and_stand_in_front(
+    queues: Stocks, free: int, room: int
+) -> None:
+    picked = share_out(looked_at(queues, room), free, room)
+    once = {task_id for lanes in queues for lane in lanes for task_id in ids(lane.at_most_once)}
+    in_front = [task_id in once for task_id in picked]
+    assert sum(in_front) <= free
+    assert in_front == sorted(in_front, reverse=True)
+
+
+@given(stocks(), slots, rooms)
+def test_nothing_that_could_be_leased_is_left_while_there_is_room(queues: Stocks, free: int, room: int) -> None:
+    picked = set(share_out(looked_at(queues, room), free, room))
+    ordinary = {task_id for lanes in queues for lane in lanes for task_id in ids(lane.ordinary)}
+    once = {task_id for lanes in queues for lane in lanes for task_id in ids(lane.at_most_once)}
+    if len(picked) < room:
+        assert ordinary <= picked
+        assert len(picked & once) == min(free, len(once))
+
+
+@given(stocks(), slots, rooms)
+def test_within_a_queue_a_lower_priority_waits_for_all_of_a_higher_one(queues: Stocks, free: int, room: int) -> None:
+    picked = set(share_out(looked_at(queues, room), free, room))
+    for lanes in queues:
+        for higher, lower in zip(lanes, lanes[1:], strict=False):
+            if picked & {*ids(lower.ordinary), *ids(lower.at_most_once)}:
+                assert set(ids(higher.ordinary)) <= picked
+
+
+@given(stocks(), slots, rooms)
+def test_within_a_lane_what_was_due_first_is_taken_first(queues: Stocks, free: int, room: int) -> None:
+    picked = share_out(looked_at(queues, room), free, room)
+    for lanes in queues:
+        for lane in lanes:
+            for half in lane:
+                taken = [task_id for task_id in picked if task_id in set(ids(half))]
+                assert taken == ids(half)[: len(taken)]
+
+
+@given(st.lists(st.integers(0, 20), min_size=1, max_size=6), st.integers(0, 60))
+def test_every_queue_gets_an_equal_share_as_far_as_it_has_work(sizes: list[int], room: int) -> None:
+    """No queue gets two more than another that still has work, and the first ones have the rest."""
+    first = 0
+    queues: Stocks = []
+    for size in sizes:
+        queues.append([Stock([(0, first + number) for number in range(size)], [])])
+        first += size
+    picked = set(share_out(looked_at(queues, room), 0, room))
+    taken = [len(picked & set(ids(lanes[0].ordinary))) for lanes in queues]
+    assert sum(taken) == min(room, sum(sizes))
+    hungry = [count for count, size in zip(taken, sizes, strict=True) if count < size]
+    assert all(count <= max(taken) for count in hungry)
+    if room < sum(sizes):
+        share = room // len(sizes)
+        assert all(count >= min(size, share) for count, size in zip(taken, sizes, strict=True))
+
+
+@given(stocks(), slots, rooms, st.integers(1, 12))
+def test_looking_at_less_gives_the_same_answer_or_says_that_it_cannot_tell(
+    queues: Stocks, free: int, room: int, limit: int
+) -> None:
+    everything = share_out(looked_at(queues, room), free, room)
+    try:
+        answer = share_out(looked_at(queues, min(limit, room)), free, room)
+    except CutShort:
+        event("cut short")
+        answer = share_out(looked_at(queues, room), free, room)
+    assert answer == everything
+
+
+@given(stocks(), slots, rooms)
+def test_looking_at_as_much_as_there_is_room_for_is_always_enough(queues: Stocks, free: int, room: int) -> None:
+    assert share_out(looked_at(queues, room), free, room) == share_out(looked_at(queues, 10_000), free, room)
+
+
+def test_a_lane_that_ends_exactly_where_it_was_cut_is_looked_at_again() -> None:
+    lanes = [Lane([(0, 1), (0, 2)], [], limit=2)]
+    with pytest.raises(CutShort):
+        share_out([lanes], 0, 5)
+
+
+def test_without_room_or_without_lanes_nothing_is_leased() -> None:
+    assert share_out([], 5, 5) == []
+    assert share_out([[Lane([(0, 1)], [], 5)]], 5, 0) == []
