@@ -2,49 +2,34 @@
 
 The functions of the package are those of a default one.
 
-The life of a task starts here: `defer` finds the target, checks the arguments, signs them and puts the task into the
-engine. It goes on in `runtime/executor.py`, and ends as `model/transitions.py` says.
+The life of a task starts here: `defer` has it made (`making.py`: find the target, check the arguments, sign) and puts
+it into the engine. It goes on in `runtime/executor.py`, and ends as `model/transitions.py` says.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq.calls import Call
 from deferq.codec.codec import Codec
 from deferq.codec.context import Carried
-from deferq.codec.targets import locate
 from deferq.config import Settings, gather
 from deferq.engines.base import Clash, Existing, LeasingEngine, PutAnswer, Tombstoned
-from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError, UnknownQueueError
+from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
 from deferq.handles import TaskHandle
 from deferq.http.asgi import AsgiApp, WrappedAsgi
 from deferq.http.wsgi import WrappedWsgi, WsgiApp
 from deferq.ids import IdSource
+from deferq.locks import ProcessLock
+from deferq.making import TaskMaker
 from deferq.model.events import Event
-from deferq.model.queue import DEFAULT_QUEUE, Queue
-from deferq.model.retry import DEFAULT_RETRY
-from deferq.model.task import NewTask, Options
-from deferq.options import (
-    check_headers,
-    check_name,
-    check_options,
-    check_priority,
-    check_queue_name,
-    check_retry,
-    check_route,
-    check_tags,
-    check_timeout,
-    due_at,
-    expires_at,
-    split_keywords,
-)
-from deferq.registry import DeferrableOptions, registry
-from deferq.signatures import check_arguments, shape_of
-from deferq.suggest import did_you_mean
+from deferq.model.queue import Queue, check_queue_name
+from deferq.model.task import NewTask
+from deferq.options import check_retry, split_keywords
+from deferq.registry import registry
+from deferq.signatures import shape_of
 
 if TYPE_CHECKING:
     from deferq.runtime.embedded import EmbeddedWorker
@@ -54,18 +39,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Listener = Callable[[Event], None]
 
-_UNDECLARED = DeferrableOptions()
 ID_MAX = (1 << 63) - 1
-
-
-class Plan(NamedTuple):
-    """What a call without options of its own comes to: worked out once per target."""
-
-    queue: str
-    priority: int
-    expires_s: float | None
-    at_most_once: bool
-    options: str | None
 
 
 class Deferq:
@@ -98,9 +72,7 @@ class Deferq:
         self.queues = _checked_queues(queues)
         self._carry = tuple(carry)
         self._engine: LeasingEngine | None = None
-        self._opening = Lock()
-        self._plans: dict[str, Plan] = {}
-        self._plans_version = -1
+        self._opening = ProcessLock()
         self._embedded: EmbeddedWorker | None = None
         self.listeners: list[Listener] = []
 
@@ -125,6 +97,7 @@ class Deferq:
                     carry=self._carry,
                     payload_limit=self.settings["payload_limit"],
                 )
+                self.tasks = TaskMaker(self.codec, self.queues)
                 self._engine = engine
             return self._engine
 
@@ -161,11 +134,11 @@ class Deferq:
         """
         if kwargs:
             return self.put_call(self._call_from_keywords(fn, args, kwargs))
-        return self._put_one(fn, args, kwargs, None)
+        return self.put_call(Call(self._myself, fn, args, {}))
 
     def call(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """`fn(*args, **kwargs)` as a Call, to be deferred with options or in bulk."""
-        return Call(lambda: self, fn, args, kwargs)
+        return Call(self._myself, fn, args, kwargs)
 
     async def defer_async(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
         """`defer` from a coroutine: the event loop goes on while the store commits."""
@@ -175,7 +148,7 @@ class Deferq:
 
     def put_call(self, call: Call[Any]) -> TaskHandle:
         """Store one call; what `call(...).defer()` does."""
-        return self._put_one(call.fn, call.args, call.kwargs, call.options)
+        return self._handle(*self._put(call))
 
     def defer_many(self, calls: Iterable[Call[Any]]) -> list[TaskHandle]:
         """Store many calls in one transaction: all of them or, if one is refused, none.
@@ -183,45 +156,21 @@ class Deferq:
         Names that are taken are the exception: such a call is not stored, and its handle is that of the task that has
         the name, with `existed` set; with if_exists="raise" (the default) the error is raised after the others are in.
         """
-        engine = self.engine
-        calls = list(calls)
-        now = engine.now()
-        ids = self.ids.take(len(calls))
-        make = self._new_task
-        tasks = [
-            make(task_id, call.fn, call.args, call.kwargs, call.options, now)
-            for task_id, call in zip(ids, calls, strict=True)
-        ]
+        engine, calls = self.engine, list(calls)
+        now, make = engine.now(), self.tasks.make
+        tasks = [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
         answers = engine.put(tasks)
-        return [
-            self._handle(task, answer) for task, answer in self._settled(list(zip(tasks, answers, strict=True)), calls)
-        ]
+        stored = zip(calls, tasks, answers, strict=True)
+        return [self._handle(*self._unless_clash(call, task, answer)) for call, task, answer in stored]
 
-    def _put_one(
-        self,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        options: Mapping[str, Any] | None,
-    ) -> TaskHandle:
+    def _put(self, call: Call[Any]) -> tuple[NewTask, PutAnswer]:
         engine = self.engine
-        while True:
-            task = self._new_task(self.ids.next(), fn, args, kwargs, options, engine.now())
-            answer = engine.put([task])[0]
-            if not isinstance(answer, Clash):
-                return self._handle(task, answer)
+        task = self.tasks.make(self.ids.next(), call, engine.now())
+        return self._unless_clash(call, task, engine.put([task])[0])
 
-    def _settled(
-        self, answered: list[tuple[NewTask, PutAnswer]], calls: Sequence[Call[Any]]
-    ) -> list[tuple[NewTask, PutAnswer]]:
-        """Put calls whose id was taken once more, under new ids."""
-        for place, (_, answer) in enumerate(answered):
-            while isinstance(answer, Clash):
-                call = calls[place]
-                task = self._new_task(self.ids.next(), call.fn, call.args, call.kwargs, call.options, self.engine.now())
-                answer = self.engine.put([task])[0]
-                answered[place] = (task, answer)
-        return answered
+    def _unless_clash(self, call: Call[Any], task: NewTask, answer: PutAnswer) -> tuple[NewTask, PutAnswer]:
+        """A call whose id belongs to another task is put once more, under a new id."""
+        return self._put(call) if isinstance(answer, Clash) else (task, answer)
 
     def _handle(self, task: NewTask, answer: PutAnswer) -> TaskHandle:
         if isinstance(answer, Existing | Tombstoned):
@@ -244,102 +193,13 @@ class Deferq:
             task_id=answer.id,
         )
 
-    # ---- from a call to a task
-
     def _call_from_keywords(self, fn: Callable[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call[R]:
         shape = shape_of(fn)
         options, own = split_keywords(kwargs, shape.keywords if shape else None)
-        return Call(lambda: self, fn, args, own, options or None)
+        return Call(self._myself, fn, args, own, options or None)
 
-    def _new_task(
-        self,
-        task_id: int,
-        fn: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        options: Mapping[str, Any] | None,
-        now: int,
-    ) -> NewTask:
-        """Everything that may refuse a call happens here, before anything is stored."""
-        located = locate(fn)
-        check_arguments(fn, args, kwargs)
-        if options:
-            return self._task_with_options(task_id, fn, located, args, kwargs, options, now)
-        plan = self._plan(located.target, fn)
-        expires = expires_at(plan.expires_s, now)
-        payload = self.codec.encode(task_id, located, args, kwargs)
-        return NewTask(
-            task_id, plan.queue, located.target, plan.priority, now, expires, plan.at_most_once,
-            None, "raise", None, None, plan.options, payload,
-        )  # fmt: skip
-
-    def _task_with_options(
-        self,
-        task_id: int,
-        fn: Callable[..., Any],
-        located: Any,
-        args: tuple[Any, ...],
-        kwargs: Mapping[str, Any],
-        options: Mapping[str, Any],
-        now: int,
-    ) -> NewTask:
-        check_options(options)
-        plan = self._make_plan(_declared(located.target, fn), options)
-        expires = options.get("expires", plan.expires_s)
-        return NewTask(
-            id=task_id,
-            queue=plan.queue,
-            target=located.target,
-            priority=plan.priority,
-            eta=due_at(options, now),
-            expires_at=expires_at(expires, now),
-            at_most_once=plan.at_most_once,
-            name=check_name(options.get("name")),
-            if_exists=options.get("if_exists", "raise"),
-            route=check_route(options.get("route")),
-            url=None,
-            options=plan.options,
-            payload=self.codec.encode(task_id, located, args, kwargs),
-        )
-
-    def _plan(self, target: str, fn: Callable[..., Any]) -> Plan:
-        """The plan of a target, remembered until somebody declares something."""
-        if self._plans_version != registry.version:
-            self._plans, self._plans_version = {}, registry.version
-        plan = self._plans.get(target)
-        if plan is None:
-            plan = self._plans[target] = self._make_plan(_declared(target, fn), {})
-        return plan
-
-    def _make_plan(self, declared: DeferrableOptions, options: Mapping[str, Any]) -> Plan:
-        """The call's own options, else those of the deferrable, else those of its queue, else deferq's."""
-        queue = options.get("queue")
-        queue = self._checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
-        settings = self.queues.get(queue)
-        retry = check_retry(options.get("retry")) or declared.retry or (settings and settings.retry) or DEFAULT_RETRY
-        stored = Options(
-            retry=retry,
-            timeout_s=check_timeout(options.get("timeout", declared.timeout_s)),
-            tags=declared.tags if options.get("tags") is None else (*declared.tags, *check_tags(options["tags"])),
-            headers=() if options.get("headers") is None else check_headers(options["headers"]),
-        )
-        priority = options.get("priority", declared.priority)
-        return Plan(
-            queue=queue,
-            priority=0 if priority is None else check_priority(priority),
-            expires_s=declared.expires_s,
-            at_most_once=retry.at_most_once,
-            options=stored.encode(),
-        )
-
-    def _checked_queue(self, name: object) -> str:
-        queue = check_queue_name(name)
-        if self.queues and queue not in self.queues and queue != DEFAULT_QUEUE:
-            raise UnknownQueueError(
-                f"The queue {queue!r} is not declared.{did_you_mean(queue, self.queues)} Declare it in"
-                f" configure(queues={{...}}), or use one of: {', '.join(sorted(self.queues))}."
-            )
-        return queue
+    def _myself(self) -> Deferq:
+        return self
 
     # ---- looking and running
 
@@ -409,11 +269,3 @@ def _checked_queues(queues: Mapping[str, Queue] | None) -> dict[str, Queue]:
         check_retry(queue.retry)
         checked[check_queue_name(name)] = queue
     return checked
-
-
-def _declared(target: str, fn: Callable[..., Any]) -> DeferrableOptions:
-    """What was declared for the target, or for the function of a method that goes by the name of its owner."""
-    declared = registry.options_for(target)
-    if declared is None and hasattr(fn, "__qualname__"):
-        declared = registry.options_for(f"{fn.__module__}:{fn.__qualname__}")
-    return declared or _UNDECLARED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 from deferq.app import Deferq
@@ -13,13 +12,14 @@ from deferq.codec.context import Carried
 from deferq.handles import TaskHandle
 from deferq.http.asgi import AsgiApp, WrappedAsgi
 from deferq.http.wsgi import WrappedWsgi, WsgiApp
+from deferq.locks import ProcessLock
 from deferq.model.queue import Queue
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 _default: Deferq | None = None
-_making = Lock()
+_making = ProcessLock()
 
 
 def default() -> Deferq:

@@ -134,7 +134,7 @@ def test_what_nobody_can_find_again_is_refused_where_it_is_declared(decorator: C
 def test_a_task_stored_under_an_old_name_runs_the_renamed_function(app: Deferq) -> None:
     old_target = "tests.support.old_name:was_called"
     task_id = app.defer(sample_tasks.renamed, 5).id
-    task = app._new_task(app.ids.next(), sample_tasks.renamed, (5,), {}, None, app.engine.now())
+    task = app.tasks.make(app.ids.next(), app.call(sample_tasks.renamed, 5), app.engine.now())
     payload = app.codec.keyring.seal(
         "payload", task.id, old_target, app.codec.keyring.open("payload", task.id, task.target, task.payload)[1]
     )

@@ -311,7 +311,6 @@ def test_large_payloads_in_their_own_table_are_verified_too(place: Place, databa
     assert_dead_as_corrupt(handle, changed, "PayloadSignatureError")
 
 
-@pytest.mark.xfail(reason="Codec.decode gets None from the engine and raises TypeError; the task is tried 25 times")
 def test_a_large_payload_that_is_gone_dies_as_corrupt(place: Place, database: Path) -> None:
     handle = place.app.defer(note, "x" * 5000)
     with closing(sqlite3.connect(database)) as connection, connection:

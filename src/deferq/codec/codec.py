@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from threading import Lock
 from typing import Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
@@ -12,6 +11,7 @@ from deferq.codec.payload import decode_call, decode_result, encode_call, encode
 from deferq.codec.signing import Keyring
 from deferq.codec.targets import Located, find
 from deferq.errors import ConfigError, PayloadTooLargeError
+from deferq.locks import ProcessLock
 from deferq.model.task import Leased
 from deferq.registry import Registry
 
@@ -55,7 +55,7 @@ class Codec:
         """
         self._keyring = keyring if isinstance(keyring, Keyring) else None
         self._load_keyring = keyring
-        self._loading = Lock()
+        self._loading = ProcessLock()
         self._registry = registry
         self._allow = _checked_allow(allow)
         self.carried = carriers(carry)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from deferq.errors import InvalidOption
 
 ATTEMPTS_MAX = 1_000_000
+#: About 300 years: what is longer was not meant, and would overflow.
+SECONDS_MAX = 10_000_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +71,18 @@ class RetryPolicy:
         return too_old and (spent or self.max_attempts is None)
 
 
+def is_seconds(value: object) -> bool:
+    """Whether `value` is a sensible number of seconds: a number, not negative, not endless."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= SECONDS_MAX
+
+
 def _whole(field: str, value: object, low: int, high: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise InvalidOption(f"RetryPolicy: {field} must be a whole number from {low} to {high}.", field=field)
 
 
 def _seconds(field: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if not is_seconds(value):
         raise InvalidOption(f"RetryPolicy: {field} must be a number of seconds, not negative.", field=field)
 
 

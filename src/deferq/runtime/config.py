@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import dataclass, field
 
 from deferq.errors import InvalidOption
 from deferq.model.queue import check_queue_name
+from deferq.model.retry import is_seconds
 
 
 def default_threads() -> int:
@@ -68,7 +68,7 @@ def _count(name: str, value: object, most: int) -> None:
 
 
 def _seconds(name: str, value: object, *, above_zero: bool) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if not is_seconds(value):
         raise InvalidOption(f"worker: {name} must be a number of seconds, not negative.", field=name)
     if above_zero and value == 0:
         raise InvalidOption(f"worker: {name} must be more than 0 seconds.", field=name)

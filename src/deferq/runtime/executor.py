@@ -8,7 +8,6 @@ same steps on an event loop (`run_async`). The worker, the HTTP handler and the 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
@@ -191,4 +190,4 @@ def _asked_again(error: RetryTask | Snooze) -> Outcome:
 
 
 def _is_wait(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value <= _AFTER_S_MAX
+    return isinstance(value, int | float) and -_AFTER_S_MAX <= value <= _AFTER_S_MAX

@@ -43,7 +43,7 @@ from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
 from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
-from deferq.engines.sqlite.trouble import translate, translated
+from deferq.engines.sqlite.trouble import raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.queue import QueueSettings
 from deferq.model.task import Leased, NewTask, State, Task
@@ -110,7 +110,7 @@ class SqliteEngine(LeasingEngine):
 
     def _open(self) -> None:
         if self._closed:
-            raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
+            raise self._was_closed()
         if _abandoned:
             raise ForkedEngineError(
                 f"This process was forked while another thread was using the store {self.path}, and that for long."
@@ -160,15 +160,22 @@ class SqliteEngine(LeasingEngine):
             self._closed = True
             if self._writer is None:
                 return
-            with inside_sqlite:
-                self._gate.acquire()
-                try:
-                    self._connections.close()
-                finally:
-                    self._gate.release()
-            self._gate.close()
-            self._ringer.close()
-            self._forget()
+            with inside_sqlite.alone() as alone:
+                if alone:
+                    self._close_connections()
+                else:
+                    self._connections.abandon()
+                self._ringer.close()
+                self._forget()
+
+    def _close_connections(self) -> None:
+        """The last one moves the log into the database, so this is a write."""
+        self._gate.acquire()
+        try:
+            self._connections.close()
+        finally:
+            self._gate.release()
+        self._gate.close()
 
     def _forget(self) -> None:
         """The state of an engine that is not open."""
@@ -198,10 +205,8 @@ class SqliteEngine(LeasingEngine):
 
     def _transaction(self, body: Callable[[sqlite3.Connection], None]) -> None:
         """Run `body` between BEGIN IMMEDIATE and COMMIT, behind the gate."""
-        writer = self._writer
-        if writer is None:
-            raise StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
         with inside_sqlite:
+            writer = self._opened()
             self._gate.acquire()
             try:
                 self._queues_in_doubt.clear()
@@ -213,7 +218,7 @@ class SqliteEngine(LeasingEngine):
             except BaseException as error:
                 _roll_back(writer)
                 if isinstance(error, sqlite3.Error):
-                    raise translate(error, str(self.path)) from error
+                    raise_ours(error, str(self.path))
                 raise
             finally:
                 self._gate.release()
@@ -224,8 +229,19 @@ class SqliteEngine(LeasingEngine):
 
     def _read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
         self.open()
-        with inside_sqlite, translated(str(self.path)), self._connections.reader() as connection:
-            return read(connection)
+        with inside_sqlite, translated(str(self.path)):
+            self._opened()
+            with self._connections.reader() as connection:
+                return read(connection)
+
+    def _opened(self) -> sqlite3.Connection:
+        """The writing connection, unless another thread has closed the engine since it was opened."""
+        if self._writer is None:
+            raise self._was_closed()
+        return self._writer
+
+    def _was_closed(self) -> StoreUnavailable:
+        return StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
 
     # ---- Engine
 
@@ -361,8 +377,9 @@ class SqliteEngine(LeasingEngine):
             self._ringer.ring(self._gate.bells)
 
     def _bells_changed(self) -> None:
-        if self._writer is not None:
-            self._gate.bells_changed()
+        with inside_sqlite:
+            if self._writer is not None:
+                self._gate.bells_changed()
 
 
 def _upcoming(settlements: Sequence[Settlement]) -> list[int]:

@@ -16,6 +16,9 @@ from deferq.errors import InsecurePath, StoreCorrupt, StoreUnavailable
 
 logger = logging.getLogger("deferq.sqlite")
 
+#: One page of the smallest size. SQLite takes a file of one byte for an empty one.
+SMALLEST_DATABASE = 512
+
 
 def prepare(path: Path) -> None:
     """Make sure that `path` is a database file, or an empty new one, that only its owner can read and replace.
@@ -62,6 +65,8 @@ def _check_file(path: Path, status: os.stat_result) -> None:
         raise InsecurePath(f"The store {path} is a symbolic link, which others may redirect. Name the file itself.")
     if not stat.S_ISREG(status.st_mode):
         raise StoreCorrupt(f"The store {path} is not a regular file. It was left as it is. Name another one.")
+    if 0 < status.st_size < SMALLEST_DATABASE:
+        raise StoreCorrupt(f"The file {path} is not an SQLite database. It was left as it is. Name another one.")
     if status.st_uid != os.geteuid() and os.geteuid() != 0:
         raise InsecurePath(f"The store {path} belongs to another user. Run as that user, or name another file.")
     if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):

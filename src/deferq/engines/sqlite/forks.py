@@ -1,18 +1,21 @@
-"""What a fork must find: no connection in use, so that the child can close its copies of them.
+"""What a fork must find, and a close: no connection in use.
 
 SQLite keeps its file locks per process, in tables that a child inherits although the kernel gives it none of the locks.
 As long as one inherited connection is open there, a new connection of the child believes to hold locks that it does not
 have: others remove the log under its feet, and what it commits is lost. So the child closes its copies first. It can if
-no thread was inside SQLite when it was forked; hence a fork waits for that, and whoever comes next waits for the fork.
+no thread was inside SQLite when it was forked; hence a fork waits for that, and whoever comes next waits for the fork. Closing
+waits likewise: Python crashes if a connection is closed while another thread steps through a statement of it.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 
-#: Longest time that a fork waits; a signal handler that forks would wait for itself.
+#: Longest time that a fork or a close waits; a signal handler that forks would wait for itself.
 WAIT_S = 10.0
 _STEP_S = 0.0005
 
@@ -43,6 +46,15 @@ class Uses:
         """Whether nobody is inside."""
         return self._count == 0
 
+    @contextmanager
+    def alone(self) -> Iterator[bool]:
+        """Be inside with nobody else; false if somebody would not leave."""
+        self.before_fork()
+        try:
+            yield self.none
+        finally:
+            self.after_fork()
+
     def before_fork(self) -> None:
         """Let nobody in, and wait until all have left."""
         self._door.acquire()
@@ -51,7 +63,7 @@ class Uses:
             time.sleep(_STEP_S)
 
     def after_fork(self) -> None:
-        """In the parent: go on."""
+        """In the parent: let them in again."""
         self._door.release()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
 
@@ -25,7 +26,15 @@ def translated(path: str) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise translate(error, path) from error
+        raise_ours(error, path)
+
+
+def raise_ours(error: sqlite3.Error, path: str) -> NoReturn:
+    """Raise what `translate` makes of an error, which stays its cause."""
+    ours = translate(error, path)
+    if ours is error:
+        raise error
+    raise ours from error
 
 
 def translate(error: sqlite3.Error, path: str) -> Exception:

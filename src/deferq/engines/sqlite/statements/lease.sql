@@ -41,7 +41,7 @@ where id in (select value from json_each(:ids));
 -- name: leased
 -- What the lease took: they share the end of the lease, and it is in the index.
 select id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
-  coalesce(payload, (select body from deferq_payload p where p.id = t.id)),
+  coalesce(payload, (select body from deferq_payload p where p.id = t.id), x''),
   first_due, lease_id, leasable_at, cancel_requested
 from deferq_task t indexed by deferq_held
 where state = 1 and queue in (select value from json_each(:queues)) and leasable_at = :until
