@@ -90,6 +90,7 @@ else:
     os.write(used_write, b"!")
     os.read(closed_read, 1)
     put_one_by_one(engine, 2)
+    os._exit(0)
 """,
     )
     assert stored(path) == 1 + 5 + 200
@@ -100,19 +101,26 @@ def test_what_a_child_puts_stays_when_the_parent_is_gone(path: Path) -> None:
     run(
         path,
         """
+begun_read, begun_write = os.pipe()
+closed_read, closed_write = os.pipe()
 done_read, done_write = os.pipe()
 if os.fork() == 0:
     if os.fork():
         os._exit(0)
-    put_one_by_one(engine, 1)
+    engine.put(tasks(1, 1))
+    os.write(begun_write, b"!")
+    os.read(closed_read, 1)
+    put_one_by_one(engine, 2)
     os.write(done_write, b"!")
     os._exit(0)
 os.wait()
+os.read(begun_read, 1)
 engine.close()
+os.write(closed_write, b"!")
 os.read(done_read, 1)
 """,
     )
-    assert stored(path) == 1 + 200
+    assert stored(path) == 1 + 1 + 200
 
 
 def test_a_child_forked_while_threads_put_can_put_too(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What stands in which table: large payloads and results apart, and gone with their task; no row that makes no sense."""
+"""What stands in which table: large payloads and results apart, and gone with their task; no row without sense."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -59,10 +59,8 @@ class Disk:
         """From now on the file does not grow."""
         self._pages = pages
         for connection in self._connections:
-            try:
+            with suppress(sqlite3.ProgrammingError):  # it is closed
                 connection.execute(f"pragma max_page_count = {pages}")
-            except sqlite3.ProgrammingError:
-                pass  # it is closed
 
     def free(self) -> None:
         self.fill(1_000_000_000)
@@ -78,8 +76,7 @@ def test_a_full_disk_is_told_with_advice_and_costs_nothing_that_was_stored(make:
     engine.put(stored)
     disk.fill()
     with pytest.raises(StoreUnavailable, match="the disk is full; free some space") as caught:
-        for _ in range(50):
-            engine.put([new(payload=b"x" * 50_000)])
+        engine.put([new(payload=b"x" * 500_000)])
     assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
     assert "full" in str(caught.value.__cause__)
     assert [task.id for task in engine.get([task.id for task in stored])] == [task.id for task in stored]
@@ -172,7 +169,7 @@ def test_a_folder_removed_before_the_second_use_is_told(tmp_path: Path, clock: F
 def test_a_file_that_may_not_be_written_is_told(make: MakeEngine, path: Path, new: TaskMaker) -> None:
     make().put(new.many(1))
     path.chmod(0o400)
-    with pytest.raises(StoreUnavailable, match="may not be written|cannot be opened"):
+    with pytest.raises(StoreUnavailable, match=r"may not be written|cannot be opened"):
         make().put(new.many(1))
 
 
@@ -277,7 +274,7 @@ def test_a_store_cut_short_is_left_as_it_is(make: MakeEngine, path: Path, new: T
     engine.close()
     path.write_bytes(path.read_bytes()[: 4096 * 5])
     before = path.read_bytes()
-    with pytest.raises(StoreCorrupt, match="truncated|malformed"):
+    with pytest.raises(StoreCorrupt, match=r"truncated|malformed"):
         make().counts()
     assert path.read_bytes() == before
 

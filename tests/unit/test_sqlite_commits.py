@@ -134,7 +134,7 @@ def running(commits: SharedCommits, held: Held) -> Iterator[Future[Any]]:
 
 def works(commits: SharedCommits) -> bool:
     """Whether the line still moves, for a lone writer and for another after it."""
-    return [in_thread(lambda: commits.run(write(n))).result(WAIT_S) for n in (1, 2)] == [1, 2]
+    return [in_thread(lambda n=number: commits.run(write(n))).result(WAIT_S) for number in (1, 2)] == [1, 2]
 
 
 # ---- sharing

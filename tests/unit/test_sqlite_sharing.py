@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import pytest
@@ -92,7 +93,7 @@ def test_nothing_that_could_be_leased_is_left_while_there_is_room(queues: Stocks
 def test_within_a_queue_a_lower_priority_waits_for_all_of_a_higher_one(queues: Stocks, free: int, room: int) -> None:
     picked = set(share_out(looked_at(queues, room), free, room))
     for lanes in queues:
-        for higher, lower in zip(lanes, lanes[1:], strict=False):
+        for higher, lower in pairwise(lanes):
             if picked & {*ids(lower.ordinary), *ids(lower.at_most_once)}:
                 assert set(ids(higher.ordinary)) <= picked
 

@@ -161,6 +161,7 @@ class SqliteEngine(LeasingEngine):
             if self._writer is None:
                 return
             with inside_sqlite.alone() as alone:
+                self._checkpointer.close()
                 if alone:
                     self._close_connections()
                 else:
@@ -192,6 +193,7 @@ class SqliteEngine(LeasingEngine):
             _abandoned.extend(self._connections.abandon())
         self._connections.close()
         if self._writer is not None:
+            self._checkpointer.close()
             self._gate.close()
             self._ringer.abandon()
         self._forget()

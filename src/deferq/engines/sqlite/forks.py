@@ -3,8 +3,9 @@
 SQLite keeps its file locks per process, in tables that a child inherits although the kernel gives it none of the locks.
 As long as one inherited connection is open there, a new connection of the child believes to hold locks that it does not
 have: others remove the log under its feet, and what it commits is lost. So the child closes its copies first. It can if
-no thread was inside SQLite when it was forked; hence a fork waits for that, and whoever comes next waits for the fork. Closing
-waits likewise: Python crashes if a connection is closed while another thread steps through a statement of it.
+no thread was inside SQLite when it was forked; hence a fork waits for that, and whoever comes next waits for the fork.
+
+Closing waits likewise: Python crashes if a connection is closed while another thread steps through a statement of it.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ _LOGGED_AT, _BELLS_AT, _LOG_BYTES_AT = 0, 8, 16
 class Gate:
     """An advisory lock on a file beside the database, one descriptor per engine.
 
-    The file is mapped into memory and carries three numbers that all processes share. They are hints: nothing is lost if
-    the file is.
+    The file is mapped into memory and carries three numbers that all processes share. They are hints: nothing is lost
+    if the file is.
     """
 
     def __init__(self, path: str) -> None:
