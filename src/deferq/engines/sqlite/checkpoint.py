@@ -20,7 +20,7 @@ CHECKPOINT_BYTES = 16 * 1024 * 1024
 #: A log that readers kept from starting over is cut once it is this large.
 TRUNCATE_BYTES = 64 * 1024 * 1024
 #: What a commit adds to the log besides its rows, and what a changed row adds: estimates, on the high side.
-BYTES_PER_COMMIT, BYTES_PER_ROW = 12 * 1024, 400
+BYTES_PER_COMMIT, BYTES_PER_ROW = 6 * 1024, 400
 
 
 class Checkpointer:

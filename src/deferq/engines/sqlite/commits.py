@@ -133,7 +133,9 @@ class SharedCommits:
 
     def _run(self, connection: sqlite3.Connection, batch: Sequence[_Entry]) -> None:
         puts = [entry for entry in batch if entry.write is None]
-        if puts:
+        if len(puts) == 1:
+            puts[0].answer = self._put(connection, puts[0].tasks)
+        elif puts:
             answers = iter(self._put(connection, [task for entry in puts for task in entry.tasks]))
             for entry in puts:
                 entry.answer = [next(answers) for _ in entry.tasks]

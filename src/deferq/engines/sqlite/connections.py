@@ -13,6 +13,8 @@ Connect = Callable[[str], sqlite3.Connection]
 
 #: Milliseconds to wait for a writer that does not use the gate, such as the sqlite3 shell.
 BUSY_TIMEOUT_MS = 30_000
+#: Of a new file. A commit writes whole pages, and a lone task touches two of them; see design note 8.
+PAGE_BYTES = 2048
 SYNCHRONOUS = ("FULL", "NORMAL", "OFF", "EXTRA")
 OLDEST_SQLITE = (3, 38, 0)
 
@@ -44,6 +46,7 @@ class Connections:
     def writer(self) -> sqlite3.Connection:
         """A new connection for writing."""
         connection = self._open()
+        connection.execute(f"pragma page_size = {PAGE_BYTES}")
         connection.execute("pragma journal_mode = wal")
         connection.execute(f"pragma synchronous = {self._synchronous}")
         # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
