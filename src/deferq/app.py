@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq.calls import Call
 from deferq.codec.codec import Codec
-from deferq.codec.context import Carried
+from deferq.codec.context import Carried, carriers
 from deferq.config import Settings, gather
-from deferq.engines.base import Clash, Existing, LeasingEngine, PutAnswer, Tombstoned
+from deferq.engines.base import Clash, Existing, LeasingEngine, PutAnswer, Stored, Tombstoned
 from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
 from deferq.handles import TaskHandle
 from deferq.http.asgi import AsgiApp, WrappedAsgi
@@ -70,7 +70,7 @@ class Deferq:
     ) -> None:
         self.settings: Settings = gather({"url": url, "secrets": secrets, "allow": allow, **settings})
         self.queues = _checked_queues(queues)
-        self._carry = tuple(carry)
+        self._carry = carriers(carry)
         self._engine: LeasingEngine | None = None
         self._opening = ProcessLock()
         self._embedded: EmbeddedWorker | None = None
@@ -148,7 +148,9 @@ class Deferq:
 
     def put_call(self, call: Call[Any]) -> TaskHandle:
         """Store one call; what `call(...).defer()` does."""
-        return self._handle(*self._put(call))
+        engine = self.engine
+        task = self.tasks.make(self.ids.next(), call, engine.now())
+        return self._handle(call, task, engine.put([task])[0])
 
     def defer_many(self, calls: Iterable[Call[Any]]) -> list[TaskHandle]:
         """Store many calls in one transaction: all of them or, if one is refused, none.
@@ -156,26 +158,19 @@ class Deferq:
         Names that are taken are the exception: such a call is not stored, and its handle is that of the task that has
         the name, with `existed` set; with if_exists="raise" (the default) the error is raised after the others are in.
         """
-        engine, calls = self.engine, list(calls)
+        calls = [_checked_call(call) for call in calls]
+        engine = self.engine
         now, make = engine.now(), self.tasks.make
         tasks = [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
         answers = engine.put(tasks)
-        stored = zip(calls, tasks, answers, strict=True)
-        return [self._handle(*self._unless_clash(call, task, answer)) for call, task, answer in stored]
+        return [self._handle(*stored) for stored in zip(calls, tasks, answers, strict=True)]
 
-    def _put(self, call: Call[Any]) -> tuple[NewTask, PutAnswer]:
-        engine = self.engine
-        task = self.tasks.make(self.ids.next(), call, engine.now())
-        return self._unless_clash(call, task, engine.put([task])[0])
-
-    def _unless_clash(self, call: Call[Any], task: NewTask, answer: PutAnswer) -> tuple[NewTask, PutAnswer]:
-        """A call whose id belongs to another task is put once more, under a new id."""
-        return self._put(call) if isinstance(answer, Clash) else (task, answer)
-
-    def _handle(self, task: NewTask, answer: PutAnswer) -> TaskHandle:
-        if isinstance(answer, Existing | Tombstoned):
-            return self._handle_of_existing(task, answer)
-        return TaskHandle(self, answer.id)
+    def _handle(self, call: Call[Any], task: NewTask, answer: PutAnswer) -> TaskHandle:
+        if isinstance(answer, Stored):
+            return TaskHandle(self, answer.id)
+        if isinstance(answer, Clash):  # the id belongs to another task: once more, under a new one
+            return self.put_call(call)
+        return self._handle_of_existing(task, answer)
 
     def _handle_of_existing(self, task: NewTask, answer: Existing | Tombstoned) -> TaskHandle:
         if task.if_exists == "return":
@@ -206,7 +201,7 @@ class Deferq:
     def task(self, task_id: int | str) -> TaskHandle:
         """The handle of a task whose id is known. Raises TaskNotFound for what cannot be an id."""
         try:
-            number = int(task_id)
+            number = int(str(task_id))
         except ValueError:
             number = -1
         if not 0 <= number <= ID_MAX:
@@ -261,8 +256,16 @@ class Deferq:
         return WrappedAsgi(app, lambda: self.embedded)
 
 
-def _checked_queues(queues: Mapping[str, Queue] | None) -> dict[str, Queue]:
+def _checked_call(call: Any) -> Call[Any]:
+    if isinstance(call, Call):
+        return call
+    raise TypeError(f"defer_many() takes calls, such as call(fn, 1), and got an object of type {type(call).__name__}.")
+
+
+def _checked_queues(queues: Any) -> dict[str, Queue]:
     checked: dict[str, Queue] = {}
+    if not isinstance(queues, Mapping | None):
+        raise ConfigError('queues: expected a mapping of names to Queue(...), such as {"mail": Queue()}.')
     for name, queue in (queues or {}).items():
         if not isinstance(queue, Queue):
             raise ConfigError(f"queues: expected a Queue(...) for {check_queue_name(name)!r}.")

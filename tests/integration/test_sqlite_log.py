@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,7 @@ def said(path: Path, clock: FakeClock, new: TaskMaker) -> Iterator[list[tuple[st
         engine.put(new.many(5))
         lease(engine, 2)
         engine._gate.logged = checkpoint.CHECKPOINT_BYTES
+        engine._checkpointer._commits = checkpoint.LOOK_EVERY - 1
         engine.put(new.many(1))
         yield said
 
@@ -198,6 +200,7 @@ def test_a_checkpoint_that_fails_costs_nobody_a_task(
     with closing(SqliteEngine(path, clock=clock, connect=watched(fail))) as engine:
         engine.open()
         engine._gate.logged = checkpoint.CHECKPOINT_BYTES
+        engine._checkpointer._commits = checkpoint.LOOK_EVERY - 1
         task = new()
         with caplog.at_level(logging.WARNING, "deferq.sqlite"):
             assert engine.put([task]) == [Stored(task.id)]
@@ -214,6 +217,7 @@ def test_after_a_checkpoint_a_foreign_lock_is_waited_for_as_long_as_before(
         engine.open()
         before = opened[-1].execute("pragma busy_timeout").fetchone()
         engine._gate.logged = checkpoint.CHECKPOINT_BYTES
+        engine._checkpointer._commits = checkpoint.LOOK_EVERY - 1
         engine.put(new.many(1))
         assert opened[-1].execute("pragma busy_timeout").fetchone() == before == (30_000,)
 
@@ -301,3 +305,31 @@ def test_the_log_stays_bounded_over_hundreds_of_megabytes_beside_a_reader(
         assert path.stat().st_size > 200 * MIB
         assert largest < 100 * MIB
         assert engine.check() == []
+
+
+# ---- room in the log
+
+
+def test_the_log_is_lengthened_ahead_of_what_is_written(path: Path, clock: FakeClock, new: TaskMaker) -> None:
+    """A commit that makes the file longer costs two syncs of the disk; most write over what is there."""
+    with closing(SqliteEngine(path, clock=clock)) as engine:
+        sizes = [engine._checkpointer.wal_bytes() for _ in range(200) if engine.put([new()])]
+    grown = sum(after != before for before, after in pairwise(sizes))
+    assert grown <= 2 * checkpoint.LOOK_EVERY + 2
+    assert max(sizes) >= len(checkpoint.ROOM)
+
+
+def test_what_stands_in_the_room_is_no_part_of_the_log(path: Path, clock: FakeClock, new: TaskMaker) -> None:
+    """A process is killed while there is room behind its last commit: whoever comes next finds every task."""
+    engine = SqliteEngine(path, clock=clock)
+    tasks = [new() for _ in range(100)]
+    for task in tasks:
+        engine.put([task])
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    copy.with_name("copy.db-wal").write_bytes(path.with_name(f"{path.name}-wal").read_bytes())
+    engine.close()
+    copy.chmod(0o600)
+    with closing(SqliteEngine(copy, clock=clock)) as after:
+        assert len(after.get([task.id for task in tasks])) == 100
+        assert after.check(full=True) == []

@@ -83,6 +83,8 @@ class Ringer:
     def ring(self, version: int) -> None:
         """Ring them all; never blocks, never raises. `version` is a number that changes with the bells."""
         # Behind the lock nobody closes a descriptor that is about to be written to, and that another file may get.
+        if version == self._seen and not self._bells:
+            return
         with self._ringing:
             if version != self._seen and self._look():
                 self._seen = version

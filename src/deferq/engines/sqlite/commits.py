@@ -39,9 +39,8 @@ class _Entry:
         self.error: Exception | None = None
         #: Whether answer or error stand.
         self.done = False
-        #: Held by its thread, which sleeps by acquiring it once more.
-        self.turn = Lock()
-        self.turn.acquire()
+        #: A follower's thread holds it, and sleeps by acquiring it once more.
+        self.turn: Lock
         #: Whom to wake next.
         self.following: _Entry | None = None
         self.woken = False
@@ -90,6 +89,9 @@ class SharedCommits:
         with self._mutex:
             self._line.append(entry)
             leads, self._led = not self._led, True
+            if not leads:
+                entry.turn = Lock()
+                entry.turn.acquire()
         return leads
 
     def _follow(self, entry: _Entry) -> None:

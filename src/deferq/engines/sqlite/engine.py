@@ -213,6 +213,7 @@ class SqliteEngine(LeasingEngine):
             try:
                 self._queues_in_doubt.clear()
                 writer.execute("begin immediate")
+                self._checkpointer.make_room()
                 body(writer)
                 writer.execute("commit")
                 self._known_queues |= self._queues_in_doubt
@@ -255,12 +256,12 @@ class SqliteEngine(LeasingEngine):
                 raise payload_too_large(len(task.payload), self.payload_limit)
         self.open()
         answers = self._commits.put(tasks)
-        self._ring_for(min(task.eta for task in tasks))
+        self._ring_for(tasks[0].eta if len(tasks) == 1 else min(task.eta for task in tasks))
         return answers
 
     def _put(self, connection: sqlite3.Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         """Store tasks, and first the queues that this process has not seen yet."""
-        new = {task.queue for task in tasks} - self._known_queues
+        new = {task.queue for task in tasks if task.queue not in self._known_queues}
         if new:
             putting.add_queues(connection, new)
             self._queues_in_doubt |= new

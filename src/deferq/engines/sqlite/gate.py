@@ -15,13 +15,13 @@ from threading import Lock
 
 _SIZE = 4096
 _NUMBER = struct.Struct("<q")
-_LOGGED_AT, _BELLS_AT, _LOG_BYTES_AT = 0, 8, 16
+_LOGGED_AT, _BELLS_AT, _LOG_BYTES_AT, _ROOM_ENDS_AT = 0, 8, 16, 24
 
 
 class Gate:
     """An advisory lock on a file beside the database, one descriptor per engine.
 
-    The file is mapped into memory and carries three numbers that all processes share. They are hints: nothing is lost
+    The file is mapped into memory and carries four numbers that all processes share. They are hints: nothing is lost
     if the file is.
     """
 
@@ -64,6 +64,15 @@ class Gate:
     @log_bytes.setter
     def log_bytes(self, value: int) -> None:
         _NUMBER.pack_into(self._memory, _LOG_BYTES_AT, value)
+
+    @property
+    def room_ends(self) -> int:
+        """The size to which the log file was lengthened ahead of writes. Hold the gate to change it."""
+        return self._get(_ROOM_ENDS_AT)
+
+    @room_ends.setter
+    def room_ends(self, value: int) -> None:
+        _NUMBER.pack_into(self._memory, _ROOM_ENDS_AT, value)
 
     @property
     def bells(self) -> int:
