@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
@@ -22,30 +23,36 @@ _STEP_S = 0.0005
 
 
 class Uses:
-    """How many threads of this process are inside SQLite, entered and left by `with`."""
+    """How many threads of this process are inside SQLite, entered and left by `with`.
+
+    Entering takes no lock, since every access does it: whoever enters first signs in and then looks at the door; whoever
+    shuts it shuts first and then looks at who has signed in. One of the two sees the other.
+    """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
         """Nobody is inside: in a forked child there are no other threads."""
-        self._count = 0
-        self._counting = Lock()
-        #: Held during a fork: nobody enters.
+        self._inside: deque[None] = deque()
+        self._shut = False
+        #: Held while the door is shut.
         self._door = Lock()
 
     def __enter__(self) -> None:
-        with self._door, self._counting:
-            self._count += 1
+        self._inside.append(None)
+        while self._shut:
+            self._inside.pop()
+            with self._door:
+                self._inside.append(None)
 
     def __exit__(self, *error: object) -> None:
-        with self._counting:
-            self._count -= 1
+        self._inside.pop()
 
     @property
     def none(self) -> bool:
         """Whether nobody is inside."""
-        return self._count == 0
+        return not self._inside
 
     @contextmanager
     def alone(self) -> Iterator[bool]:
@@ -59,12 +66,14 @@ class Uses:
     def before_fork(self) -> None:
         """Let nobody in, and wait until all have left."""
         self._door.acquire()
+        self._shut = True
         give_up = time.monotonic() + WAIT_S
-        while self._count and time.monotonic() < give_up:
+        while self._inside and time.monotonic() < give_up:
             time.sleep(_STEP_S)
 
     def after_fork(self) -> None:
         """In the parent: let them in again."""
+        self._shut = False
         self._door.release()
 
 
