@@ -343,8 +343,9 @@ class SqliteEngine(LeasingEngine):
         return self._read(lambda connection: reading.totals(connection, since, until))
 
     def sweep(self, retention: Retention, *, limit: int = 1_000) -> Swept:
+        too_many = self._read(lambda connection: sweeping.one_too_many(connection, retention))
         return self._write(
-            lambda connection: sweeping.sweep(connection, retention, limit, self.now(), self._tombstone_us)
+            lambda connection: sweeping.sweep(connection, retention, too_many, limit, self.now(), self._tombstone_us)
         )
 
     def records(self, kind: str, *, after: str | None = None, limit: int = 100) -> list[Record]:

@@ -88,7 +88,7 @@ def renew(connection: Connection, leases: Sequence[Leased], until: int) -> tuple
     for lease_id, tasks in by_lease.items():
         ids = json_list(task.id for task in tasks)
         connection.execute(SQL["renew"], {"until": until, "ids": ids, "lease_id": lease_id})
-        held = dict(connection.execute(SQL["still_held"], {"ids": ids, "lease_id": lease_id}))
+        held = dict(json.loads(connection.execute(SQL["still_held"], {"ids": ids, "lease_id": lease_id}).fetchone()[0]))
         lost += [task for task in tasks if task.id not in held]
         unwanted += [task for task in tasks if held.get(task.id)]
     return lost, unwanted

@@ -1,7 +1,8 @@
-"""Upkeep in short rounds: expiry, retention, tombstones, totals. Each function is one write transaction."""
+"""Upkeep in short rounds: expiry, retention, tombstones, totals."""
 
 from __future__ import annotations
 
+import json
 from sqlite3 import Connection
 
 from deferq.engines.base import MINUTE_US, Retention, Swept
@@ -13,50 +14,49 @@ from deferq.model.transitions import US
 SQL = statements("sweep")
 
 
-def sweep(connection: Connection, retention: Retention, limit: int, now: int, tombstone_us: int) -> Swept:
-    """One round; every duty handles at most `limit` rows."""
-    expired = _expire(connection, limit, now, tombstone_us)
+def one_too_many(connection: Connection, retention: Retention) -> int:
+    """When the newest of those succeeded tasks finished that are too many, whatever their age; 0 if none is.
+
+    To be read before the sweep, without a lock.
+    """
+    keep = {"state": int(State.SUCCEEDED), "keep": retention.succeeded_max}
+    row = connection.execute(SQL["nth_newest"], keep).fetchone()
+    return 0 if row is None else int(row[0])
+
+
+def sweep(
+    connection: Connection, retention: Retention, too_many: int, limit: int, now: int, tombstone_us: int
+) -> Swept:
+    """One round inside a write transaction; every duty handles at most `limit` rows."""
+    expired = _ids(connection, "expired", now=now, limit=limit)
+    if expired:
+        cancel_pending(connection, expired, "expired", now, tombstone_us)
     purged = [
-        _purge(connection, state, _before(connection, state, retention, now), limit, now, tombstone_us)
-        for state in (State.SUCCEEDED, State.CANCELLED, State.DEAD)
+        _purge(connection, State.SUCCEEDED, max(too_many, _ago(now, retention.succeeded_s)), limit, now, tombstone_us),
+        _purge(connection, State.CANCELLED, _ago(now, retention.cancelled_s), limit, now, tombstone_us),
+        _purge(connection, State.DEAD, _ago(now, retention.dead_s), limit, now, tombstone_us),
     ]
-    tombstones = _drop_tombstones(connection, limit, now)
+    tombstones = connection.execute(SQL["drop_tombstones"], {"now": now, "limit": limit}).rowcount
     folded = _fold(connection, retention, now)
-    more = limit in (expired, tombstones, *purged)
-    return Swept(expired=expired, purged=sum(purged), tombstones=tombstones, folded=folded, more=more)
+    more = limit in (len(expired), tombstones, *purged)
+    return Swept(expired=len(expired), purged=sum(purged), tombstones=tombstones, folded=folded, more=more)
 
 
-def _expire(connection: Connection, limit: int, now: int, tombstone_us: int) -> int:
-    ids = [row[0] for row in connection.execute(SQL["expired"], {"now": now, "limit": limit})]
-    if ids:
-        cancel_pending(connection, ids, "expired", now, tombstone_us)
-    return len(ids)
+def _ids(connection: Connection, statement: str, **parameters: int) -> list[int]:
+    ids: list[int] = json.loads(connection.execute(SQL[statement], parameters).fetchone()[0])
+    return ids
 
 
-def _before(connection: Connection, state: State, retention: Retention, now: int) -> int:
-    """Tasks of this state that finished at or before this time go."""
-    if state is State.DEAD:
-        return now - int(retention.dead_s * US)
-    if state is State.CANCELLED:
-        return now - int(retention.cancelled_s * US)
-    by_age = now - int(retention.succeeded_s * US)
-    keep = {"state": int(state), "keep": retention.succeeded_max}
-    one_too_many = connection.execute(SQL["nth_newest"], keep).fetchone()
-    return by_age if one_too_many is None else max(by_age, one_too_many[0])
+def _ago(now: int, seconds: float) -> int:
+    return now - int(seconds * US)
 
 
 def _purge(connection: Connection, state: State, before: int, limit: int, now: int, tombstone_us: int) -> int:
-    parameters = {"state": int(state), "before": before, "limit": limit}
-    ids = [row[0] for row in connection.execute(SQL["past_retention"], parameters)]
+    """Delete tasks of this state that finished at or before this time."""
+    ids = _ids(connection, "past_retention", state=int(state), before=before, limit=limit)
     if ids:
         delete(connection, ids, now, tombstone_us)
     return len(ids)
-
-
-def _drop_tombstones(connection: Connection, limit: int, now: int) -> int:
-    names = connection.execute(SQL["old_tombstones"], {"now": now, "limit": limit}).fetchall()
-    connection.executemany(SQL["drop_tombstone"], [(queue, name, now) for queue, name in names])
-    return len(names)
 
 
 def _fold(connection: Connection, retention: Retention, now: int) -> int:

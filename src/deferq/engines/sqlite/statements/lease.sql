@@ -59,5 +59,6 @@ update deferq_task set leasable_at = :until
 where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;
 
 -- name: still_held
-select id, cancel_requested from deferq_task
+-- Those that are, each with whether somebody asked to cancel it; in one step.
+select json_group_array(json_array(id, cancel_requested)) from deferq_task
 where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;

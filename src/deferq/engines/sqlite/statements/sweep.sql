@@ -1,22 +1,24 @@
 -- name: expired
-select id from deferq_task indexed by deferq_expiring
-where state = 0 and expires_at is not null and expires_at <= :now limit :limit;
+-- All ids in one row and so in one step: between steps other threads may hold up whoever has the write lock.
+select json_group_array(id) from (
+  select id from deferq_task indexed by deferq_expiring
+  where state = 0 and expires_at is not null and expires_at <= :now limit :limit);
 
 -- name: past_retention
-select id from deferq_task indexed by deferq_finished
-where state >= 2 and state = :state and finished_at <= :before order by finished_at limit :limit;
+select json_group_array(id) from (
+  select id from deferq_task indexed by deferq_finished
+  where state >= 2 and state = :state and finished_at <= :before order by finished_at limit :limit);
 
 -- name: nth_newest
--- When the task finished that is the first one too many.
+-- When the task finished that is the first one too many. It walks over those that are kept: not under the write lock.
 select finished_at from deferq_task indexed by deferq_finished
 where state >= 2 and state = :state order by finished_at desc limit 1 offset :keep;
 
--- name: old_tombstones
-select queue, name from deferq_name indexed by deferq_name_until
-where until is not null and until <= :now limit :limit;
-
--- name: drop_tombstone
-delete from deferq_name where queue = ? and name = ? and until <= ?;
+-- name: drop_tombstones
+delete from deferq_name
+where until <= :now
+  and (queue, name) in (select queue, name from deferq_name indexed by deferq_name_until
+                        where until is not null and until <= :now limit :limit);
 
 -- name: fold_totals
 insert into deferq_total (at, folded, queue, target, attempts, failures, duration_us, duration_us_max)
