@@ -39,6 +39,9 @@ class Value(NamedTuple):
     value: Any
     origin: str
 
+    def __repr__(self) -> str:
+        return f"<Value from {self.origin}>"  # it may be a secret, or a URL with a password
+
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str) and value:

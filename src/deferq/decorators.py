@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, update_wrapper
 from inspect import getattr_static
@@ -22,11 +22,16 @@ from deferq.model.task import check_priority
 from deferq.options import check_retry, check_seconds, check_tags, check_timeout
 from deferq.registry import DeferrableOptions
 from deferq.registry import registry as default_registry
+from deferq.suggest import did_you_mean
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S")
+Q = ParamSpec("Q")
+T = TypeVar("T")
+
+_OPTION_NAMES = ("queue", "retry", "timeout", "expires", "priority", "tags", "aliases")
 
 
 @overload
@@ -48,11 +53,11 @@ def deferrable(fn: Any = None, /, **options: Any) -> Any:
     The options queue, retry, timeout, expires, priority and tags are those of `call(...).defer(...)`; `aliases` are the
     targets (`module:qualname`) it had before: tasks stored under them run this function.
 
-    Raises InvalidOption here, where the function is declared, and not when it is deferred.
+    Raises InvalidOption (for an option that does not exist TypeError) here, where the function is declared.
     """
     if fn is not None:
         return _declare(fn, DeferrableOptions())
-    declared = _checked(**options)
+    declared = _checked(options)
     return lambda fn: _declare(fn, declared)
 
 
@@ -61,24 +66,20 @@ def _declare(fn: F, options: DeferrableOptions) -> F:
     return fn
 
 
-def _checked(
-    *,
-    queue: str | None = None,
-    retry: RetryPolicy | None = None,
-    timeout: float | timedelta | None = None,
-    expires: float | timedelta | None = None,
-    priority: int | None = None,
-    tags: Iterable[str] = (),
-    aliases: Iterable[str] = (),
-) -> DeferrableOptions:
+def _checked(given: Mapping[str, Any]) -> DeferrableOptions:
+    for name in given:
+        if name not in _OPTION_NAMES:
+            hint = did_you_mean(name, _OPTION_NAMES, otherwise=f" There are: {', '.join(_OPTION_NAMES)}.")
+            raise TypeError(f"A deferrable has no option {name!r}.{hint}")
+    queue, expires, priority = given.get("queue"), given.get("expires"), given.get("priority")
     return DeferrableOptions(
         queue=None if queue is None else check_queue_name(queue),
-        retry=check_retry(retry),
-        timeout_s=check_timeout(timeout),
+        retry=check_retry(given.get("retry")),
+        timeout_s=check_timeout(given.get("timeout")),
         expires_s=None if expires is None else check_seconds("expires", expires),
         priority=None if priority is None else check_priority(priority),
-        tags=check_tags(tags),
-        aliases=_checked_aliases(aliases),
+        tags=check_tags(given.get("tags", ())),
+        aliases=_checked_aliases(given.get("aliases", ())),
     )
 
 
@@ -135,8 +136,8 @@ class CallDeferred(Generic[P, R]):
     def __get__(self, instance: None, owner: type) -> CallDeferred[P, R]: ...
     @overload
     def __get__(
-        self: CallDeferred[Concatenate[S, P], R], instance: S, owner: type[S] | None = None
-    ) -> BoundCallDeferred[P, R]: ...
+        self: CallDeferred[Concatenate[S, Q], T], instance: S, owner: type[S] | None = None
+    ) -> BoundCallDeferred[Q, T]: ...
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if self._kind is classmethod:
             return BoundCallDeferred(self, owner)
@@ -202,7 +203,7 @@ def call_deferred(fn: Any = None, /, **options: Any) -> Any:
     """
     if fn is not None:
         return _wrap(fn, DeferrableOptions())
-    declared = _checked(**options)
+    declared = _checked(options)
     return lambda fn: _wrap(fn, declared)
 
 

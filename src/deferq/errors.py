@@ -6,7 +6,7 @@
     │   ├── NotSerializable        an argument cannot be stored           (also a TypeError)
     │   ├── PayloadTooLargeError   the arguments are larger than the limit (also a ValueError)
     │   ├── InvalidOption          an option has a value that makes no sense (also a ValueError)
-    │   │   ├── InvalidName        a queue, task or tag name
+    │   │   ├── InvalidName        a queue, task or route name
     │   │   └── ScheduleError      eta, countdown, expires
     │   │       └── NaiveDatetime  a datetime without a time zone
     │   ├── UnknownQueueError      the application declared its queues, and this is none of them
@@ -40,6 +40,8 @@ A message says what happened, why, and what to do. It names the field and never 
 """
 
 from __future__ import annotations
+
+from datetime import timedelta
 
 
 class DeferqError(Exception):
@@ -207,19 +209,19 @@ class ForkedEngineError(StoreError):
 class RetryTask(Exception):
     """Raise it to run the task again, quietly: it counts as an attempt and leaves no traceback in the log.
 
-    `after` is in seconds; None means the retry policy's own backoff.
+    `after` is in seconds, or a timedelta; None means the retry policy's own backoff.
     """
 
-    def __init__(self, after: float | None = None, reason: str = "") -> None:
+    def __init__(self, after: float | timedelta | None = None, reason: str = "") -> None:
         super().__init__(reason or "retry")
-        self.after_s = after
+        self.after_s = after.total_seconds() if isinstance(after, timedelta) else after
         self.reason = reason
 
 
 class Snooze(Exception):
-    """Raise it to run the task later. It does not count as an attempt. `after` is in seconds."""
+    """Raise it to run the task later. It does not count as an attempt. `after` is in seconds, or a timedelta."""
 
-    def __init__(self, after: float, reason: str = "") -> None:
+    def __init__(self, after: float | timedelta, reason: str = "") -> None:
         super().__init__(reason or "snooze")
-        self.after_s = after
+        self.after_s = after.total_seconds() if isinstance(after, timedelta) else after
         self.reason = reason

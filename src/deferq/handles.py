@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from deferq.engines.base import Cancel, Details, LeasingEngine, Reschedule
 from deferq.errors import ScheduleError, TaskCancelled, TaskFailed, TaskNotFinished, TaskNotFound
 from deferq.model.task import State, Task
-from deferq.options import due_at
+from deferq.options import check_seconds, due_at
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.1
 
@@ -71,25 +71,25 @@ class TaskHandle:
         """Payload, result and failed attempts. Raises TaskNotFound."""
         return self._owner.engine.details(self.id)
 
-    def wait(self, timeout: float | None = None) -> Any:
+    def wait(self, timeout: float | timedelta | None = None) -> Any:
         """Wait until the task is finished, and return what it returned.
 
         Args:
-            timeout: seconds; None: as long as it takes.
+            timeout: seconds or a timedelta; None: as long as it takes.
 
         Raises TaskFailed if it died, TaskCancelled, TaskNotFound, or TaskNotFinished when the time is over.
         """
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = _deadline(timeout)
         pauses = _pauses()
         while not self.refresh().state.finished:
             time.sleep(self._next_pause(next(pauses), deadline))
         return self._result()
 
-    async def wait_async(self, timeout: float | None = None) -> Any:
+    async def wait_async(self, timeout: float | timedelta | None = None) -> Any:
         """The same for a coroutine: the event loop goes on meanwhile."""
         import asyncio
 
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = _deadline(timeout)
         pauses = _pauses()
         while not (await asyncio.to_thread(self.refresh)).state.finished:
             await asyncio.sleep(self._next_pause(next(pauses), deadline))
@@ -131,6 +131,10 @@ class TaskHandle:
         if left <= 0:
             raise TaskNotFinished(f"Task {self.id} has not finished yet. Is a worker running?")
         return min(pause_s, left)
+
+
+def _deadline(timeout: float | timedelta | None) -> float | None:
+    return None if timeout is None else time.monotonic() + check_seconds("timeout", timeout, negative=True)
 
 
 def _pauses() -> Iterator[float]:

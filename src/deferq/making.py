@@ -107,7 +107,8 @@ class TaskMaker:
             tags=declared.tags if options.get("tags") is None else (*declared.tags, *check_tags(options["tags"])),
             headers=() if options.get("headers") is None else check_headers(options["headers"]),
         )
-        priority = options.get("priority", declared.priority)
+        priority = options.get("priority")
+        priority = declared.priority if priority is None else priority
         return Plan(
             queue=queue,
             priority=0 if priority is None else check_priority(priority),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, TypedDict
+from typing import Any, Literal, TypedDict
 
 from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
 from deferq.model.queue import check_queue_name
@@ -29,27 +29,30 @@ _RESERVED_HEADERS = {"host", "content-length", "transfer-encoding", "connection"
 
 
 class CallOptions(TypedDict, total=False):
-    """Options of one call; what is not given comes from the deferrable, then from the queue, then from deferq."""
+    """Options of one call; what is not given comes from the deferrable, then from the queue, then from deferq.
 
-    queue: str
+    None is as good as not given; for `timeout` and `expires` it means: no limit.
+    """
+
+    queue: str | None
     #: Seconds from now, or a timedelta.
-    countdown: float | timedelta
+    countdown: float | timedelta | None
     #: Not before; with a time zone.
-    eta: datetime
-    name: str
+    eta: datetime | None
+    name: str | None
     #: When the name is taken: "raise", "return" the handle of the task that has it, or "replace" a pending one.
-    if_exists: str
+    if_exists: Literal["raise", "return", "replace"]
     #: -100 to 100, higher first.
-    priority: int
-    retry: RetryPolicy
+    priority: int | None
+    retry: RetryPolicy | None
     #: Seconds an attempt may take, or a timedelta.
-    timeout: float | timedelta
+    timeout: float | timedelta | None
     #: Seconds from now after which a task that has not started is cancelled, a timedelta, or an aware datetime.
-    expires: float | timedelta | datetime
-    tags: Iterable[str]
-    headers: Mapping[str, str]
+    expires: float | timedelta | datetime | None
+    tags: Iterable[str] | None
+    headers: Mapping[str, str] | None
     #: Which group of workers it is meant for.
-    route: str
+    route: str | None
 
 
 OPTION_NAMES = tuple(CallOptions.__annotations__)

@@ -32,10 +32,8 @@ def open_engine(settings: Settings) -> LeasingEngine:
         return MemoryEngine(payload_limit=_envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
         return _sqlite(_sqlite_path(parts), _options(parts.query), settings)
-    raise ConfigError(
-        f"url: no engine for {parts.scheme or 'no scheme'!r}. Use sqlite:///relative.db, sqlite:////absolute.db or"
-        " memory://."
-    )
+    wrong = f"no engine for {parts.scheme!r}" if parts.scheme else "it names no engine"
+    raise ConfigError(f"url: {wrong}. Use sqlite:///relative.db, sqlite:////absolute.db or memory://.")
 
 
 def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
@@ -152,12 +150,17 @@ def _read_secret(path: Path) -> bytes:
 def _check_secret(path: Path, status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise StoreCorrupt(f"The secret {path} is not a regular file. It was left as it is. Move it away.")
-    if status.st_uid != os.geteuid() and os.geteuid() != 0:
+    if status.st_uid != os.geteuid() and (os.geteuid() != 0 or _is_shared(path.parent)):
         raise InsecurePath(f"The secret {path} belongs to another user. Run as that user, or name another store.")
     if status.st_mode & 0o077:
         raise InsecurePath(
             f"Other users may open the secret {path}, and whoever has it can have code run. Run: chmod 600 '{path}'."
         )
+
+
+def _is_shared(folder: Path) -> bool:
+    """Whether everybody may put a file there, as in /tmp: whoever was first would know root's secret."""
+    return bool(folder.stat().st_mode & stat.S_IWOTH)
 
 
 def _make_secret(path: Path) -> None:

@@ -67,7 +67,7 @@ def test_a_name_that_is_taken(run: Run) -> None:
         (("tests.cli.jobs:add", "1", "2", "3"), "cannot be called with these arguments"),
         (("tests.cli.jobs:sub", "1"), "cannot be found"),
         (("no_such_module:add", "1"), "no_such_module"),
-        (("just_a_word",), "module:qualname"),
+        (("just_a_word",), "'just_a_word' is not module:function"),
         (("tests.cli.jobs:add", "1", "--eta", "2080-01-01"), "time zone"),
         (("tests.cli.jobs:add", "1", "--eta", "soon"), "ISO 8601"),
         (("tests.cli.jobs:add", "1", "--priority", "1000"), "priority"),
@@ -85,6 +85,16 @@ def test_what_is_refused_says_why_and_stores_nothing(
     assert why in said.err
     assert "Traceback" not in said.err
     assert json.loads(run("tasks", "ls", "--json").out)["tasks"] == []
+
+
+def test_json_is_one_document_even_when_it_waited(run: Run, deferq: Deferq) -> None:
+    run("defer", "tests.cli.jobs:add", "1", "--name", "once")
+    work_off(deferq)
+
+    said = run("defer", "tests.cli.jobs:add", "1", "--name", "once", "--if-exists", "return", "--wait", "--json")
+
+    assert said.code == 0
+    assert json.loads(said.out)["existed"]
 
 
 def test_waiting_for_it(run: Run, deferq: Deferq) -> None:

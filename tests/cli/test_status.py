@@ -11,6 +11,7 @@ from deferq import Deferq
 from deferq.engines.base import RecordChange
 from tests.cli import jobs
 from tests.cli.conftest import Run
+from tests.support.leases import lease_one
 
 
 def alive(deferq: Deferq, key: str = "00000001", *, for_s: float = 30, **said: object) -> None:
@@ -37,6 +38,18 @@ def test_tasks_that_nobody_serves_are_a_warning_and_exit_code_1(run: Run, deferq
 
     assert said.code == 1
     assert "3 tasks wait in queue mail and no worker serves it" in said.out
+
+
+def test_what_a_lost_worker_held_is_a_warning_until_another_one_serves_the_queue(run: Run, deferq: Deferq) -> None:
+    deferq.call(jobs.add, 1).defer(queue="mail")
+    lease_one(deferq.engine)
+
+    said = run("status")
+    alive(deferq, queues=["mail"])
+
+    assert said.code == 1
+    assert "1 task was left behind in queue mail by a worker that is gone" in said.out
+    assert run("status").code == 0
 
 
 def test_a_worker_that_serves_the_queue_makes_it_fine(run: Run, deferq: Deferq) -> None:

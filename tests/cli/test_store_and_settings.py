@@ -71,6 +71,7 @@ def test_db_upgrade_makes_a_store_and_finds_it_new_the_next_time(run: Run, folde
 
 def test_db_path_makes_nothing(run: Run, folder: Path) -> None:
     assert run("db", "path").out == f"{folder}/jobs.db\n"
+    assert json.loads(run("db", "path", "--json").out) == {"path": f"{folder}/jobs.db"}
     assert not (folder / "jobs.db").exists()
 
 

@@ -195,6 +195,23 @@ def test_wait_for_a_dead_task_is_exit_code_1_and_the_reason(run: Run, dead: int)
     assert "no such user" in said.err
 
 
+def test_wait_in_json_prints_the_task(run: Run, dead: int) -> None:
+    said = run("tasks", "wait", dead, "--json")
+
+    assert said.code == 1
+    assert json.loads(said.out)["state"] == "dead"
+
+
+def test_a_cancelled_task_does_not_blame_the_error_of_an_earlier_life(run: Run, deferq: Deferq, dead: int) -> None:
+    run("tasks", "requeue", dead)
+    run("tasks", "cancel", dead)
+
+    said = run("tasks", "wait", dead)
+
+    assert (said.code, said.out) == (1, "cancelled\n")
+    assert "no such user" not in said.err
+
+
 def test_wait_gives_up_in_time_with_exit_code_2(run: Run, deferq: Deferq) -> None:
     handle = deferq.defer(jobs.add, 1)
     began = time.monotonic()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deferq.engines.base import Cancel, LeasingEngine, Retention
+from deferq.engines.base import FAILURES_KEPT, Cancel, LeasingEngine, Retention
 from deferq.errors import TaskNotFound
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Outcome, Succeeded
 from deferq.model.task import State
@@ -119,3 +119,11 @@ def test_a_requeued_task_is_not_purged(engine: LeasingEngine, put: Put, clock: F
     clock.advance(100)
     assert engine.sweep(KEEP).purged == 0
     assert lease_one(engine).id == task_id
+
+
+def test_failures_do_not_pile_up_over_requeues(engine: LeasingEngine, put: Put) -> None:
+    task_id = put()
+    for _ in range(FAILURES_KEPT + 5):
+        settle(engine, lease_one(engine), DIES)
+        engine.requeue([task_id])
+    assert len(engine.details(task_id).failures) <= FAILURES_KEPT

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import deferq
-from deferq import Deferq, Queue, RetryPolicy, State, UnknownQueueError
+from deferq import ConfigError, Deferq, Queue, RetryPolicy, State, UnknownQueueError
 from deferq.runtime.worker import Worker
 from tests.support import sample_tasks
 from tests.support.sample_tasks import Account, add, add_async, note, seen
@@ -107,6 +107,12 @@ def test_configure_takes_the_place_of_the_former_default(
     other.close()
 
 
+@pytest.mark.parametrize("wrong", [{"queues": ["mail"]}, {"queues": {"mail": 5}}, {"carry": ["language"]}])
+def test_a_wrong_configuration_is_refused_where_it_is_made(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"^{next(iter(wrong))}: "):
+        Deferq("memory://", **wrong)
+
+
 def test_a_configuration_that_is_refused_leaves_the_default_alone(default_app: Deferq) -> None:
     with pytest.raises(deferq.ConfigError):
         deferq.configure(threads=0)
@@ -143,8 +149,12 @@ def test_none_as_an_option_means_not_given(app: Deferq) -> None:
     nothing: dict[str, Any] = dict.fromkeys(
         ("queue", "countdown", "eta", "name", "retry", "timeout", "expires", "tags")
     )
-    task = app.call(note, 1).defer(**nothing, headers=None, route=None, priority=None).task  # type: ignore[typeddict-item]
+    task = app.call(note, 1).defer(**nothing, headers=None, route=None, priority=None).task
     assert (task.queue, task.name, task.priority, task.options.tags) == ("default", None, 0, ())
+
+
+def test_none_leaves_the_priority_that_a_deferrable_brings(app: Deferq) -> None:
+    assert app.call(sample_tasks.send, 5).defer(priority=None).task.priority == 7
 
 
 def test_a_past_eta_and_a_negative_countdown_mean_now(app: Deferq) -> None:
@@ -174,6 +184,13 @@ def test_many_calls_are_stored_at_once_and_each_is_run(app: Deferq) -> None:
 
 def test_no_calls_are_no_tasks(app: Deferq) -> None:
     assert app.defer_many([]) == []
+
+
+@pytest.mark.parametrize("odd", [add, (add, 1, 2), None])
+def test_what_is_no_call_is_told_and_refuses_all_of_them(app: Deferq, odd: Any) -> None:
+    with pytest.raises(TypeError, match=r"takes calls, such as call\(fn, 1\)"):
+        app.defer_many([app.call(add, 1, 2), odd])
+    assert app.engine.counts().queues == ()
 
 
 def test_one_refused_call_refuses_all_of_them(app: Deferq) -> None:

@@ -114,6 +114,9 @@ def test_a_wrong_option_is_refused_where_it_is_declared(
 def test_an_option_that_does_not_exist_is_a_type_error() -> None:
     with pytest.raises(TypeError, match="countdown"):
         deferrable(countdown=5)  # type: ignore[call-overload]
+    for decorator in (deferrable, call_deferred):
+        with pytest.raises(TypeError, match=r"no option 'quue'. Did you mean 'queue'\?"):
+            decorator(quue="mail")  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -59,6 +60,20 @@ def test_waiting_for_a_task_that_nobody_runs_ends_in_time(app: Deferq) -> None:
     assert isinstance(caught.value, TimeoutError)
     with pytest.raises(TaskNotFinished):
         asyncio.run(handle.wait_async(0.01))
+
+
+@pytest.mark.parametrize("timeout", [timedelta(milliseconds=1), -1])
+def test_a_timeout_may_be_a_timedelta(app: Deferq, timeout: timedelta | float) -> None:
+    handle = app.defer(add, 1, 2)
+    with pytest.raises(TaskNotFinished):
+        handle.wait(timeout)
+    with pytest.raises(TaskNotFinished):
+        asyncio.run(handle.wait_async(timeout))
+
+
+def test_a_timeout_that_is_no_time_is_told(app: Deferq) -> None:
+    with pytest.raises(ScheduleError, match="timeout: expected a number of seconds or a timedelta"):
+        app.defer(add, 1, 2).wait("1")  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("worker")
@@ -149,8 +164,8 @@ def test_a_task_that_is_not_there_is_told(app: Deferq, task_id: int | str) -> No
     assert (handle.cancel(), handle.requeue(), handle.reschedule(countdown=1)) == (False, False, False)
 
 
-@pytest.mark.parametrize("task_id", ["", "abc", "1.5", "0x10", "1e3", -1, 1 << 63, "9" * 30, "9" * 5000])
-def test_what_is_no_id_is_told_as_well(app: Deferq, task_id: int | str) -> None:
+@pytest.mark.parametrize("task_id", ["", "abc", "1.5", "0x10", "1e3", -1, 1 << 63, "9" * 30, "9" * 5000, 1.5, None])
+def test_what_is_no_id_is_told_as_well(app: Deferq, task_id: Any) -> None:
     with pytest.raises(TaskNotFound, match="no id"):
         app.task(task_id)
 

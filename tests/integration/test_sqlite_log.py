@@ -20,6 +20,7 @@ import pytest
 
 from deferq.engines.base import Stored
 from deferq.engines.sqlite import SqliteEngine, checkpoint
+from deferq.engines.sqlite.gate import Gate
 from tests.support import FakeClock, TaskMaker, lease
 
 ROOT = Path(__file__).parents[2]
@@ -333,3 +334,27 @@ def test_what_stands_in_the_room_is_no_part_of_the_log(path: Path, clock: FakeCl
     with closing(SqliteEngine(copy, clock=clock)) as after:
         assert len(after.get([task.id for task in tasks])) == 100
         assert after.check(full=True) == []
+
+
+@pytest.mark.parametrize("moment", [fcntl.LOCK_EX, fcntl.LOCK_UN])
+def test_an_interrupt_at_the_gate_leaves_it_open(path: Path, monkeypatch: pytest.MonkeyPatch, moment: int) -> None:
+    real = fcntl.flock
+
+    def interrupted(fd: int, operation: int) -> None:
+        real(fd, operation)
+        if operation == moment:
+            monkeypatch.undo()
+            raise KeyboardInterrupt
+
+    def pass_through() -> None:
+        gate.acquire()
+        gate.release()
+
+    gate = Gate(f"{path}-gate")
+    monkeypatch.setattr(fcntl, "flock", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        pass_through()
+    assert not gate_is_shut(path)
+    assert gate._threads.acquire(timeout=1), "the next writer of this process would wait for ever"
+    gate._threads.release()
+    gate.close()

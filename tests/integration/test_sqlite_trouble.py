@@ -14,6 +14,7 @@ import pytest
 
 from deferq.engines.base import Stored
 from deferq.engines.sqlite import SqliteEngine, connections
+from deferq.engines.sqlite import engine as engine_module
 from deferq.engines.sqlite.connections import connect
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
 from deferq.model.outcome import SUCCEEDED
@@ -317,3 +318,45 @@ def test_a_store_that_is_closed_while_threads_use_it_says_so_and_nothing_else(
     assert [type(error) for error in errors] == [StoreUnavailable] * len(makers)
     ids = [task_id for batch in acknowledged for task_id in batch]
     assert len(make().get(ids)) == len(ids)
+
+
+# ---- a file that is gone
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_store_deleted_while_it_is_open_takes_no_more_tasks(
+    make: MakeEngine, path: Path, new: TaskMaker, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    monkeypatch.setattr(engine_module, "LOOK_EVERY_S", 0.0)
+    engine = make()
+    engine.put([new()])
+    path.unlink()
+    if replaced:
+        path.touch(0o600)
+    with pytest.raises(StoreUnavailable, match="deleted or replaced while it was open"):
+        engine.put([new()])
+    with pytest.raises(StoreUnavailable, match="start this process again"):
+        engine.counts()
+
+
+def test_connections_that_cannot_read_the_file_are_closed(path: Path) -> None:
+    made: list[sqlite3.Connection] = []
+
+    def connect_to(name: str) -> sqlite3.Connection:
+        made.append(connect(name))
+        return made[-1]
+
+    path.write_bytes(b"no database at all" * 100)
+    rooms = connections.Connections(path, "FULL", connect_to)
+    with pytest.raises(sqlite3.DatabaseError), rooms.reader():
+        pass
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        made[0].execute("select 1")
+
+
+def test_a_folder_of_bells_that_cannot_be_made_is_told(make: MakeEngine) -> None:
+    engine = make()
+    engine.open()
+    engine.bells.write_text("in the way")
+    with pytest.raises(StoreUnavailable, match="bells cannot be used"):
+        engine.bell()

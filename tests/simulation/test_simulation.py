@@ -103,7 +103,7 @@ class GivesBackWhatWasLost(dispatcher._Dispatcher):
     """Takes every stalled task for one that never started."""
 
     def _rescue(self) -> Dispatch:
-        for task in (yield from self._ask(dispatcher.FindStalled())) or ():
+        for task in (yield from self._ask(dispatcher.FindStalled(100))) or ():
             if task.id not in self._held:
                 self._unsettled.append(settle(task, INTERRUPTED, 0, self._world.now_us(), 0.0))
 

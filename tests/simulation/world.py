@@ -178,8 +178,8 @@ class SimulatedWorld:
                 return turn
             case Renew(leases, until):
                 return self.engine.renew(leases, until)
-            case FindStalled():
-                return self.engine.stalled()
+            case FindStalled(limit):
+                return self.engine.stalled(limit)
             case Sweep():
                 return self.engine.sweep(RETENTION)
             case Beat() | Wait():

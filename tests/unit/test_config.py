@@ -155,3 +155,9 @@ def test_an_unknown_setting_is_refused_with_the_one_that_was_meant(tmp_path: Pat
 def test_numbers_may_be_texts_as_the_environment_gives_them(tmp_path: Path) -> None:
     settings = gathered(tmp_path, {"DEFERQ_DRAIN_S": "2.5", "DEFERQ_THREADS": " 4 "})
     assert (settings["drain_s"], settings["threads"]) == (2.5, 4)
+
+
+def test_settings_that_land_in_a_log_show_no_value(tmp_path: Path) -> None:
+    settings = gathered(tmp_path, secrets=[SECRET], url="postgres://user:hunter2@host/db")
+    assert SECRET not in repr(settings)
+    assert "hunter2" not in f"{settings} {settings.values}"

@@ -283,3 +283,32 @@ def test_a_setting_that_makes_no_sense_is_refused_by_name(field: str, value: obj
 def test_a_queue_that_cannot_exist_is_refused() -> None:
     with pytest.raises(InvalidName):
         WorkerConfig(queues=("../x",))
+
+
+def test_a_store_that_answers_but_cannot_be_written_is_announced_once_and_left_in_peace() -> None:
+    scene = Scene()
+    full = StoreUnavailable("the disk is full")
+    writes = 0
+    while scene.now < 220:
+        refused = isinstance(scene._effect, TakeTurn | Sweep | Beat)
+        writes += refused
+        scene.step(full if refused else None)
+    assert scene.names() == [EventName.STORE_UNAVAILABLE]
+    assert writes < 120
+
+
+def test_an_outage_that_is_over_is_noticed_before_leases_run_out() -> None:
+    scene = Scene(lease_s=30.0)
+    scene.task_s = 1e6
+    scene.leasing(1)
+    while scene.now < 122:  # the lease began at 100 and is believed in until 128.5
+        scene.step(None if isinstance(scene._effect, Wait | None) else StoreUnavailable("no disk"))
+    assert isinstance(scene.until(Renew), Renew)
+    assert scene.now < 128
+
+
+def test_stalled_tasks_that_still_run_here_do_not_hide_those_of_dead_workers() -> None:
+    scene = Scene(threads=150)
+    scene.task_s = 1e6
+    scene.leasing(150)
+    assert scene.until(FindStalled).limit >= 250

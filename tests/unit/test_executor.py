@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -180,6 +181,8 @@ def test_permanent_failure_retry_and_snooze_mean_what_they_say() -> None:
     permanent = failure(raising(PermanentTaskFailure("no such user")))
     assert (permanent.permanent, permanent.reason) == (True, "permanent")
     assert run(raising(RetryTask(after=30))) == Retried(after_s=30)
+    assert run(raising(RetryTask(timedelta(minutes=1)))) == Retried(after_s=60.0)
+    assert run(raising(Snooze(timedelta(minutes=1)))) == Snoozed(after_s=60.0)
     assert run(raising(RetryTask())) == Retried(after_s=None)
     assert run(raising(Snooze(60, "rush hour"))) == Snoozed(after_s=60, reason="rush hour")
 

@@ -7,6 +7,7 @@ import inspect
 import itertools
 import math
 import os
+import signal
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -291,3 +292,79 @@ def test_a_pool_refuses_to_start_anything_in_a_forked_child(bench: Bench) -> Non
             code = 0
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_child_that_a_task_forks_and_lets_come_back_runs_nothing_of_what_waits() -> None:
+    bench = Bench(threads=1)
+    reader, writer = os.pipe()
+    children: list[int] = []
+
+    def fork() -> None:
+        if child := os.fork():
+            children.append(child)
+        # The child comes back, as if it were the task.
+
+    bench.start(fork, *[lambda: os.write(writer, b"!")] * 20)
+    bench.collect(21)
+    try:
+        until(lambda: os.waitpid(children[0], os.WNOHANG)[0] == children[0])
+    except AssertionError:
+        os.kill(children[0], signal.SIGKILL)
+        raise
+    assert len(os.read(reader, 100)) == 20
+    os.close(reader)
+    os.close(writer)
+    bench.pool.close(1.0)
+
+
+def test_a_task_that_ends_at_the_moment_of_its_timeout_loses_neither_itself_nor_the_next() -> None:
+    class Late:
+        """Looks like a CurrentTask; asked to stop, it lets the task end and waits until the thread has gone on."""
+
+        def __init__(self, ends_at: float) -> None:
+            self.ends_at = ends_at
+
+        def cancel(self) -> None:
+            ends.set()
+            time.sleep(0.05)
+
+    ends, second_runs = threading.Event(), threading.Event()
+    bench = Bench(threads=1)
+    bench.pool._executor.__class__ = type("Odd", (Executor,), {"__slots__": (), "current": lambda *_: Late(0.0)})
+    first, second = bench.start(ends.wait, second_runs.wait, timeout_s=0.01)
+    until(lambda: bench.pool.running() == 1)
+    time.sleep(0.02)
+    late = bench.pool.overdue(time.monotonic())
+    second_runs.set()
+    done = late + bench.collect(2 - len(late))
+    assert sorted(one.task.id for one in done) == [first.id, second.id]
+    bench.pool.close(1.0)
+
+
+def test_coroutines_that_start_make_room_and_the_dispatcher_learns_of_it() -> None:
+    bench = Bench(threads=1, async_slots=10)
+    started = threading.Event()
+
+    async def long() -> None:
+        started.set()
+        await asyncio.sleep(60)
+
+    bench.start(long)
+    assert bench.pool.finished() == []
+    assert started.wait(10)
+    assert bench.woken.acquire(timeout=10), "it would sleep on beside free slots"
+    until(lambda: bench.pool.free() == 1)
+    bench.pool.close(1.0)
+
+
+def test_a_thread_is_free_by_the_time_the_dispatcher_hears_that_its_task_is_done() -> None:
+    bench = Bench(threads=1)
+    free: list[int] = []
+    bench.pool._wake = lambda: (free.append(bench.pool.free()), bench.woken.release())  # type: ignore[assignment]
+    assert bench.pool.finished() == []
+    bench.start(lambda: None)
+    bench.collect(1)
+    assert free == [1]
+    bench.pool.close(1.0)

@@ -71,7 +71,7 @@ def test_making_an_engine_opens_nothing(folder: Path) -> None:
     ("url", "says"),
     [
         ("postgres://user:hunter2@host/db", "no engine for 'postgres'"),
-        ("jobs.db", "no engine for 'no scheme'"),
+        ("jobs.db", "url: it names no engine. Use sqlite:///relative.db"),
         ("", "expected text"),
         ("sqlite://", "names no file"),
         ("sqlite:///", "names no file"),
@@ -181,6 +181,19 @@ def test_a_secret_that_others_may_open_is_refused_with_the_command(folder: Path,
     with pytest.raises(InsecurePath, match="chmod 600") as caught:
         keyring_for(sqlite_at(folder, url="sqlite:///a.db"), settings(folder))
     assert SECRET not in str(caught.value)
+
+
+def test_root_trusts_no_secret_that_somebody_else_laid_into_a_shared_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = sqlite_at(folder, url="sqlite:///jobs.db")
+    keyring_for(engine, settings(folder))
+    engine.path.parent.chmod(0o1777)
+    if os.geteuid() == 0:  # else it belongs to somebody who is not root already
+        os.chown(engine.path.with_name("jobs.db-secret"), 1000, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(InsecurePath, match="belongs to another user"):
+        keyring_for(engine, settings(folder))
 
 
 def test_a_symbolic_link_as_secret_is_refused(folder: Path) -> None:

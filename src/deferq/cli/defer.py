@@ -61,12 +61,15 @@ def run(args: argparse.Namespace) -> int:
             print(handle.id, flush=True)
         if args.wait is None:
             return EXIT_OK
-        return wait_and_report(deferq, handle.id, None if args.wait == math.inf else args.wait)
+        show = (lambda _: None) if args.json else None  # one document is JSON, and a word behind it is not
+        return wait_and_report(deferq, handle.id, None if args.wait == math.inf else args.wait, show)
 
 
 def _defer(
     deferq: Deferq, target: str, values: list[Any], keywords: dict[str, Any], options: dict[str, Any]
 ) -> TaskHandle:
+    if ":" not in target:
+        raise CommandError(f"The target '{target}' is not module:function, such as shop.mail:send.")
     fn = resolve(target, registry)
     try:
         return deferq.call(fn, *values, **keywords).defer(**options)

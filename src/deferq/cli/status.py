@@ -64,10 +64,15 @@ def warnings_of(counts: Counts, seen: Iterable[WorkerSeen]) -> list[str]:
     alive = [worker for worker in seen if worker.alive]
     warnings = []
     for queue in counts.queues:
-        waiting = number(queue.ready, counts.cap)
-        if queue.ready and not queue.paused and not any(worker.serves(queue.queue) for worker in alive):
-            tasks = "1 task waits" if queue.ready == 1 else f"{waiting} tasks wait"
+        served = any(worker.serves(queue.queue) for worker in alive)
+        if queue.ready and not queue.paused and not served:
+            tasks = "1 task waits" if queue.ready == 1 else f"{number(queue.ready, counts.cap)} tasks wait"
             warnings.append(f"{tasks} in queue {queue.queue} and no worker serves it; start one with: deferq worker")
+        if queue.leased and not served:
+            tasks = "1 task was" if queue.leased == 1 else f"{number(queue.leased, counts.cap)} tasks were"
+            warnings.append(
+                f"{tasks} left behind in queue {queue.queue} by a worker that is gone; start one with: deferq worker"
+            )
         if queue.parked:
             tasks = "1 task is" if queue.parked == 1 else f"{number(queue.parked, counts.cap)} tasks are"
             warnings.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 
 from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, EXIT_USAGE
@@ -17,8 +18,10 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
 EXIT_TIMEOUT = EXIT_USAGE
 
 
-def wait_and_report(deferq: Deferq, task_id: int, timeout_s: float | None) -> int:
-    """Wait for the end, print it, and return the exit code that stands for it."""
+def wait_and_report(
+    deferq: Deferq, task_id: int, timeout_s: float | None, show: Callable[[Task], None] | None = None
+) -> int:
+    """Wait for the end, print it (or `show` it), and return the exit code that stands for it."""
     try:
         task = _ended(deferq.engine, task_id, timeout_s)
     except TaskNotFound as error:
@@ -27,11 +30,15 @@ def wait_and_report(deferq: Deferq, task_id: int, timeout_s: float | None) -> in
     if task is None:
         print(f"deferq: Task {task_id} has not finished yet. Is a worker running?", file=sys.stderr)
         return EXIT_TIMEOUT
-    print(task.state.name.lower())
+    (show or _print_state)(task)
     if task.state is State.SUCCEEDED:
         return EXIT_OK
     print(f"deferq: {_why(deferq.engine, task)}", file=sys.stderr)
     return EXIT_FAILED
+
+
+def _print_state(task: Task) -> None:
+    print(task.state.name.lower())
 
 
 def _ended(engine: LeasingEngine, task_id: int, timeout_s: float | None) -> Task | None:
@@ -51,6 +58,6 @@ def _ended(engine: LeasingEngine, task_id: int, timeout_s: float | None) -> Task
 
 
 def _why(engine: LeasingEngine, task: Task) -> str:
-    failures = engine.details(task.id).failures
+    failures = engine.details(task.id).failures if task.state is State.DEAD else ()
     last = f" {failures[-1].error_type}: {failures[-1].message}" if failures and failures[-1].error_type else ""
     return printable(f"Task {task.id} ({task.target}) is {task.state.name.lower()}: {task.reason}.{last}")
