@@ -271,7 +271,7 @@ def test_an_outage_is_asked_about_ever_more_seldom_up_to_a_minute() -> None:
     [
         ("threads", 0), ("threads", 10**9), ("threads", True), ("threads", "4"), ("lease_s", 0), ("lease_s", -1),
         ("lease_s", float("nan")), ("poll_s", 0), ("poll_s", 41.0), ("drain_s", float("inf")), ("batch", 0),
-        ("prefetch_s", "0.1"), ("queues", ()),
+        ("prefetch_s", "0.1"), ("queues", ()), ("queues", "mail"),
     ],
 )  # fmt: skip
 def test_a_setting_that_makes_no_sense_is_refused_by_name(field: str, value: object) -> None:

@@ -109,6 +109,20 @@ def test_what_another_worker_may_know_is_parked(error: type[Exception]) -> None:
     assert isinstance(run(never, trouble=error("so it is")), Parked)
 
 
+def test_a_task_that_is_parked_shows_none_of_our_own_frames() -> None:
+    outcome = run(never, trouble=TargetUnknown("no such module"))
+    assert isinstance(outcome, Parked)
+    assert (outcome.error.message, outcome.error.traceback) == ("no such module", "")
+
+
+def test_a_module_that_cannot_be_imported_shows_where_it_broke() -> None:
+    unknown = TargetUnknown("it cannot be imported")
+    unknown.__cause__ = SyntaxError("in line 3")
+    outcome = run(never, trouble=unknown)
+    assert isinstance(outcome, Parked)
+    assert "in line 3" in outcome.error.traceback
+
+
 def test_a_module_that_raises_while_it_is_imported_fails_the_attempt() -> None:
     outcome = run(never, trouble=ZeroDivisionError("in the module"))
     assert isinstance(outcome, Failed)

@@ -54,6 +54,8 @@ class WorkerConfig:
                 " run out between two looks; lower it or make the lease longer.",
                 field="poll_s",
             )
+        if isinstance(self.queues, str):
+            raise InvalidOption('worker: queues must be a list of names, such as ["mail"].', field="queues")
         for queue in self.queues or ():
             check_queue_name(queue)
         if self.queues is not None and not self.queues:

@@ -7,6 +7,7 @@ are for the threads of the pool and for the dispatcher.
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
@@ -19,7 +20,7 @@ from deferq.current import CurrentTask
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
-from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
+from deferq.runtime.pools import Finished, Lease, Waiting, end_if_forked, remove, take_back
 
 #: A coroutine is cancelled at its timeout by the loop; if it has not ended so much later, it never will.
 GRACE_S = 1.0
@@ -40,12 +41,15 @@ class Coroutines:
         *,
         slots: int,
         report: Callable[[Finished], None],
+        room_made: Callable[[], None],
         monotonic: Callable[[], float],
         on_start: Callable[[Leased], None] | None,
     ) -> None:
         self._executor = executor
         self._slots = slots
         self._report = report
+        self._room_made = room_made
+        self._pid = os.getpid()
         self._monotonic = monotonic
         self._on_start = on_start
         self._waiting: deque[Waiting] = deque()
@@ -120,9 +124,12 @@ class Coroutines:
 
     def _fill(self) -> None:
         self._filling = False
+        waited = len(self._waiting)
         with suppress(IndexError):  # withdraw() takes from the same deque
             while len(self._running) < self._slots:
                 self._begin(*self._waiting.popleft())
+        if len(self._waiting) < waited:
+            self._room_made()  # what waited here was counted against the free threads
 
     def _begin(self, task: Leased, lease: Lease, invocation: Invocation | None) -> None:
         assert invocation is not None
@@ -142,6 +149,7 @@ class Coroutines:
         handle.add_done_callback(self._ended)
 
     def _ended(self, handle: asyncio.Task[Outcome]) -> None:
+        end_if_forked(self._pid)
         running = self._running.pop(handle, None)
         if running is None:
             self._given_up.discard(handle)
@@ -153,7 +161,7 @@ class Coroutines:
     def _cancel(self, ids: Collection[int]) -> None:
         for task in remove(self._waiting, ids):
             self._report(Finished(task, Cancelled()))
-        for handle, running in self._running.items():
+        for handle, running in self._running.copy().items():  # overdue() takes from the same dict
             if running.task.id in ids:
                 running.current.cancel()
                 handle.cancel()

@@ -23,7 +23,7 @@ from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.task import Leased, State
 from deferq.model.transitions import US
 from deferq.runtime.config import WorkerConfig
-from deferq.runtime.outage import Outage
+from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
 from deferq.runtime.pools import Finished, Lease, Pool
 from deferq.runtime.settling import ANNOUNCED, WORKER_LOST, WORKER_STOPPED, event_of, lost, settle
@@ -37,6 +37,10 @@ CUT_OFF_S = 1.0
 #: Seconds between two looks, at the least, where something is due that cannot be leased.
 LOOK_AGAIN_S = 0.001
 SWEEP_EVERY_S = 8.0
+#: How many stalled tasks are settled at a time.
+RESCUED_MAX = 100
+#: The longest pause in an outage, as a part of a lease: once the store is back, leases are renewed in time.
+PAUSE_OF_LEASE = 1 / 6
 BEAT_EVERY_S = 10.0
 
 
@@ -58,7 +62,9 @@ class Renew(NamedTuple):
 
 
 class FindStalled(NamedTuple):
-    """Look for leases that are over -> list of Leased."""
+    """Look for leases that are over -> list of up to `limit` Leased."""
+
+    limit: int
 
 
 class Sweep(NamedTuple):
@@ -137,7 +143,7 @@ class _Dispatcher:
         self._leases: dict[int, Lease] = {}
         #: Decided, and not yet known to be stored.
         self._unsettled: list[Settlement] = []
-        self._outage = Outage()
+        self._outage = Outage(min(LONGEST_S, PAUSE_OF_LEASE * config.lease_s))
         self._pace = Pace(prefetch_s=config.prefetch_s, least=config.threads, most=2 * config.batch)
         self._serial = 0
         self._drain_since: float | None = None
@@ -327,7 +333,8 @@ class _Dispatcher:
 
     def _rescue(self) -> Generator[Effect, Any, None]:
         """Settle tasks whose lease is over, whoever held it."""
-        stalled = yield from self._ask(FindStalled())
+        # What still runs here may be among them, and must not hide the others.
+        stalled = yield from self._ask(FindStalled(RESCUED_MAX + len(self._held)))
         if stalled is not None and not self._searched:
             self._searched, self._look_at = True, -math.inf
         now = self._world.now_us()
@@ -352,10 +359,10 @@ class _Dispatcher:
         try:
             answer = yield effect
         except StoreUnavailable as error:
-            if self._outage.failed(self._world.monotonic(), self._world.random()):
+            if self._outage.failed(self._world.monotonic(), self._world.random(), type(effect)):
                 self._announce(EventName.STORE_UNAVAILABLE, f"{type(error).__name__}: {error}")
             return None
-        if self._outage and self._outage.ended():
+        if self._outage and self._outage.ended(None if _wrote(effect, answer) else type(effect)):
             self._announce(EventName.STORE_RECOVERED)
         return answer
 
@@ -441,3 +448,8 @@ class _Dispatcher:
 
     def _announce(self, name: EventName, detail: str = "") -> None:
         self._world.announce(Event(name, self._world.now_us(), detail=detail))
+
+
+def _wrote(effect: Effect, answer: object) -> bool:
+    """Whether the store has certainly written rows: then it is well."""
+    return isinstance(effect, TakeTurn) and isinstance(answer, Turn) and bool(effect.settlements or answer.leased)

@@ -42,8 +42,8 @@ class Driver:
                 return self._bell.wait(timeout_s)
             case Renew(leases, until):
                 return self._engine.renew(leases, until)
-            case FindStalled():
-                return self._engine.stalled()
+            case FindStalled(limit):
+                return self._engine.stalled(limit)
             case Sweep():
                 return self._janitor.run_once()
             case Beat():

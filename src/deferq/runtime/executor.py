@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec, Invocation
@@ -29,7 +30,7 @@ from deferq.errors import (
     UnknownKey,
     UnsupportedEnvelope,
 )
-from deferq.model.outcome import SUCCEEDED, Cancelled, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
 from deferq.runtime.errortext import cut, describe
 
@@ -141,9 +142,9 @@ class Executor:
             decode_options(task.options)
             return self._codec.decode(task)
         except _UNREADABLE as error:
-            return Failed(error=describe(error, __file__), permanent=True, reason="corrupt")
+            return Failed(error=_refusal(error), permanent=True, reason="corrupt")
         except _NOT_HERE as error:
-            return Parked(error=describe(error, __file__))
+            return Parked(error=_refusal(error))
         except BaseException as error:  # decoding imports and builds user code: it may raise anything
             return Failed(error=describe(error, __file__))
 
@@ -187,6 +188,13 @@ def _asked_again(error: RetryTask | Snooze) -> Outcome:
         return Failed(error=describe(odd.with_traceback(error.__traceback__), __file__))
     kind = Retried if isinstance(error, RetryTask) else Snoozed
     return kind(after_s=after_s, reason=reason)
+
+
+def _refusal(error: BaseException) -> ErrorText:
+    """An error of our own: its message says all, unless user code that was being imported is to blame."""
+    text = describe(error, __file__)
+    ours = error.__cause__ is None or isinstance(error.__cause__, ModuleNotFoundError | AttributeError)
+    return replace(text, traceback="") if ours else text
 
 
 def _is_wait(value: object) -> bool:

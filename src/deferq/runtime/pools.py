@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Collection, Sequence
 from contextlib import suppress
@@ -98,3 +99,9 @@ def remove(waiting: deque[Waiting], ids: Collection[int]) -> list[Leased]:
             else:
                 waiting.append(entry)
     return removed
+
+
+def end_if_forked(pid: int) -> None:
+    """End a child that user code forked and let come back: what waits here, it would run a second time."""
+    if os.getpid() != pid:
+        os._exit(1)

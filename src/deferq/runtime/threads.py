@@ -26,23 +26,41 @@ from deferq.model.outcome import INTERRUPTED, Cancelled
 from deferq.model.task import Leased
 from deferq.runtime.coroutines import Coroutines
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
-from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
+from deferq.runtime.pools import Finished, Lease, Waiting, end_if_forked, remove, take_back
 
 _NUMBERS = itertools.count(1)
+
+
+class _Attempt:
+    """User code that runs in a thread. It ends once: by itself or by its timeout, whichever comes first."""
+
+    __slots__ = ("_open", "current", "started", "task")
+
+    def __init__(self, task: Leased, current: CurrentTask, started: float) -> None:
+        self.task = task
+        self.current = current
+        self.started = started
+        self._open = [None]
+
+    def end(self) -> bool:
+        """Whether the caller is the one to say how it ended. Two threads may ask at the same moment."""
+        try:
+            self._open.pop()
+        except IndexError:
+            return False
+        return True
 
 
 class _Slot:
     """One thread and what it does."""
 
-    __slots__ = ("abandoned", "busy", "current", "started", "task", "thread")
+    __slots__ = ("abandoned", "attempt", "busy", "thread")
 
     def __init__(self) -> None:
         self.thread: threading.Thread | None = None
         self.busy = False
-        #: While user code runs: its task, how that sees itself, and since when (monotonic).
-        self.task: Leased | None = None
-        self.current: CurrentTask | None = None
-        self.started = 0.0
+        #: While user code runs.
+        self.attempt: _Attempt | None = None
         #: Whether its task ran out of time; the thread ends when that task does.
         self.abandoned = False
 
@@ -75,7 +93,12 @@ class ThreadPool:
         self._slots: list[_Slot] = []
         self._given_up: list[_Slot] = []
         self._coroutines = Coroutines(
-            executor, slots=async_slots, report=self._report, monotonic=monotonic, on_start=on_start
+            executor,
+            slots=async_slots,
+            report=self._report,
+            room_made=self._call_dispatcher,
+            monotonic=monotonic,
+            on_start=on_start,
         )
 
     # ---- for the dispatcher; see Pool
@@ -119,24 +142,25 @@ class ThreadPool:
     def overdue(self, now: float) -> list[Finished]:
         late = []
         for slot in self._slots.copy():
-            current, task = slot.current, slot.task
-            if current is None or task is None or current.ends_at is None or current.ends_at > now:
+            attempt = slot.attempt
+            if attempt is None or (ends_at := attempt.current.ends_at) is None or ends_at > now or not attempt.end():
                 continue
-            current.cancel()  # it may look, and end
+            attempt.current.cancel()  # it may look, and end
             self._abandon(slot)
-            late.append(Finished(task, timed_out(), int((now - slot.started) * 1e6)))
+            late.append(Finished(attempt.task, timed_out(), int((now - attempt.started) * 1e6)))
         return late + self._coroutines.overdue(now)
 
     def next_overdue(self) -> float | None:
-        ends = [current.ends_at for slot in self._slots if (current := slot.current) and current.ends_at is not None]
+        running = [attempt.current.ends_at for slot in self._slots if (attempt := slot.attempt)]
+        ends = [ends_at for ends_at in running if ends_at is not None]
         if (coroutine := self._coroutines.next_overdue()) is not None:
             ends.append(coroutine)
         return min(ends, default=None)
 
     def cancel(self, ids: Collection[int]) -> None:
         for slot in self._slots:
-            if (current := slot.current) is not None and current.id in ids:
-                current.cancel()
+            if (attempt := slot.attempt) is not None and attempt.task.id in ids:
+                attempt.current.cancel()
         for task in remove(self._waiting, ids):
             self._report(Finished(task, Cancelled()))
         self._call_threads()
@@ -164,11 +188,10 @@ class ThreadPool:
                     return
                 continue
             slot.busy = True
-            try:
-                self._attempt(slot, task, lease)
-            except BaseException as error:  # whatever goes wrong here, the task must not be lost
-                self._report(Finished(task, outcome_of(error)))
-            slot.busy = False
+            finished = self._attempt(slot, task, lease)
+            slot.busy = False  # before the dispatcher hears of it, which then counts the free slots
+            if finished is not None:
+                self._report(finished)
 
     def _rest(self) -> bool:
         """Sleep until there is work; False: the pool is closed."""
@@ -177,28 +200,36 @@ class ThreadPool:
                 self._work_came.wait()
         return not self._closed
 
-    def _attempt(self, slot: _Slot, task: Leased, lease: Lease) -> None:
-        invocation = self._executor.prepare(task)
-        if not isinstance(invocation, Invocation):
-            self._report(Finished(task, invocation))
-        elif invocation.is_async:
-            self._coroutines.take(task, lease, invocation)
-        elif (started := self._monotonic()) >= lease.until:  # decoding may have imported for a while
-            self._report(Finished(task, INTERRUPTED))
-        else:
-            self._call(slot, task, invocation, started)
+    def _attempt(self, slot: _Slot, task: Leased, lease: Lease) -> Finished | None:
+        """What came of it; None: it goes on in the loop, or its timeout has ended it."""
+        try:
+            invocation = self._executor.prepare(task)
+            if not isinstance(invocation, Invocation):
+                return Finished(task, invocation)
+            if invocation.is_async:
+                self._coroutines.take(task, lease, invocation)
+                return None
+            if (started := self._monotonic()) >= lease.until:  # decoding may have imported for a while
+                return Finished(task, INTERRUPTED)
+            return self._call(slot, task, invocation, started)
+        except BaseException as error:  # whatever goes wrong here, the task must not be lost
+            return Finished(task, outcome_of(error))
 
-    def _call(self, slot: _Slot, task: Leased, invocation: Invocation, started: float) -> None:
+    def _call(self, slot: _Slot, task: Leased, invocation: Invocation, started: float) -> Finished | None:
         if self._on_start is not None:
             self._on_start(task)
         current = self._executor.current(task)
-        slot.started, slot.task, slot.current = started, task, current
+        attempt = slot.attempt = _Attempt(task, current, started)
         outcome = self._executor.call(invocation, current)
-        slot.current = None
+        slot.attempt = None
+        end_if_forked(self._pid)
+        if not attempt.end():
+            slot.abandoned = True  # the dispatcher has said how it ended, and replaces this thread
+            return None
         if isinstance(outcome, Awaiting):
             self._coroutines.go_on(outcome, task, current, started)
-        elif not slot.abandoned:
-            self._report(Finished(task, outcome, int((self._monotonic() - started) * 1e6)))
+            return None
+        return Finished(task, outcome, int((self._monotonic() - started) * 1e6))
 
     # ---- inside
 
@@ -222,6 +253,9 @@ class ThreadPool:
 
     def _report(self, finished: Finished) -> None:
         self._done.append(finished)
+        self._call_dispatcher()
+
+    def _call_dispatcher(self) -> None:
         if self._dispatcher_rests:
             self._dispatcher_rests = False
             self._wake()

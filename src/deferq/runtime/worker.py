@@ -24,7 +24,7 @@ from deferq.runtime.driver import Driver
 from deferq.runtime.executor import Executor
 from deferq.runtime.janitor import Janitor
 from deferq.runtime.listeners import Listener, Listeners
-from deferq.runtime.outage import Outage
+from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pulse import Pulse
 from deferq.runtime.threads import ThreadPool
 
@@ -114,9 +114,12 @@ class Worker:
         outage = Outage()
         try:
             while not self._stop.requested:
+                began = time.monotonic()
                 try:
                     self._work()
                 except Exception:
+                    if time.monotonic() - began > LONGEST_S:
+                        outage = Outage()  # it worked for long: this is another trouble, and worth another line
                     if outage.failed(time.monotonic(), random.random()):
                         _log.exception("the worker failed; it will try again")
                 while time.monotonic() < outage.until and not self._stop.requested:

@@ -82,8 +82,12 @@ class Connections:
 
     def _open(self) -> sqlite3.Connection:
         connection = self._connect(self._path)
+        try:
+            connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
+            connection.execute("pragma temp_store = memory")
+            connection.execute("pragma cache_size = -16000")
+        except BaseException:  # the file cannot be read: each attempt would leave one behind
+            connection.close()
+            raise
         self._all.append(connection)
-        connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.execute("pragma temp_store = memory")
-        connection.execute("pragma cache_size = -16000")
         return connection

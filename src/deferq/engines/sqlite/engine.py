@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
@@ -50,6 +51,8 @@ from deferq.model.task import Leased, NewTask, State, Task
 
 Answer = TypeVar("Answer")
 
+#: Whether the file is still in its place is looked at no more often than every so many seconds.
+LOOK_EVERY_S = 0.5
 NOWHERE = leasing.Lanes([], None)
 #: Inherited connections that were in use at the fork, and must be neither used nor closed in the child.
 _abandoned: list[sqlite3.Connection] = []
@@ -122,6 +125,8 @@ class SqliteEngine(LeasingEngine):
             self._checkpointer = Checkpointer(self._gate, str(self.path))
             writer = self._prepare_writer()
             self._ringer = Ringer(self.bells)
+            self._identity = files.identity(self.path)
+            self._look_at = 0.0
             self._writer = writer
 
     def _open_gate(self) -> Gate:
@@ -241,7 +246,18 @@ class SqliteEngine(LeasingEngine):
         """The writing connection, unless another thread has closed the engine since it was opened."""
         if self._writer is None:
             raise self._was_closed()
+        if (now := time.monotonic()) >= self._look_at:
+            self._check_in_place()
+            self._look_at = now + LOOK_EVERY_S
         return self._writer
+
+    def _check_in_place(self) -> None:
+        """SQLite goes on in a file that was deleted or replaced, and nobody else would ever see what it stores."""
+        if files.identity(self.path) != self._identity:
+            raise StoreUnavailable(
+                f"The store {self.path} was deleted or replaced while it was open. Put it back, or start this process"
+                " again. Nothing was changed."
+            )
 
     def _was_closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
@@ -356,7 +372,12 @@ class SqliteEngine(LeasingEngine):
 
     def bell(self) -> FifoBell:
         self.open()
-        return FifoBell(self.bells, self._bells_changed)
+        try:
+            return FifoBell(self.bells, self._bells_changed)
+        except OSError as error:
+            raise StoreUnavailable(
+                f"The folder {self.bells} cannot be used ({error.strerror}). Is it writable, and is there space?"
+            ) from error
 
     # ---- for people who look after the file
 

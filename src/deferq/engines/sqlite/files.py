@@ -73,6 +73,15 @@ def _check_file(path: Path, status: os.stat_result) -> None:
         logger.warning("Other users may open the store %s. Run: chmod 600 '%s'", path, path)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Which file stands there; None: none does."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def check_length(path: Path, connection: sqlite3.Connection) -> None:
     """Raise StoreCorrupt if the file is shorter than the database in it, which nothing in a log explains."""
     pages = connection.execute("pragma page_count").fetchone()[0]

@@ -25,8 +25,8 @@ _STEP_S = 0.0005
 class Uses:
     """How many threads of this process are inside SQLite, entered and left by `with`.
 
-    Entering takes no lock, since every access does it: whoever enters signs in first and then looks at the door; whoever
-    shuts the door shuts it first and then looks who has signed in. One of the two sees the other.
+    Entering takes no lock, since every access does it: whoever enters signs in first and then looks at the door;
+    whoever shuts the door shuts it first and then looks who has signed in. One of the two sees the other.
     """
 
     def __init__(self) -> None:

@@ -38,14 +38,16 @@ class Gate:
         self._threads.acquire()
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX)
-        except BaseException:
-            self._threads.release()
+        except BaseException:  # an interrupt may come just after the lock was given to us
+            self.release()
             raise
 
     def release(self) -> None:
         """Let the next one through."""
-        fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self._threads.release()
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        finally:
+            self._threads.release()
 
     @property
     def logged(self) -> int:

@@ -146,7 +146,7 @@ def _write_failures(connection: Connection, settled: Sequence[Settlement]) -> No
     )
     connection.execute(SQL["insert_failures"], {"rows": rows})
     for s in settled:
-        if s.transition.attempts + s.transition.parks > FAILURES_KEPT:
+        if s.task.starts + s.transition.parks > FAILURES_KEPT:  # attempts are forgotten by a requeue, starts are not
             connection.execute(SQL["trim_failures"], {"id": s.task.id, "keep": FAILURES_KEPT})
 
 

@@ -16,6 +16,7 @@ _ADVICE = {
     sqlite3.SQLITE_READONLY: "the file or its folder may not be written; look at owner and permissions",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; look at its folder and permissions",
     sqlite3.SQLITE_BUSY: "another program held the write lock too long; find it and let it end its transaction",
+    sqlite3.SQLITE_PROTOCOL: "too many processes opened the file at one moment; try again",
     sqlite3.SQLITE_LOCKED: "another statement of this process holds the table; try again",
 }
 
