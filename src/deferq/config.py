@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.errors import ConfigError
 from deferq.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SECRET_BYTES_MIN = 16
 
@@ -144,6 +146,8 @@ def gather(
 
     Raises ConfigError for an unknown name or a value that does not fit, naming the place it stands in.
     """
+    from pathlib import Path  # imported late, so that importing deferq stays cheap
+
     project_file = find_project_file(folder or Path.cwd())
     from_project = _read_project(project_file)
     _check_names(from_project, f"[tool.deferq] in {project_file}")
