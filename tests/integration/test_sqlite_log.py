@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from deferq.engines.base import Stored
+from deferq.engines.base import Clash, Stored
 from deferq.engines.sqlite import SqliteEngine, checkpoint
 from deferq.engines.sqlite.gate import Gate
 from tests.support import FakeClock, TaskMaker, lease
@@ -358,3 +358,40 @@ def test_an_interrupt_at_the_gate_leaves_it_open(path: Path, monkeypatch: pytest
     assert gate._threads.acquire(timeout=1), "the next writer of this process would wait for ever"
     gate._threads.release()
     gate.close()
+
+
+# ---- a lone task
+
+
+def test_a_lone_plain_task_is_one_statement_behind_the_gate(path: Path, clock: FakeClock, new: TaskMaker) -> None:
+    seen: list[tuple[str, bool]] = []
+    hook: list[Hook] = [lambda sql: None]
+    with closing(SqliteEngine(path, clock=clock, connect=watched(lambda sql: hook[0](sql)))) as engine:
+        engine.put([new()])  # makes the queue known
+        hook[0] = lambda sql: seen.append((sql.split()[0], gate_is_shut(path)))
+        task = new()
+        assert engine.put([task]) == [Stored(task.id)]
+        assert engine.put([task]) == [Stored(task.id)]
+        assert engine.put([task._replace(payload=b"other")]) == [Clash(task.id)]
+    assert seen[:1] == [("insert", True)]
+    assert all(shut for _, shut in seen)
+    assert "begin" not in {statement for statement, _ in seen}
+
+
+@pytest.mark.parametrize("what", ["named", "large", "of a new queue", "one of two"])
+def test_whatever_takes_more_than_one_statement_begins_immediately(
+    path: Path, clock: FakeClock, new: TaskMaker, what: str
+) -> None:
+    tasks = {
+        "named": [new(name="a")],
+        "large": [new(payload=b"x" * 2000)],
+        "of a new queue": [new("another")],
+        "one of two": new.many(2),
+    }[what]
+    seen: list[str] = []
+    with closing(SqliteEngine(path, clock=clock, connect=watched(seen.append))) as engine:
+        engine.put([new()])
+        seen.clear()
+        engine.put(tasks)
+    assert seen[0] == "begin immediate"
+    assert "commit" in seen

@@ -47,16 +47,17 @@ class Checkpointer:
         self._log: int | None = None
         self._changes = 0
         self._commits = 0
-        self._outgrown = False
+        #: Whether the last commit made the file longer, so that it wants room.
+        self.outgrown = False
 
     def make_room(self) -> None:
         """Lengthen the log if the last commit had to. Call it inside a write transaction: nobody else appends then.
 
         SQLite passes over what stands behind the last valid frame, and later writes over it.
         """
-        if not self._outgrown or self._log is None:
+        if not self.outgrown or self._log is None:
             return
-        self._outgrown = False
+        self.outgrown = False
         size = self.wal_bytes()
         if size < CHECKPOINT_BYTES:
             with suppress(OSError):  # a full disk is told by the commit that cannot do without
@@ -79,7 +80,7 @@ class Checkpointer:
             self._gate.log_bytes = size = self.wal_bytes()
             written = 0
         self._gate.logged = written
-        self._outgrown = size > self._gate.room_ends and self._commits > LOOK_EVERY
+        self.outgrown = size > self._gate.room_ends and self._commits > LOOK_EVERY
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
         """Move what can be moved; cut the log file if it has become far too large."""

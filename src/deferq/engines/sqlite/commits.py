@@ -52,12 +52,22 @@ class SharedCommits:
     """Runs writes in transactions, several at a time where they meet.
 
     `transaction(body)` runs `body(connection)` between BEGIN IMMEDIATE and COMMIT, and rolls back if either fails.
-    `put(connection, tasks)` stores tasks.
+    `put(connection, tasks)` stores tasks. `put_alone(tasks)` stores and commits them by a single statement, where
+    `is_plain(tasks)` says that one is enough.
     """
 
-    def __init__(self, transaction: Transaction, put: Put) -> None:
+    def __init__(
+        self,
+        transaction: Transaction,
+        put: Put,
+        *,
+        is_plain: Callable[[Sequence[NewTask]], bool] = lambda tasks: False,
+        put_alone: Callable[[Sequence[NewTask]], list[PutAnswer]] | None = None,
+    ) -> None:
         self._transaction = transaction
         self._put = put
+        self._is_plain = is_plain
+        self._put_alone = put_alone
         self._mutex = Lock()
         self._line: deque[_Entry] = deque()
         self._led = False
@@ -119,7 +129,8 @@ class SharedCommits:
     def _run_or_refuse(self, batch: list[_Entry]) -> None:
         """Commit the line and leave it in `batch`, each with its answer or its error."""
         try:
-            self._transaction(lambda connection: self._run_line(connection, batch))
+            if not self._run_alone(batch):
+                self._transaction(lambda connection: self._run_line(connection, batch))
         except Exception as error:
             if batch:
                 self._retry_alone(batch, error)
@@ -128,6 +139,16 @@ class SharedCommits:
                 batch.extend(self._take_line())
                 for entry in batch:
                     entry.error = error
+
+    def _run_alone(self, batch: list[_Entry]) -> bool:
+        """A lone caller's plain task needs no transaction around its one statement; false if that is not what waits."""
+        with self._mutex:
+            if self._put_alone is None or len(self._line) != 1 or not self._is_plain(self._line[0].tasks):
+                return False
+            entry = self._line.popleft()
+            batch.append(entry)
+        entry.answer = self._put_alone(entry.tasks)
+        return True
 
     def _run_line(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
         batch.extend(self._take_line())

@@ -187,7 +187,7 @@ class SqliteEngine(LeasingEngine):
         """The state of an engine that is not open."""
         self._writer = None
         self._connections = Connections(self.path, self.synchronous, self._connect)
-        self._commits = SharedCommits(self._transaction, self._put)
+        self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_alone=self._put_alone)
         self._opening = Lock()
         self._known_queues: set[str] = set()
         self._queues_in_doubt: set[str] = set()
@@ -230,6 +230,30 @@ class SqliteEngine(LeasingEngine):
                 raise
             finally:
                 self._gate.release()
+
+    def _is_plain(self, tasks: Sequence[NewTask]) -> bool:
+        """Whether storing them is one insertion of one row, and the log has room for it."""
+        return (
+            len(tasks) == 1
+            and tasks[0].name is None
+            and tasks[0].queue in self._known_queues
+            and len(tasks[0].payload) <= putting.INLINE_BYTES
+            and not self._checkpointer.outgrown
+        )
+
+    def _put_alone(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        """One plain task, behind the gate: a lone INSERT takes the write lock as BEGIN IMMEDIATE does, and commits."""
+        with inside_sqlite:
+            writer = self._opened()
+            self._gate.acquire()
+            try:
+                answers = putting.put(writer, tasks, 0)
+                self._checkpointer.after_commit(writer)
+            except sqlite3.Error as error:
+                raise_ours(error, str(self.path))
+            finally:
+                self._gate.release()
+        return answers
 
     def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
         self.open()
