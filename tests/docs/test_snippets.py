@@ -66,8 +66,9 @@ def test_the_asgi_application_of_the_tutorial_runs_its_tasks(tmp_path: Path) -> 
     write_files(ROOT / "docs" / "tutorial" / "in-a-web-application.md", tmp_path)
     script = (
         "from deferq.default import default; from fastapi.testclient import TestClient; from api import app\n"
-        "with TestClient(app) as client: answer = client.post('/orders/7'); assert answer.status_code == 202, answer\n"
-        "print(default().task(answer.json()['task']).wait(10))"
+        "with TestClient(app) as client:\n"
+        "    answer = client.post('/orders/7'); assert answer.status_code == 202, answer\n"
+        "    print(default().task(answer.json()['task']).wait(10))"
     )
     assert run([sys.executable, "-c", script], tmp_path).strip() == "receipt for order 7"
 

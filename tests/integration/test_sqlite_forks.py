@@ -47,7 +47,12 @@ def run(path: Path, script: str, *, prelude: str = USED_ENGINE + MAKE_ENGINE, ti
     file.write_text(prelude + script)
     environment = {"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [sys.executable, str(file), str(path)], env=environment, capture_output=True, text=True, timeout=timeout_s
+        # Python 3.12 and later warn of a fork beside threads, which is just what is tried here.
+        [sys.executable, "-W", "ignore::DeprecationWarning", str(file), str(path)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()

@@ -37,9 +37,10 @@ def has_noted(word: str) -> bool:
 
 
 def read(path: Path) -> Entries:
-    """What every task noted."""
+    """What every task noted. A line that is being written where a page ends may be seen in part: it comes next time."""
     entries: Entries = {}
-    for line in path.read_text().splitlines() if path.exists() else ():
+    whole_lines = path.read_text().rpartition("\n")[0] if path.exists() else ""
+    for line in whole_lines.splitlines():
         task_id, word = line.split()
         entries.setdefault(int(task_id), Counter())[word] += 1
     return entries
