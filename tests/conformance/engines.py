@@ -9,6 +9,7 @@ import pytest
 
 from deferq.engines.base import Clock, LeasingEngine
 from deferq.engines.memory import MemoryEngine
+from deferq.engines.sqlite import SqliteEngine
 
 TOMBSTONE_S = 3600
 PAYLOAD_LIMIT = 100_000
@@ -25,21 +26,8 @@ def memory(folder: Path, clock: Clock, **options: Any) -> LeasingEngine:
 
 
 def sqlite(folder: Path, clock: Clock, **options: Any) -> LeasingEngine:
-    from deferq.engines.sqlite import SqliteEngine
-
     settings = {"tombstone_s": TOMBSTONE_S, "payload_limit": PAYLOAD_LIMIT} | options
     return SqliteEngine(folder / "deferq.db", clock=clock, **settings)
 
 
-def _sqlite_missing() -> bool:
-    try:
-        from deferq.engines.sqlite import SqliteEngine  # noqa: F401
-    except ImportError:
-        return True
-    return False
-
-
-ENGINES = [
-    pytest.param(memory, id="memory"),
-    pytest.param(sqlite, id="sqlite", marks=pytest.mark.skipif(_sqlite_missing(), reason="no SQLite engine yet")),
-]
+ENGINES = [pytest.param(memory, id="memory"), pytest.param(sqlite, id="sqlite")]

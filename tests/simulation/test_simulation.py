@@ -10,6 +10,7 @@ import pytest
 
 from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
+from deferq.engines.sqlite import SqliteEngine
 from deferq.model.outcome import INTERRUPTED
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
@@ -55,10 +56,9 @@ def test_no_promise_is_broken_in_memory() -> None:
 
 
 def test_no_promise_is_broken_on_sqlite(tmp_path: Path) -> None:
-    sqlite = pytest.importorskip("deferq.engines.sqlite")
     for seed in seeds(50):
         path = tmp_path / f"{seed}.db"
-        simulate(seed, lambda clock, path=path: sqlite.SqliteEngine(str(path), clock=clock), "on_sqlite")  # type: ignore[misc]
+        simulate(seed, lambda clock, path=path: SqliteEngine(str(path), clock=clock), "on_sqlite")  # type: ignore[misc]
 
 
 # ---- planted bugs
