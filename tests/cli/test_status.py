@@ -9,6 +9,7 @@ import pytest
 
 from deferq import Deferq
 from deferq.engines.base import RecordChange
+from deferq.model.queue import Pause
 from tests.cli import jobs
 from tests.cli.conftest import Run
 from tests.support.leases import lease_one
@@ -74,7 +75,7 @@ def test_a_worker_of_other_queues_or_without_a_pulse_does_not(
 
 def test_a_paused_queue_waits_on_purpose(run: Run, deferq: Deferq) -> None:
     deferq.call(jobs.add, 1).defer(queue="mail")
-    deferq.engine.set_queue("mail", paused=True)
+    deferq.engine.change_queues([("mail", Pause())])
 
     said = run("status")
 

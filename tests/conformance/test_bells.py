@@ -13,6 +13,7 @@ import pytest
 
 from deferq.engines.base import Bell, LeasingEngine, Reschedule
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, ErrorText, Failed, Parked
+from deferq.model.queue import Pause, Resume
 from tests.support import START, TaskMaker, lease_one, settle
 
 Put = Callable[..., int]
@@ -99,10 +100,10 @@ def test_waking_parked_tasks_rings(engine: LeasingEngine, bell: Bell, put: Put) 
 
 
 def test_resuming_a_queue_with_ready_tasks_rings(engine: LeasingEngine, bell: Bell, put: Put) -> None:
-    engine.set_queue("default", paused=True)
+    engine.change_queues([("default", Pause())])
     put()
     rang(bell)
-    engine.set_queue("default", paused=False)
+    engine.change_queues([("default", Resume())])
     assert rang(bell)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from deferq.engines.base import Filter, LeasingEngine, QueueCounts, Retention, Total
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked
+from deferq.model.queue import Pause, Resume
 from deferq.model.task import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement
 
@@ -84,8 +85,8 @@ def test_the_oldest_ready_task_tells_how_long_the_line_is(engine: LeasingEngine,
 
 def test_queues_are_counted_apart_and_by_name(engine: LeasingEngine, new: TaskMaker) -> None:
     engine.put([*new.many(2, "mail"), *new.many(3, "index")])
-    engine.set_queue("mail", paused=True)
-    engine.set_queue("empty", paused=False)
+    engine.change_queues([("mail", Pause())])
+    engine.change_queues([("empty", Resume())])
     counted = [(queue.queue, queue.paused, queue.ready) for queue in engine.counts().queues]
     assert counted == [("empty", False, 0), ("index", False, 3), ("mail", True, 2)]
 

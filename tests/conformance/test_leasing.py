@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from deferq.engines.base import LeasingEngine
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Retried
+from deferq.model.queue import Pause, Resume
 from deferq.model.retry import RetryPolicy
 from deferq.model.task import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement, want
@@ -118,7 +119,7 @@ def test_the_next_due_time_is_that_of_the_wanted_queues(engine: LeasingEngine, p
 
 def test_a_paused_queue_has_no_next_due_time(engine: LeasingEngine, put: Put) -> None:
     put("mail", in_s=30)
-    engine.set_queue("mail", paused=True)
+    engine.change_queues([("mail", Pause())])
     assert engine.turn((), want(1)).next_due is None
 
 
@@ -139,17 +140,17 @@ def test_a_worker_that_wants_no_queue_gets_nothing(engine: LeasingEngine, put: P
 
 
 def test_a_paused_queue_takes_tasks_and_gives_none(engine: LeasingEngine, put: Put) -> None:
-    engine.set_queue("mail", paused=True)
+    engine.change_queues([("mail", Pause())])
     mail, other = put("mail"), put("index")
     assert [task.id for task in lease(engine)] == [other]
-    engine.set_queue("mail", paused=False)
+    engine.change_queues([("mail", Resume())])
     assert [task.id for task in lease(engine)] == [mail]
 
 
 def test_a_task_that_was_leased_before_its_queue_was_paused_can_be_settled(engine: LeasingEngine, put: Put) -> None:
     task_id = put("mail")
     leased = lease_one(engine)
-    engine.set_queue("mail", paused=True)
+    engine.change_queues([("mail", Pause())])
     assert settle(engine, leased, SUCCEEDED).lost == ()
     assert engine.get([task_id])[0].state is State.SUCCEEDED
 

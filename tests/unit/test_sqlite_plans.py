@@ -31,6 +31,9 @@ PLANS = {
     "lease.candidates": {"deferq_ready"},
     "lease.lease": {"rowid"},
     "lease.leased": {"deferq_held", "rowid"},
+    "limit.standings": {"key", "deferq_held"},
+    "limit.spend": {"key"},
+    "limit.is_due": {"deferq_ready"},
     "lease.stalled": {"deferq_held"},
     "lease.renew": {"rowid"},
     "lease.still_held": {"rowid"},
@@ -66,7 +69,7 @@ PLANS = {
     "change.requeue": {"rowid"},
     "change.drop_names": {"rowid"},
     "change.wake": {"rowid", "deferq_parked"},
-    "change.set_queue": set(),
+    "change.write_queue": set(),
     "change.records": {"key"},
     "change.insert_record": set(),
     "change.update_record": {"key"},
@@ -79,7 +82,7 @@ PLANS = {
     "sweep.drop_folded": {"deferq_total_at"},
     "sweep.drop_old_totals": {"deferq_total_at"},
 }
-ROOMS = ("put", "lease", "settle", "read", "change", "sweep")
+ROOMS = ("put", "lease", "limit", "settle", "read", "change", "sweep")
 #: Rows of the statement's own making, and queues, of which there are few.
 SMALL = re.compile(
     r"SCAN (json_each|lane|half|q|deferq_queue|\(subquery-\d+\)|\d+ CONSTANT ROWS)\b|SCAN \(subquery-\d+\)$"

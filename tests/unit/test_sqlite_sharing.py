@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
+from collections.abc import Sequence
+from itertools import pairwise, zip_longest
 from typing import NamedTuple
 
 import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from deferq.engines.sqlite.sharing import CutShort, Due, Lane, share_out
+from deferq.engines.sqlite.sharing import CutShort, Due, Lane, Line, share_out
 
 
 class Stock(NamedTuple):
@@ -23,6 +24,8 @@ class Stock(NamedTuple):
 
 
 Stocks = list[list[Stock]]
+#: By queue, how many of its tasks its limits allow; None: it is not limited.
+Allowances = Sequence[int | None]
 
 
 @st.composite
@@ -47,8 +50,9 @@ def stocks(draw: st.DrawFn) -> Stocks:
     return queues
 
 
-def looked_at(queues: Stocks, limit: int) -> list[list[Lane]]:
-    return [[lane.seen(limit) for lane in lanes] for lanes in queues]
+def looked_at(queues: Stocks, limit: int, allowances: Allowances = ()) -> list[Line]:
+    lanes = [[lane.seen(limit) for lane in lanes] for lanes in queues]
+    return [Line(*pair) for pair in zip_longest(lanes, allowances[: len(lanes)])]
 
 
 def ids(dues: list[Due]) -> list[int]:
@@ -57,6 +61,7 @@ def ids(dues: list[Due]) -> list[int]:
 
 rooms = st.integers(0, 30)
 slots = st.integers(0, 6)
+allowances = st.lists(st.none() | st.integers(0, 5), max_size=4)
 
 
 @given(stocks(), slots, rooms)
@@ -126,17 +131,54 @@ def test_every_queue_gets_an_equal_share_as_far_as_it_has_work(sizes: list[int],
         assert all(count >= min(size, share) for count, size in zip(taken, sizes, strict=True))
 
 
-@given(stocks(), slots, rooms, st.integers(1, 12))
+@given(stocks(), slots, rooms, st.integers(1, 12), allowances)
 def test_looking_at_less_gives_the_same_answer_or_says_that_it_cannot_tell(
-    queues: Stocks, free: int, room: int, limit: int
+    queues: Stocks, free: int, room: int, limit: int, allowed: Allowances
 ) -> None:
-    everything = share_out(looked_at(queues, room), free, room)
+    everything = share_out(looked_at(queues, room, allowed), free, room)
     try:
-        answer = share_out(looked_at(queues, min(limit, room)), free, room)
+        answer = share_out(looked_at(queues, min(limit, room), allowed), free, room)
     except CutShort:
         event("cut short")
-        answer = share_out(looked_at(queues, room), free, room)
+        answer = share_out(looked_at(queues, room, allowed), free, room)
     assert answer == everything
+
+
+@given(stocks(), slots, rooms, allowances)
+def test_of_a_limited_queue_no_more_is_taken_than_it_allows_and_all_of_it_for_free_slots(
+    queues: Stocks, free: int, room: int, allowed: Allowances
+) -> None:
+    lines = looked_at(queues, room, allowed)
+    picked = share_out(lines, free, room)
+    tight = [line for line in lines if line.allowance is not None]
+    assert all(line.count(picked) <= line.allowance for line in tight)
+    once = {task_id for lanes in queues for lane in lanes for task_id in ids(lane.at_most_once)}
+    needy = [task_id in once or any(line.count([task_id]) for line in tight) for task_id in picked]
+    assert sum(needy) <= free
+    assert needy == sorted(needy, reverse=True)
+
+
+@given(stocks(), slots, rooms, allowances)
+def test_a_queue_at_its_limit_leaves_its_share_to_the_others(
+    queues: Stocks, free: int, room: int, allowed: Allowances
+) -> None:
+    """What is not limited is left behind only if there is no room; what is, also if no slot is free."""
+    lines = looked_at(queues, room, allowed)
+    picked = share_out(lines, free, room)
+    if len(picked) == room:
+        return
+    once = {task_id for lanes in queues for lane in lanes for task_id in ids(lane.at_most_once)}
+    slots_taken = sum(line.count(picked) for line in lines if line.allowance is not None)
+    slots_taken += sum(
+        task_id in once for line in lines if line.allowance is None for task_id in picked if line.count([task_id])
+    )
+    for lanes, line in zip(queues, lines, strict=True):
+        ordinary = [task_id for lane in lanes for task_id in ids(lane.ordinary)]
+        if line.allowance is None:
+            assert set(ordinary) <= set(picked)
+        elif slots_taken < free:
+            everything = sum(len(half) for lane in lanes for half in lane)
+            assert line.count(picked) == min(line.allowance, everything)
 
 
 @given(stocks(), slots, rooms)
@@ -147,9 +189,9 @@ def test_looking_at_as_much_as_there_is_room_for_is_always_enough(queues: Stocks
 def test_a_lane_that_ends_exactly_where_it_was_cut_is_looked_at_again() -> None:
     lanes = [Lane([(0, 1), (0, 2)], [], limit=2)]
     with pytest.raises(CutShort):
-        share_out([lanes], 0, 5)
+        share_out([Line(lanes)], 0, 5)
 
 
 def test_without_room_or_without_lanes_nothing_is_leased() -> None:
     assert share_out([], 5, 5) == []
-    assert share_out([[Lane([(0, 1)], [], 5)]], 5, 0) == []
+    assert share_out([Line([Lane([(0, 1)], [], 5)])], 5, 0) == []

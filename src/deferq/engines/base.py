@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from deferq.errors import PayloadTooLargeError
-from deferq.model.queue import QueueSettings
+from deferq.model.queue import QueueChange, QueueSettings
 from deferq.model.task import Failure, Leased, NewTask, State, Task
 from deferq.model.transitions import RULES, US, Transition
 
@@ -86,7 +86,8 @@ def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:
 class Want(NamedTuple):
     """What a dispatcher asks a turn for."""
 
-    #: Slots that would start a task at once. Tasks of a single start are leased for these alone, and stand in front.
+    #: Slots that would start a task at once. Tasks of a single start, and those of limited queues, are leased for these
+    #: alone, and stand in front.
     free: int
     #: How many more to lease ahead.
     ahead: int
@@ -137,7 +138,8 @@ class Turn(NamedTuple):
     #: Settlements whose lease somebody else holds now; they changed nothing.
     lost: tuple[Leased, ...]
     leased: list[Leased]
-    #: When the next task of the wanted queues is due, if fewer were leased than wanted; None: none is known.
+    #: When the next task of the wanted queues is due, or its queue's rate lets it start, if fewer were leased than
+    #: wanted; None: none is known.
     next_due: int | None
 
 
@@ -331,8 +333,12 @@ class Engine(ABC):
         """Every queue that has been used, by name."""
 
     @abstractmethod
-    def set_queue(self, name: str, *, paused: bool) -> None:
-        """Pause or resume a queue; makes it if need be."""
+    def change_queues(self, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:
+        """Apply each change to the queue of that name, in one transaction; makes queues if need be.
+
+        Returns the queues as they are afterwards, in the same order. What makes no sense raises InvalidOption, and
+        nothing is changed. Sleeping dispatchers learn at once of what they may lease now.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -351,7 +357,8 @@ class LeasingEngine(Engine):
         stored with their settlement or not at all.
 
         Leases pending tasks that are due and not paused: each queue with work gets an equal share, then the rest is
-        filled up; within a queue higher priority first, then by due time, then by id.
+        filled up; within a queue higher priority first, then by due time, then by id. From a queue that is limited no
+        more are leased than its limits allow over all dispatchers, and none ahead of free slots.
         """
 
     @abstractmethod

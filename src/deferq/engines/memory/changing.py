@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain, islice
 from typing import assert_never
 
 from deferq.engines.base import Cancel, Change, Delete, Reschedule
 from deferq.engines.memory.rows import Row
 from deferq.engines.memory.tasks import Tasks
+from deferq.model.queue import QueueChange, QueueSettings, changed
 from deferq.model.task import State
 
 
@@ -83,9 +85,14 @@ def wake(tasks: Tasks, limit: int, now: int) -> int:
     return len(rows)
 
 
-def set_queue(tasks: Tasks, name: str, paused: bool) -> None:
-    """Pause or resume a queue."""
-    queue = tasks.queue(name)
-    # Also for what is due later: dispatchers did not reckon with it while the queue was paused.
-    tasks.ring |= queue.paused and not paused and bool(queue.pending)
-    queue.paused = paused
+def change_queues(tasks: Tasks, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:
+    """Change settings of queues: all of them, or none if one makes no sense."""
+    settings = {name: stored.settings for name, _ in changes if (stored := tasks.queues.get(name))}
+    for name, change in changes:
+        settings[name] = changed(settings.get(name, QueueSettings(name=name)), change)
+    for name, after in settings.items():
+        queue = tasks.queue(name)
+        # Also for what is due later: dispatchers did not reckon with it while the queue was paused.
+        tasks.ring |= after != queue.settings and not after.paused and bool(queue.pending)
+        queue.set_up(after)
+    return [settings[name] for name, _ in changes]

@@ -38,7 +38,7 @@ from deferq.engines.memory.rows import to_task
 from deferq.engines.memory.tasks import Tasks
 from deferq.engines.memory.totals import Totals
 from deferq.errors import ForkedEngineError, StoreUnavailable
-from deferq.model.queue import QueueSettings
+from deferq.model.queue import QueueChange, QueueSettings
 from deferq.model.task import Leased, NewTask, Task
 from deferq.model.transitions import US
 
@@ -113,9 +113,9 @@ class MemoryEngine(LeasingEngine):
         with self._stroke():
             return reading.queues(self._tasks)
 
-    def set_queue(self, name: str, *, paused: bool) -> None:
+    def change_queues(self, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:
         with self._stroke():
-            changing.set_queue(self._tasks, name, paused)
+            return changing.change_queues(self._tasks, changes)
 
     def close(self) -> None:
         with self._lock:
@@ -129,12 +129,9 @@ class MemoryEngine(LeasingEngine):
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
         with self._stroke() as now:
             lost = settling.settle(self._tasks, self._totals, settlements, now)
-            if want is None:
-                return Turn(now, lost, [], None)
-            queues = leasing.wanted(self._tasks, want)
-            leased = leasing.lease(self._tasks, queues, want, now)
-            satisfied = len(leased) >= want.free + want.ahead
-            return Turn(now, lost, leased, None if satisfied else leasing.next_due(queues))
+            leased, next_due = ([], None) if want is None else leasing.lease(self._tasks, want, now)
+            leasing.offer_freed(self._tasks, now)
+            return Turn(now, lost, leased, next_due)
 
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
         with self._stroke():

@@ -9,6 +9,7 @@ from deferq.engines.base import Want
 from deferq.engines.memory.queue import Queue
 from deferq.engines.memory.rows import Row, to_leased
 from deferq.engines.memory.tasks import Tasks
+from deferq.model.sharing import Slots, limited, share_out
 from deferq.model.task import Leased, State
 
 
@@ -20,42 +21,42 @@ def wanted(tasks: Tasks, want: Want) -> list[Queue]:
     return queues[start:] + queues[:start]
 
 
-def lease(tasks: Tasks, queues: Iterable[Queue], want: Want, now: int) -> list[Leased]:
-    """Lease from these queues what is wanted."""
-    permits = iter(range(want.free))
-    lines = [_line(tasks, queue, want, permits, now) for queue in queues]
-    rows = _share_out(lines, want.free + want.ahead)
-    # The free slots are for those in front, and tasks of a single start may have no other.
-    rows.sort(key=lambda row: not row.made.at_most_once)
-    return [to_leased(row) for row in rows]
+def lease(tasks: Tasks, want: Want, now: int) -> tuple[list[Leased], int | None]:
+    """Lease what is wanted, and say when to look again if that was not all."""
+    queues = wanted(tasks, want)
+    slots, room = Slots(want.free), want.free + want.ahead
+    rows = share_out([_line(tasks, queue, want, slots, now) for queue in queues], room)
+    tight = {queue.name: queue for queue in queues if queue.limits}
+    # The free slots are for those in front, and some may have no other.
+    rows.sort(key=lambda row: not (row.made.at_most_once or row.made.queue in tight))
+    until = [queue.took(sum(row.made.queue == name for row in rows), now) for name, queue in tight.items()]
+    return [to_leased(row) for row in rows], None if len(rows) >= room else _next_due(queues, until)
 
 
-def _line(tasks: Tasks, queue: Queue, want: Want, permits: Iterator[int], now: int) -> Iterator[Row]:
+def _line(tasks: Tasks, queue: Queue, want: Want, slots: Slots, now: int) -> Iterator[Row]:
     """The tasks of one queue in the order in which they are served; each is leased as it is drawn."""
-    for row in queue.offer(want, permits, now):
+    if not queue.limits:
+        return _leased(tasks, queue.offer(want, slots, now), want, now)
+    line = _leased(tasks, queue.offer(want, None, now), want, now)
+    return limited(line, queue.standing(now).allowance(now), slots)
+
+
+def _leased(tasks: Tasks, rows: Iterable[Row], want: Want, now: int) -> Iterator[Row]:
+    for row in rows:
         tasks.hold(row, want.lease_id, now + want.lease_us)
         yield row
 
 
-def _share_out(lines: list[Iterator[Row]], room: int) -> list[Row]:
-    """Equal shares for all that have work, and again of what some left over."""
-    rows: list[Row] = []
-    while room and lines:
-        share = max(1, room // len(lines))
-        hungry = []
-        for line in lines:
-            taken = list(islice(line, min(share, room)))
-            rows += taken
-            room -= len(taken)
-            if len(taken) == share:
-                hungry.append(line)
-        lines = hungry
-    return rows
+def _next_due(queues: Iterable[Queue], held_back_until: Iterable[int | None]) -> int | None:
+    """When the next task of these queues is due that is not due yet, or its queue's rate lets it start."""
+    times = [*(queue.next_due() for queue in queues), *held_back_until]
+    return min((time for time in times if time is not None), default=None)
 
 
-def next_due(queues: Iterable[Queue]) -> int | None:
-    """When the next task of these queues is due that is not due yet."""
-    return min((due for queue in queues if (due := queue.next_due()) is not None), default=None)
+def offer_freed(tasks: Tasks, now: int) -> None:
+    """Ring if a lease has ended for which others have waited: they saw their queue at its limit."""
+    tasks.ring |= any(tasks.queues[name].could_go_on(now) for name in tasks.freed)
+    tasks.freed.clear()
 
 
 def renew(tasks: Tasks, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:

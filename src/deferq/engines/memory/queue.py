@@ -10,6 +10,10 @@ from typing import NamedTuple
 from deferq.engines.base import QueueCounts, Want
 from deferq.engines.memory.agenda import Agenda, Entry
 from deferq.engines.memory.rows import Row, reading
+from deferq.model.limits import NO_LIMITS
+from deferq.model.queue import QueueSettings
+from deferq.model.sharing import Slots
+from deferq.model.standing import Bucket, Standing
 
 
 class Lane(NamedTuple):
@@ -31,14 +35,46 @@ class Queue:
 
     def __init__(self, name: str, holds: Callable[[Entry], bool]) -> None:
         self.name = name
-        self.paused = False
+        self.settings = QueueSettings(name=name)
+        self.limits = NO_LIMITS
         self.leased = 0
+        self._bucket = Bucket()
         self.pending: dict[int, Row] = {}
         self.parked: dict[int, Row] = {}
         self._readings: Counter[str] = Counter()
         self._holds = holds
         self._later = Agenda(holds)
         self._lanes: dict[Lane, Agenda] = {}
+
+    @property
+    def paused(self) -> bool:
+        return self.settings.paused
+
+    def set_up(self, settings: QueueSettings) -> None:
+        """Change what is known of the queue."""
+        self.settings = settings
+        self.limits = settings.limits
+
+    def standing(self, now: int) -> Standing:
+        """How it stands to its limits."""
+        standing = Standing(self.limits, self._bucket, self.leased).corrected(now)
+        self._bucket = standing.bucket
+        return standing
+
+    def took(self, count: int, now: int) -> int | None:
+        """So many of its tasks were leased; returns when its rate lets the next ones start, if it holds them back."""
+        standing = self.standing(now)._replace(held=self.leased - count).taken(count, now)
+        self._bucket = standing.bucket
+        return standing.due(now) if self.is_due(now) else None
+
+    def could_go_on(self, now: int) -> bool:
+        """Whether a task is due, and its limits let it start."""
+        return not self.paused and self.is_due(now) and self.standing(now).allowance(now) > 0
+
+    def is_due(self, now: int) -> bool:
+        """Whether one of its tasks is due."""
+        self.promote(now)
+        return bool(self._lanes)
 
     def place(self, row: Row, now: int) -> None:
         """Stand a pending row, with a fresh ticket, where its eta says."""
@@ -68,10 +104,10 @@ class Queue:
             self._lane(row).add(entry)
         self._lanes = {lane: agenda for lane, agenda in self._lanes.items() if agenda.head()}
 
-    def offer(self, want: Want, permits: Iterator[int], now: int) -> Iterator[Row]:
+    def offer(self, want: Want, slots: Slots | None, now: int) -> Iterator[Row]:
         """Due tasks by priority, due time and id. What is drawn from here must be leased.
 
-        `permits` has one item for each task of a single start that may still be drawn.
+        A task of a single start takes one of `slots`; None: whoever draws takes one for each task.
         """
         self.promote(now)
         heads = [
@@ -82,7 +118,7 @@ class Queue:
         heapify(heads)
         while heads:
             _, entry, lane = heads[0]
-            if lane.at_most_once and next(permits, None) is None:
+            if lane.at_most_once and slots is not None and not slots.take():
                 heappop(heads)
                 continue
             agenda = self._lanes[lane]

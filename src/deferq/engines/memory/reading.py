@@ -30,7 +30,7 @@ def find(tasks: Tasks, where: Filter, after: int | None, limit: int) -> Page:
 
 def queues(tasks: Tasks) -> list[QueueSettings]:
     """Every queue by name."""
-    return [QueueSettings(name=name, paused=tasks.queues[name].paused) for name in sorted(tasks.queues)]
+    return [tasks.queues[name].settings for name in sorted(tasks.queues)]
 
 
 def counts(tasks: Tasks, now: int, cap: int) -> Counts:

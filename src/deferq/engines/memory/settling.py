@@ -33,7 +33,10 @@ def settle(tasks: Tasks, totals: Totals, settlements: Sequence[Settlement], now:
 
 def _settle(tasks: Tasks, row: Row, settlement: Settlement, now: int) -> None:
     to = settlement.transition
-    tasks.queue_of(row).leased -= 1
+    queue = tasks.queue_of(row)
+    queue.leased -= 1
+    if queue.limits.max_concurrent is not None:
+        tasks.freed.add(queue.name)
     row.attempts, row.parks, row.reason = to.attempts, to.parks, to.reason
     row.starts -= not to.started
     row.result = settlement.result

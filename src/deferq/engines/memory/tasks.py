@@ -33,6 +33,8 @@ class Tasks:
         self.finished: dict[State, OrderedDict[int, Row]] = {state: OrderedDict() for state in State if state.finished}
         #: Whether the stroke made a task due, so that bells must ring at its end.
         self.ring = False
+        #: Queues with a limited number of leases in which the stroke has ended one.
+        self.freed: set[str] = set()
         #: Ids in ascending order; those of deleted tasks linger a while.
         self._ids: list[int] = []
         self._tickets = count(1)

@@ -7,9 +7,11 @@ from sqlite3 import Connection
 from typing import assert_never
 
 from deferq.engines.base import Cancel, Change, Delete, RecordChange, Reschedule
-from deferq.engines.sqlite.rows import json_list
+from deferq.engines.sqlite.reading import queues
+from deferq.engines.sqlite.rows import json_list, queue_row
 from deferq.engines.sqlite.settling import bury_names
 from deferq.engines.sqlite.statements import statements
+from deferq.model.queue import QueueChange, QueueSettings, changed
 from deferq.model.task import State
 
 SQL = statements("change")
@@ -75,9 +77,14 @@ def wake(connection: Connection, limit: int, now: int) -> int:
     return connection.execute(SQL["wake"], {"limit": limit, "now": now}).rowcount
 
 
-def set_queue(connection: Connection, name: str, paused: bool) -> None:
-    """Pause or resume a queue."""
-    connection.execute(SQL["set_queue"], {"name": name, "paused": paused})
+def change_queues(connection: Connection, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:
+    """Change settings of queues; makes those that are not there."""
+    settings = {queue.name: queue for queue in queues(connection)}
+    for name, change in changes:
+        settings[name] = changed(settings.get(name, QueueSettings(name=name)), change)
+    for name in dict.fromkeys(name for name, _ in changes):
+        connection.execute(SQL["write_queue"], queue_row(settings[name]))
+    return [settings[name] for name, _ in changes]
 
 
 def change_record(connection: Connection, change: RecordChange) -> bool:

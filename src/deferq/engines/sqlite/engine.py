@@ -37,7 +37,18 @@ from deferq.engines.base import (
     payload_too_large,
     system_clock,
 )
-from deferq.engines.sqlite import changing, files, inspecting, leasing, migrations, putting, reading, settling, sweeping
+from deferq.engines.sqlite import (
+    changing,
+    files,
+    inspecting,
+    leasing,
+    limiting,
+    migrations,
+    putting,
+    reading,
+    settling,
+    sweeping,
+)
 from deferq.engines.sqlite.bells import FifoBell, Ringer
 from deferq.engines.sqlite.checkpoint import Checkpointer
 from deferq.engines.sqlite.commits import SharedCommits
@@ -46,7 +57,7 @@ from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.trouble import raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
-from deferq.model.queue import QueueSettings
+from deferq.model.queue import QueueChange, QueueSettings
 from deferq.model.task import Leased, NewTask, State, Task
 
 Answer = TypeVar("Answer")
@@ -54,6 +65,7 @@ Answer = TypeVar("Answer")
 #: Whether the file is still in its place is looked at no more often than every so many seconds.
 LOOK_EVERY_S = 0.5
 NOWHERE = leasing.Lanes([], None)
+NOTHING = leasing.Taken([])
 #: Inherited connections that were in use at the fork, and must be neither used nor closed in the child.
 _abandoned: list[sqlite3.Connection] = []
 _engines: weakref.WeakSet[SqliteEngine] = weakref.WeakSet()
@@ -191,6 +203,8 @@ class SqliteEngine(LeasingEngine):
         self._opening = Lock()
         self._known_queues: set[str] = set()
         self._queues_in_doubt: set[str] = set()
+        #: Queues that were limited when somebody looked, so that the others cost nothing.
+        self._limited: set[str] = set()
 
     def _forget_parent(self) -> None:
         """In a forked child: let go of what belongs to the parent, which keeps its own copies."""
@@ -330,33 +344,50 @@ class SqliteEngine(LeasingEngine):
     def queues(self) -> list[QueueSettings]:
         return self._read(reading.queues)
 
-    def set_queue(self, name: str, *, paused: bool) -> None:
-        self._write(lambda connection: changing.set_queue(connection, name, paused))
-        if not paused:
+    def change_queues(self, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:
+        settings = self._write(lambda connection: changing.change_queues(connection, changes))
+        if any(not queue.paused for queue in settings):
             self._ring()
+        return settings
 
     # ---- LeasingEngine
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
         now = self.now()
-        lanes = NOWHERE if want is None else self._read(lambda connection: leasing.look(connection, want, now))
+        lanes = (
+            NOWHERE if want is None else self._read(lambda connection: leasing.look(connection, want, now, settlements))
+        )
+        self._limited |= lanes.limited
         if not settlements and not lanes.due:
             return Turn(now, (), [], lanes.next_due)
 
-        def write(connection: sqlite3.Connection) -> tuple[list[Leased], list[int]]:
+        def write(connection: sqlite3.Connection) -> tuple[list[Leased], leasing.Taken]:
             lost = settling.settle(connection, settlements, now, self._tombstone_us) if settlements else []
-            return lost, leasing.lease(connection, want, lanes, now) if want is not None and lanes.due else []
+            if want is None or not lanes.due:
+                return lost, NOTHING
+            return lost, leasing.lease(connection, want, lanes, now, self._clock)
 
-        lost, ids = self._write(write)
+        lost, (ids, held_back_until) = self._write(write)
+        if self._limited:
+            self._offer_freed(settlements, now)
         due_again = _earliest(*_upcoming(settlements))
         if due_again is not None:
             self._ring_for(due_again)
-        next_due = _earliest(lanes.next_due, due_again)
+        next_due = _earliest(lanes.next_due, held_back_until, due_again)
         if want is None or not ids:
             return Turn(now, tuple(lost), [], next_due)
         leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now))
         satisfied = len(leased) >= want.free + want.ahead
         return Turn(now, tuple(lost), leased, None if satisfied else next_due)
+
+    def _offer_freed(self, settlements: Sequence[Settlement], now: int) -> None:
+        """Ring if leases have ended for which others have waited: they saw their queue at its limit."""
+        freed = self._limited.intersection(one.task.queue for one in settlements)
+        if not freed:
+            return
+        can_go_on: bool = self._read(lambda connection: limiting.can_go_on(connection, freed, now))
+        if can_go_on:
+            self._ring()
 
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
         return self._write(lambda connection: leasing.renew(connection, leases, until))

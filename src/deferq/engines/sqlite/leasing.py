@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from deferq.engines.base import Want
+from deferq.engines.base import Clock, Settlement, Want
+from deferq.engines.sqlite import limiting
 from deferq.engines.sqlite.rows import json_list, to_leased
-from deferq.engines.sqlite.sharing import CutShort, Due, Lane, share_out
+from deferq.engines.sqlite.sharing import CutShort, Due, Lane, Line, share_out
 from deferq.engines.sqlite.statements import statements
 from deferq.model.task import Leased
 
@@ -32,34 +33,91 @@ class Lanes(NamedTuple):
 
     due: list[LaneName]
     next_due: int | None
+    #: Those of the queues with due tasks that are limited.
+    limited: frozenset[str] = frozenset()
 
 
-def look(connection: Connection, want: Want, now: int) -> Lanes:
-    """Find the lanes with due tasks. A read without a lock: what it misses, the next bell or poll finds."""
+class Taken(NamedTuple):
+    """What a lease took."""
+
+    #: In starting order.
+    ids: list[int]
+    #: When the rate of a queue lets the next task start, where it holds some back.
+    next_due: int | None = None
+
+
+def look(connection: Connection, want: Want, now: int, settlements: Sequence[Settlement] = ()) -> Lanes:
+    """Find the lanes with due tasks. A read without a lock: what it misses, the next bell or poll finds.
+
+    `settlements` are about to be written, and may make room in a queue that is at its limit.
+    """
     queues = None if want.queues is None else json_list(want.queues)
     due: list[LaneName] = []
     upcoming: list[int] = []
-    for queue, priority, once, is_due, following in connection.execute(SQL["lanes"], {"queues": queues, "now": now}):
+    tight: set[str] = set()
+    rows = connection.execute(SQL["lanes"], {"queues": queues, "now": now})
+    for queue, is_limited, priority, once, is_due, following in rows:
         if is_due:
             due.append(LaneName(queue, priority, once))
+            if is_limited:
+                tight.add(queue)
         if following is not None:
             upcoming.append(following)
-    return Lanes(due, min(upcoming, default=None))
+    lanes = Lanes(due, min(upcoming, default=None), frozenset(tight))
+    return _within_limits(connection, lanes, want, now, settlements) if tight else lanes
 
 
-def lease(connection: Connection, want: Want, lanes: Lanes, now: int) -> list[int]:
-    """Take up to `want.free + want.ahead` tasks inside a write transaction; returns their ids in starting order."""
+def _within_limits(
+    connection: Connection, lanes: Lanes, want: Want, now: int, settlements: Sequence[Settlement]
+) -> Lanes:
+    """Without the lanes of queues from which nothing can be leased."""
+    standings = limiting.standings(connection, lanes.limited)
+    if not want.free:  # a limited queue is never leased ahead; once there is a slot, somebody looks again
+        useless, held_back = set(standings), set[str]()
+    else:
+        useless = held_back = limiting.useless(standings, {one.task.queue for one in settlements}, now)
+    times = [lanes.next_due, *(standings[name].due(now) for name in held_back)]
+    return Lanes(
+        [lane for lane in lanes.due if lane.queue not in useless],
+        min((time for time in times if time is not None), default=None),
+        lanes.limited - useless,
+    )
+
+
+def lease(connection: Connection, want: Want, lanes: Lanes, now: int, clock: Clock) -> Taken:
+    """Take up to `want.free + want.ahead` tasks inside a write transaction.
+
+    Buckets are reckoned by `clock`: from the transaction before, `now` may have been long ago.
+    """
+    if not lanes.limited:
+        return Taken(_lease(connection, want, lanes, now, {}).ids)
+    at = clock()
+    stored = limiting.standings(connection, lanes.limited)
+    before = {name: standing.corrected(at) for name, standing in stored.items()}
+    ids, lines = _lease(connection, want, lanes, now, {name: one.allowance(at) for name, one in before.items()})
+    after = {name: one.taken(lines[name].count(ids), at) for name, one in before.items()}
+    limiting.spend(connection, stored, after)
+    return Taken(ids, min((time for one in after.values() if (time := one.due(at)) is not None), default=None))
+
+
+class _Chosen(NamedTuple):
+    ids: list[int]
+    lines: dict[str, Line]
+
+
+def _lease(connection: Connection, want: Want, lanes: Lanes, now: int, allowances: Mapping[str, int]) -> _Chosen:
+    """Take tasks from queues of which some allow only so many."""
     room = want.free + want.ahead
     queues = _rotated({lane.queue for lane in lanes.due}, want.rotation)
     limit = room if len(lanes.due) <= FEW_LANES else 2 * room // len(queues) + 8
     try:
-        ids = share_out(_heads(connection, want, lanes, queues, now, min(limit, room)), want.free, room)
+        chosen = _choose(connection, want, lanes, queues, now, min(limit, room), allowances)
     except CutShort:
-        ids = share_out(_heads(connection, want, lanes, queues, now, room), want.free, room)
-    if ids:
-        parameters = {"ids": json_list(ids), "lease_id": want.lease_id, "until": now + want.lease_us}
+        chosen = _choose(connection, want, lanes, queues, now, room, allowances)
+    if chosen.ids:
+        parameters = {"ids": json_list(chosen.ids), "lease_id": want.lease_id, "until": now + want.lease_us}
         connection.execute(SQL["lease"], parameters)
-    return ids
+    return chosen
 
 
 def read_leased(connection: Connection, want: Want, ids: Sequence[int], lanes: Lanes, now: int) -> list[Leased]:
@@ -94,9 +152,24 @@ def renew(connection: Connection, leases: Sequence[Leased], until: int) -> tuple
     return lost, unwanted
 
 
+def _choose(
+    connection: Connection,
+    want: Want,
+    lanes: Lanes,
+    queues: Sequence[str],
+    now: int,
+    limit: int,
+    allowances: Mapping[str, int],
+) -> _Chosen:
+    """Choose from the first `limit` due tasks of every lane."""
+    heads = _heads(connection, want, lanes, queues, now, limit)
+    lines = {queue: Line(heads[queue], allowances.get(queue)) for queue in queues}
+    return _Chosen(share_out(lines.values(), want.free, want.free + want.ahead), lines)
+
+
 def _heads(
     connection: Connection, want: Want, lanes: Lanes, queues: Sequence[str], now: int, limit: int
-) -> list[list[Lane]]:
+) -> dict[str, list[Lane]]:
     """The first `limit` due tasks of every lane, by queue and then from high to low priority."""
     names = sorted(lanes.due, key=lambda lane: -lane.priority)
     parameters = {"lanes": json_list(names), "now": now, "route": want.route, "limit": limit}
@@ -108,7 +181,7 @@ def _heads(
     by_queue: dict[str, list[Lane]] = {queue: [] for queue in queues}
     for (queue, _), half in halves.items():
         by_queue[queue].append(Lane(half.get(0, ()), half.get(1, ()), limit))
-    return list(by_queue.values())
+    return by_queue
 
 
 def _rotated(queues: set[str], rotation: int) -> list[str]:

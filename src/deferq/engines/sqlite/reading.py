@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 
 from deferq.engines.base import Counts, Details, Filter, Page, QueueCounts, Record, Total
-from deferq.engines.sqlite.rows import json_list, to_task
+from deferq.engines.sqlite.rows import json_list, to_queue, to_task
 from deferq.engines.sqlite.statements import statements
 from deferq.errors import TaskNotFound
 from deferq.model.queue import QueueSettings
@@ -52,7 +52,7 @@ def find(connection: Connection, where: Filter, after: int | None, limit: int) -
 
 def queues(connection: Connection) -> list[QueueSettings]:
     """Every queue by name."""
-    return [QueueSettings(name=name, paused=bool(paused)) for name, paused in connection.execute(SQL["queues"])]
+    return [to_queue(row) for row in connection.execute(SQL["queues"])]
 
 
 def counts(connection: Connection, now: int, cap: int) -> Counts:

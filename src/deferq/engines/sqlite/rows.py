@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from deferq.model.limits import FIELDS, Limits
+from deferq.model.queue import QueueSettings, given
 from deferq.model.task import Leased, State, Task, decode_options
 
 
@@ -17,6 +19,30 @@ def json_list(values: Iterable[Any]) -> str:
 def to_leased(row: Sequence[Any]) -> Leased:
     """A row of `leased` or `stalled`: the columns are the fields in their order, but for one truth value."""
     return Leased._make((*row[:-1], bool(row[-1])))
+
+
+def to_queue(row: Sequence[Any]) -> QueueSettings:
+    """A row of `queues`."""
+    name, paused, declared, chosen = row
+    return QueueSettings(
+        name=name,
+        paused=bool(paused),
+        declared=Limits(**_known_limits(declared)),
+        chosen=_known_limits(chosen),
+    )
+
+
+def queue_row(settings: QueueSettings) -> tuple[Any, ...]:
+    """The parameters of `write_queue`: what was said by whom, and what holds."""
+    limits = settings.limits
+    said = (given(settings.declared), settings.chosen)
+    texts = (json.dumps(said_by_one) if said_by_one else None for said_by_one in said)
+    return (settings.name, settings.paused, *texts, limits.rate, limits.bucket_size, limits.max_concurrent)
+
+
+def _known_limits(text: str | None) -> dict[str, Any]:
+    """Limits by field; those of a newer deferq are passed over."""
+    return {name: value for name, value in json.loads(text or "{}").items() if name in FIELDS}
 
 
 def to_task(row: Sequence[Any]) -> Task:

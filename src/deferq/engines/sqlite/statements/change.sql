@@ -55,8 +55,14 @@ update deferq_task set eta = :now, leasable_at = :now
 where id in (select id from deferq_task indexed by deferq_parked
              where state = 0 and parks > 0 and leasable_at > :now limit :limit);
 
--- name: set_queue
-insert into deferq_queue (name, paused) values (:name, :paused) on conflict (name) do update set paused = excluded.paused;
+-- name: write_queue
+-- A bucket goes on under another rate; the fraction of a microsecond has no meaning there.
+insert into deferq_queue (name, paused, declared, chosen, rate, bucket_size, max_concurrent)
+values (?, ?, ?, ?, ?, ?, ?)
+on conflict (name) do update set
+  paused = excluded.paused, declared = excluded.declared, chosen = excluded.chosen, bucket_size = excluded.bucket_size,
+  max_concurrent = excluded.max_concurrent, full_at_parts = iif(rate is excluded.rate, full_at_parts, 0),
+  rate = excluded.rate;
 
 -- name: records
 select kind, key, version, due, document from deferq_record where kind = ? and key > ? order by key limit ?;

@@ -1,18 +1,20 @@
 -- name: lanes
 -- Walks the lanes (queue, priority) that hold pending tasks, by one index seek each: whether one is due, and when the
--- next one will be; tasks of a single start apart.
-with recursive lane (queue, priority) as (
-  select q.name, (select max(priority) from deferq_task indexed by deferq_ready
-                  where state = 0 and url is null and queue = q.name)
+-- next one will be; tasks of a single start apart. Limited queues are marked.
+with recursive lane (queue, limited, priority) as (
+  select q.name, q.rate is not null or q.max_concurrent is not null,
+    (select max(priority) from deferq_task indexed by deferq_ready
+     where state = 0 and url is null and queue = q.name)
   from deferq_queue q
   where not q.paused and (:queues is null or q.name in (select value from json_each(:queues)))
   union all
-  select queue, (select max(priority) from deferq_task indexed by deferq_ready
-                 where state = 0 and url is null and queue = lane.queue and priority < lane.priority)
+  select queue, limited,
+    (select max(priority) from deferq_task indexed by deferq_ready
+     where state = 0 and url is null and queue = lane.queue and priority < lane.priority)
   from lane where priority is not null
 ),
 half (at_most_once) as (values (0), (1))
-select queue, priority, half.at_most_once,
+select queue, limited, priority, half.at_most_once,
   (select min(leasable_at) from deferq_task indexed by deferq_ready
    where state = 0 and url is null and queue = lane.queue and priority = lane.priority
      and at_most_once = half.at_most_once) <= :now as due,

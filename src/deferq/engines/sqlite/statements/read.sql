@@ -39,7 +39,7 @@ from deferq_task t where id = ?;
 select attempt, at, kind, error_type, message, traceback from deferq_failure where task_id = ? order by id;
 
 -- name: queues
-select name, paused from deferq_queue order by name;
+select name, paused, declared, chosen from deferq_queue order by name;
 
 -- name: count_pending
 -- Of one queue, at most `:cap` steps: ready, scheduled, retrying, parked, oldest ready. Pending tasks stand in two
