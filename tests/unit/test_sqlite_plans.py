@@ -28,7 +28,7 @@ PLANS = {
     "put.become_nameless": {"rowid"},
     "put.cancel_replaced": {"rowid"},
     "lease.lanes": {"deferq_ready"},
-    "lease.candidates": {"deferq_ready"},
+    "lease.candidates": {"deferq_ready", "key"},
     "lease.lease": {"rowid"},
     "lease.leased": {"deferq_held", "rowid"},
     "limit.standings": {"key", "deferq_held"},

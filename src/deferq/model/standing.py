@@ -54,6 +54,7 @@ class Standing(NamedTuple):
     bucket: Bucket
     #: Leased tasks, those whose lease is over and who were not rescued yet among them.
     held: int
+    paused: bool = False
 
     def corrected(self, now: int) -> Standing:
         """With a bucket that can be true. If it differs from this one it must be stored."""
@@ -68,6 +69,8 @@ class Standing(NamedTuple):
     @property
     def places(self) -> int:
         """How many more may be leased at a time."""
+        if self.paused:
+            return 0
         most = self.limits.max_concurrent
         return UNLIMITED if most is None else most - self.held
 

@@ -26,6 +26,8 @@ class LaneName(NamedTuple):
     queue: str
     priority: int
     at_most_once: int
+    #: Whether its queue is limited.
+    limited: int
 
 
 class Lanes(NamedTuple):
@@ -58,7 +60,7 @@ def look(connection: Connection, want: Want, now: int, settlements: Sequence[Set
     rows = connection.execute(SQL["lanes"], {"queues": queues, "now": now})
     for queue, is_limited, priority, once, is_due, following in rows:
         if is_due:
-            due.append(LaneName(queue, priority, once))
+            due.append(LaneName(queue, priority, once, is_limited))
             if is_limited:
                 tight.add(queue)
         if following is not None:

@@ -17,8 +17,10 @@ def standings(connection: Connection, queues: Collection[str]) -> dict[str, Stan
     """How those of these queues stand that are limited."""
     rows = connection.execute(SQL["standings"], {"queues": json_list(queues)})
     return {
-        name: Standing(Limits(rate=rate, bucket_size=size, max_concurrent=most), Bucket(full_at, parts), held)
-        for name, rate, size, most, full_at, parts, held in rows
+        name: Standing(
+            Limits(rate=rate, bucket_size=size, max_concurrent=most), Bucket(full_at, parts), held, bool(paused)
+        )
+        for name, rate, size, most, full_at, parts, paused, held in rows
     }
 
 

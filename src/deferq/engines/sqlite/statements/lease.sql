@@ -24,8 +24,9 @@ select queue, limited, priority, half.at_most_once,
 from lane cross join half where priority is not null;
 
 -- name: candidates
--- For each of `:lanes` [[queue, priority, at_most_once], ...] the first due tasks [[due, id], ...], all in one row and so
--- in one step: between steps other threads of the process may hold up whoever has the write lock.
+-- For each of `:lanes` [[queue, priority, at_most_once, limited], ...] the first due tasks [[due, id], ...], all in one
+-- row and so in one step: between steps other threads of the process may hold up whoever has the write lock.
+-- Queues that were paused or limited since somebody looked give nothing.
 select json_group_array(json_array(lane.key, json((
   select json_group_array(json_array(leasable_at, id)) from (
     select leasable_at, id from deferq_task indexed by deferq_ready
@@ -33,7 +34,9 @@ select json_group_array(json_array(lane.key, json((
       and at_most_once = lane.value ->> 2 and leasable_at <= :now
       and (:route is null or route is null or route = :route)
     order by leasable_at, id limit :limit)))))
-from json_each(:lanes) as lane;
+from json_each(:lanes) as lane cross join deferq_queue as q
+where q.name = lane.value ->> 0 and not q.paused
+  and (lane.value ->> 3 or (q.rate is null and q.max_concurrent is null));
 
 -- name: lease
 -- One step for the whole batch.

@@ -1,10 +1,10 @@
 -- name: standings
--- Of those of `:queues` that are limited: the limits, the bucket, and how many of its tasks are leased.
-select name, rate, bucket_size, max_concurrent, full_at, full_at_parts,
+-- Of those of `:queues` that are limited: limits, bucket, whether it is paused, and how many of its tasks are leased.
+select name, rate, bucket_size, max_concurrent, full_at, full_at_parts, paused,
   case when max_concurrent is null then 0
        else (select count(*) from deferq_task indexed by deferq_held where state = 1 and queue = q.name) end
 from deferq_queue q
-where name in (select value from json_each(:queues)) and not paused
+where name in (select value from json_each(:queues))
   and (rate is not null or max_concurrent is not null);
 
 -- name: spend
