@@ -30,7 +30,8 @@ def lease(tasks: Tasks, want: Want, now: int) -> tuple[list[Leased], int | None]
     # The free slots are for those in front, and some may have no other.
     rows.sort(key=lambda row: not (row.made.at_most_once or row.made.queue in tight))
     until = [queue.took(sum(row.made.queue == name for row in rows), now) for name, queue in tight.items()]
-    return [to_leased(row) for row in rows], None if len(rows) >= room else _next_due(queues, until)
+    next_due = None if len(rows) >= room else _next_due(queues, until if want.free else ())
+    return [to_leased(row) for row in rows], next_due
 
 
 def _line(tasks: Tasks, queue: Queue, want: Want, slots: Slots, now: int) -> Iterator[Row]:

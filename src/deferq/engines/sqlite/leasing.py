@@ -99,7 +99,8 @@ def lease(connection: Connection, want: Want, lanes: Lanes, now: int, clock: Clo
     ids, lines = _lease(connection, want, lanes, now, {name: one.allowance(at) for name, one in before.items()})
     after = {name: one.taken(lines[name].count(ids), at) for name, one in before.items()}
     limiting.spend(connection, stored, after)
-    return Taken(ids, min((time for one in after.values() if (time := one.due(at)) is not None), default=None))
+    held_back = [one.due(at) for name, one in after.items() if lines[name].has_more(ids)]
+    return Taken(ids, min((time for time in held_back if time is not None), default=None))
 
 
 class _Chosen(NamedTuple):

@@ -40,8 +40,14 @@ class Line(NamedTuple):
 
     def count(self, ids: Iterable[int]) -> int:
         """How many of these tasks are its own."""
-        own = {task_id for lane in self.lanes for half in (lane.ordinary, lane.at_most_once) for _, task_id in half}
-        return len(own.intersection(ids))
+        return len(self._seen().intersection(ids))
+
+    def has_more(self, ids: Iterable[int]) -> bool:
+        """Whether there may be due tasks beside these."""
+        return any(lane.horizon is not None for lane in self.lanes) or not self._seen().issubset(ids)
+
+    def _seen(self) -> set[int]:
+        return {task_id for lane in self.lanes for half in (lane.ordinary, lane.at_most_once) for _, task_id in half}
 
 
 class Picked(NamedTuple):
