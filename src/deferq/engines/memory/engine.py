@@ -130,7 +130,8 @@ class MemoryEngine(LeasingEngine):
         with self._stroke() as now:
             lost = settling.settle(self._tasks, self._totals, settlements, now)
             leased, next_due = ([], None) if want is None else leasing.lease(self._tasks, want, now)
-            leasing.offer_freed(self._tasks, now)
+            if self._tasks.freed:
+                leasing.offer_freed(self._tasks, now)
             return Turn(now, lost, leased, next_due)
 
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:

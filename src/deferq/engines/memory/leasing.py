@@ -9,6 +9,7 @@ from deferq.engines.base import Want
 from deferq.engines.memory.queue import Queue
 from deferq.engines.memory.rows import Row, to_leased
 from deferq.engines.memory.tasks import Tasks
+from deferq.model.limits import NO_LIMITS
 from deferq.model.sharing import Slots, limited, share_out
 from deferq.model.task import Leased, State
 
@@ -26,17 +27,20 @@ def lease(tasks: Tasks, want: Want, now: int) -> tuple[list[Leased], int | None]
     queues = wanted(tasks, want)
     slots, room = Slots(want.free), want.free + want.ahead
     rows = share_out([_line(tasks, queue, want, slots, now) for queue in queues], room)
-    tight = {queue.name: queue for queue in queues if queue.limits}
+    tight = [queue for queue in queues if queue.limits is not NO_LIMITS]
     # The free slots are for those in front, and some may have no other.
-    rows.sort(key=lambda row: not (row.made.at_most_once or row.made.queue in tight))
-    until = [queue.took(sum(row.made.queue == name for row in rows), now) for name, queue in tight.items()]
-    next_due = None if len(rows) >= room else _next_due(queues, until if want.free else ())
-    return [to_leased(row) for row in rows], next_due
+    rows.sort(key=lambda row: not (row.made.at_most_once or (tight and tasks.queue_of(row) in tight)))
+    times = [queue.next_due() for queue in queues]
+    for queue in tight:
+        due = queue.took(sum(tasks.queue_of(row) is queue for row in rows), now)
+        times += [due] if want.free else []
+    leased = [to_leased(row) for row in rows]
+    return leased, None if len(rows) >= room else min((time for time in times if time is not None), default=None)
 
 
 def _line(tasks: Tasks, queue: Queue, want: Want, slots: Slots, now: int) -> Iterator[Row]:
     """The tasks of one queue in the order in which they are served; each is leased as it is drawn."""
-    if not queue.limits:
+    if queue.limits is NO_LIMITS:
         return _leased(tasks, queue.offer(want, slots, now), want, now)
     line = _leased(tasks, queue.offer(want, None, now), want, now)
     return limited(line, queue.standing(now).allowance(now), slots)
@@ -46,12 +50,6 @@ def _leased(tasks: Tasks, rows: Iterable[Row], want: Want, now: int) -> Iterator
     for row in rows:
         tasks.hold(row, want.lease_id, now + want.lease_us)
         yield row
-
-
-def _next_due(queues: Iterable[Queue], held_back_until: Iterable[int | None]) -> int | None:
-    """When the next task of these queues is due that is not due yet, or its queue's rate lets it start."""
-    times = [*(queue.next_due() for queue in queues), *held_back_until]
-    return min((time for time in times if time is not None), default=None)
 
 
 def offer_freed(tasks: Tasks, now: int) -> None:

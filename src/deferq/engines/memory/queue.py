@@ -53,7 +53,7 @@ class Queue:
     def set_up(self, settings: QueueSettings) -> None:
         """Change what is known of the queue."""
         self.settings = settings
-        self.limits = settings.limits
+        self.limits = settings.limits or NO_LIMITS  # the very one says at a glance that nothing is limited
 
     def standing(self, now: int) -> Standing:
         """How it stands to its limits."""
