@@ -17,6 +17,7 @@ from deferq.codec.codec import Codec
 from deferq.codec.context import Carried, carriers
 from deferq.config import Settings, gather
 from deferq.engines.base import Clash, Existing, LeasingEngine, PutAnswer, Stored, Tombstoned
+from deferq.engines.declaring import declare
 from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
 from deferq.handles import TaskHandle
 from deferq.http.asgi import AsgiApp, WrappedAsgi
@@ -48,7 +49,8 @@ class Deferq:
     Args:
         url: the store, `sqlite:///jobs.db`, `sqlite:////var/lib/jobs.db?synchronous=NORMAL` or `memory://`; None: what
             the environment or the project says, else `.deferq/deferq.db` in the project.
-        queues: the application's queues by name; once declared, deferring to another one is an error.
+        queues: the application's queues by name, with their limits; once declared, deferring to another one is an
+            error.
         secrets: what signs payloads, newest first; None: a file beside the database, made at the first use.
         allow: module prefixes that targets must lie under; None: any, since the signature vouches for them.
         carry: ContextVars (or Carried) whose values travel with each task.
@@ -72,6 +74,8 @@ class Deferq:
         self.queues = _checked_queues(queues)
         self._carry = carriers(carry)
         self._engine: LeasingEngine | None = None
+        #: Queues whose limits the store may not know yet.
+        self._undeclared: frozenset[str] = frozenset()
         self._opening = ProcessLock()
         self._embedded: EmbeddedWorker | None = None
         self.listeners: list[Listener] = []
@@ -98,6 +102,7 @@ class Deferq:
                     payload_limit=self.settings["payload_limit"],
                 )
                 self.tasks = TaskMaker(self.codec, self.queues)
+                self._undeclared = frozenset(self.queues)
                 self._engine = engine
             return self._engine
 
@@ -150,6 +155,8 @@ class Deferq:
         """Store one call; what `call(...).defer()` does."""
         engine = self.engine
         task = self.tasks.make(self.ids.next(), call, engine.now())
+        if task.queue in self._undeclared:
+            self._declare(engine, {task.queue})
         return self._handle(call, task, engine.put([task])[0])
 
     def defer_many(self, calls: Iterable[Call[Any]]) -> list[TaskHandle]:
@@ -162,8 +169,15 @@ class Deferq:
         engine = self.engine
         now, make = engine.now(), self.tasks.make
         tasks = [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
+        if self._undeclared:
+            self._declare(engine, {task.queue for task in tasks})
         answers = engine.put(tasks)
         return [self._handle(*stored) for stored in zip(calls, tasks, answers, strict=True)]
+
+    def _declare(self, engine: LeasingEngine, names: set[str]) -> None:
+        """Let the store know what limits these queues have, before the first task of this process goes there."""
+        declare(engine, {name: self.queues[name] for name in names & self._undeclared})
+        self._undeclared -= names
 
     def _handle(self, call: Call[Any], task: NewTask, answer: PutAnswer) -> TaskHandle:
         if isinstance(answer, Stored):
@@ -232,6 +246,7 @@ class Deferq:
             self.codec,
             WorkerConfig(**chosen),
             retention=stores.retention_of(self.settings),
+            queues=self.queues,
             listeners=(LogListener(), *self.listeners) if listeners is None else listeners,
         )
 

@@ -9,14 +9,16 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from deferq.codec.codec import Codec
 from deferq.engines.base import Bell, LeasingEngine, Retention
+from deferq.engines.declaring import declare
 from deferq.errors import ConfigError, StoreUnavailable
 from deferq.model.events import Event, EventName
+from deferq.model.queue import Queue
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Stop, dispatch
@@ -48,13 +50,15 @@ class Worker:
         listeners: Iterable[Listener] = (),
         *,
         retention: Retention | None = None,
+        queues: Mapping[str, Queue] | None = None,
     ) -> None:
-        """Nothing starts yet."""
+        """Nothing starts yet. `queues` is what the application declares; the store learns of it at the start."""
         self.config = config or WorkerConfig()
         self._engine = engine
         self._executor = Executor(codec, now=engine.now)
         self._listeners = Listeners(listeners)
         self._retention = retention or Retention()
+        self._queues = queues or {}
         self._stop = Stop(self.config.drain_s)
         self._bell: Bell | None = None
         self._thread: threading.Thread | None = None
@@ -129,6 +133,7 @@ class Worker:
 
     def _work(self) -> None:
         number = secrets.randbits(32)
+        declare(self._engine, self._queues)
         bell = self._bell = self._engine.bell()
         pool = self._pool(bell)
         pulse = Pulse(self._engine, number, self._description())
