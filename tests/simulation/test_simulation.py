@@ -11,7 +11,10 @@ import pytest
 from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
+from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
+from deferq.model.queue import Declare
+from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
 from deferq.runtime.settling import settle
@@ -76,6 +79,29 @@ class NoFence(MemoryEngine):
         return settlement.task.lease_id if stored.lease_id is None else stored.lease_id
 
 
+class CountsPlacesBeforeItLeases(MemoryEngine):
+    """Looks at how many are leased in one stroke, and leases in another: as a queue that is asked first does."""
+
+    def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
+        held = {queue.queue: queue.leased for queue in self.counts().queues}
+        before = {queue.name: queue.declared for queue in self.queues()}
+        free = [name for name, most in before.items() if held[name] < (most.max_concurrent or 10**6)]
+        self.change_queues([(name, Declare(NO_LIMITS)) for name in before])
+        wanted = want and want._replace(queues=tuple(free))
+        turn = super().turn(settlements, wanted)
+        self.change_queues([(name, Declare(limits)) for name, limits in before.items()])
+        return turn
+
+
+class ForgetsItsBuckets(MemoryEngine):
+    """Begins each turn with a full bucket."""
+
+    def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
+        for queue in self._tasks.queues.values():
+            queue._bucket = Bucket()
+        return super().turn(settlements, want)
+
+
 class IgnoresLostLeases(dispatcher._Dispatcher):
     """Goes on as if nothing had happened."""
 
@@ -111,6 +137,13 @@ class GivesBackWhatWasLost(dispatcher._Dispatcher):
 def test_an_engine_without_a_fence_is_caught() -> None:
     caught = first_caught(lambda clock: NoFence(clock=clock), dispatcher.dispatch)
     assert "stale lease" in caught
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"), [(CountsPlacesBeforeItLeases, "at a time and"), (ForgetsItsBuckets, "its rate is")]
+)
+def test_an_engine_that_lets_a_queue_exceed_its_limits_is_caught(kind: type[MemoryEngine], words: str) -> None:
+    assert words in first_caught(lambda clock: kind(clock=clock), dispatcher.dispatch)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ from typing import Any, assert_never
 
 from deferq.engines.base import Cancel, LeasingEngine, Retention
 from deferq.errors import StoreUnavailable
+from deferq.model.limits import Limits
 from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.model.queue import Declare
 from deferq.model.retry import RetryPolicy
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
@@ -96,6 +98,7 @@ class SimulatedWorld:
         self._leaps: list[tuple[float, float]] = []
         self._numbers = iter(range(1, 10**6))
         self.stories = self._defer(TaskMaker(self.clock))
+        self._limit_queues()
         self.nodes = [self._new_node() for _ in range(self.chance.randint(2, 4))]
 
     def monotonic(self) -> float:
@@ -174,6 +177,7 @@ class SimulatedWorld:
             case TakeTurn(settlements, want):
                 turn = self.engine.turn(settlements, want)
                 self.history.turn(self.now, node.name, effect, turn)
+                self.history.limits(self.now, self.engine.counts(), turn)
                 self._ring_others(node)
                 return turn
             case Renew(leases, until):
@@ -218,6 +222,7 @@ class SimulatedWorld:
             self.chance.choice(self.nodes).stop.request()
         if self._fault(0.01):
             leap = self.chance.uniform(-20.0, 20.0)
+            self.history.forget_rates()
             self._wall_s += leap
             self._set_wall()
             if leap > 0:
@@ -243,6 +248,17 @@ class SimulatedWorld:
             stories[task.id] = [self.chance.choice(_STORIES) for _ in range(self.chance.randint(0, 4))]
         self.engine.put(tasks)
         return stories
+
+    def _limit_queues(self) -> None:
+        """Of each queue, perhaps, how fast and how many at a time."""
+        for name in "ab":
+            limits = Limits(
+                rate=self.chance.choice((None, None, "1/s", "0.5/s")),
+                bucket_size=self.chance.choice((None, 1, 3)),
+                max_concurrent=self.chance.choice((None, None, 1, 3)),
+            )
+            self.engine.change_queues([(name, Declare(limits))])
+            self.history.limited[name] = limits
 
     def _all_ended(self) -> bool:
         return self.now > FAULTS_END and all(task.state.finished for task in self.engine.get(list(self.stories)))
