@@ -1,0 +1,83 @@
+"""How the verbs under `deferq queues` find queues, and how they show their limits."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any
+
+from deferq.app import Deferq
+from deferq.cli.arguments import CommandError, add_store
+from deferq.cli.loading import open_store
+from deferq.model.limits import FIELDS
+from deferq.model.queue import Queue, QueueChange, QueueSettings, check_queue_name, given
+from deferq.suggest import did_you_mean
+
+
+def add_queues(parser: argparse.ArgumentParser) -> None:
+    """One or more names of queues in a store."""
+    add_store(parser)
+    parser.add_argument("queues", metavar="QUEUE", nargs="+", help="names of queues")
+
+
+def add_new(parser: argparse.ArgumentParser) -> None:
+    """A mistyped name must not make a queue."""
+    parser.add_argument("--new", action="store_true", help="the queue need not have been used yet")
+
+
+def find(deferq: Deferq, names: Sequence[str], *, new: bool = False) -> list[QueueSettings]:
+    """The queues of these names. Raises CommandError for one that the store does not have, unless it may be `new`."""
+    known = {queue.name: queue for queue in deferq.engine.queues()}
+    for name in names:
+        check_queue_name(name)
+        if name not in known and name not in deferq.queues and not new:
+            raise CommandError(f"There is no queue '{name}'.{did_you_mean(name, known, otherwise=_those(known))}")
+    return [known.get(name, _declared(deferq, name)) for name in names]
+
+
+def change_each(args: argparse.Namespace, change: QueueChange, *, new: bool = False) -> list[QueueSettings]:
+    """Apply `change` to the queues that were named; returns them as they are now."""
+    with open_store(args) as deferq:
+        names = list(dict.fromkeys(args.queues))
+        find(deferq, names, new=new)
+        return deferq.engine.change_queues([(name, change) for name in names])
+
+
+def limits_line(queue: QueueSettings) -> str:
+    """A queue and its limits for people: `mail: rate 5/s (declared), max_concurrent 2 (set)`."""
+    said = [(field, queue.origin(field)) for field in FIELDS]
+    parts = [f"{field} {_value(queue, field)} ({origin})" for field, origin in said if origin]
+    return f"{queue.name}: {', '.join(parts) or 'no limits'}"
+
+
+def limit_cell(queue: QueueSettings, field: str) -> str:
+    """One limit in a table; what an operator has set is marked."""
+    if queue.origin(field) is None:
+        return ""
+    return _value(queue, field) + (" (set)" if queue.origin(field) == "set" else "")
+
+
+def limits_document(queue: QueueSettings) -> dict[str, Any]:
+    """What holds, and who said so. The size of a bucket is there whether it was given or not."""
+    limits = queue.limits
+    return {
+        "rate": limits.rate,
+        "bucket_size": limits.burst if limits.rate else None,
+        "max_concurrent": limits.max_concurrent,
+        "declared": given(queue.declared),
+        "set": dict(queue.chosen),
+    }
+
+
+def _value(queue: QueueSettings, field: str) -> str:
+    """What holds, or what would hold if the queue had a rate."""
+    said = queue.chosen[field] if field in queue.chosen else getattr(queue.declared, field)
+    return "none" if said is None else str(said)
+
+
+def _declared(deferq: Deferq, name: str) -> QueueSettings:
+    return QueueSettings(name=name, declared=deferq.queues.get(name, Queue()).limits)
+
+
+def _those(known: dict[str, QueueSettings]) -> str:
+    return f" There are: {', '.join(known)}." if known else " None has been used yet."
