@@ -23,6 +23,7 @@ from deferq.model.outcome import (
     Retried,
     Snoozed,
 )
+from deferq.model.queue import SetLimits
 from deferq.model.retry import RetryPolicy
 from deferq.model.task import Leased, NewTask, State
 from tests.conformance.engines import EngineFactory
@@ -91,6 +92,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.tasks: dict[int, Expected] = {}
         self.names: dict[tuple[str, str], tuple[int, int | None]] = {}
         self.leases: list[Leased] = []
+        #: How many may be leased at a time, by queue.
+        self.most: dict[str, int] = {}
 
     def teardown(self) -> None:
         self.engine.close()
@@ -138,6 +141,13 @@ class EngineMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds)
 
+    @rule(queue=QUEUES, most=st.sampled_from([None, 1, 2, 3]))
+    def limit(self, queue: str, most: int | None) -> None:
+        self.engine.change_queues([(queue, SetLimits({"max_concurrent": most}))])
+        self.most.pop(queue, None)
+        if most is not None:
+            self.most[queue] = most
+
     @rule(queue=QUEUES, free=st.integers(0, 2), ahead=st.integers(0, 2))
     def lease(self, queue: str, free: int, ahead: int) -> None:
         wanted = want(free, ahead=ahead, queues=[queue], lease_s=30)
@@ -147,7 +157,11 @@ class EngineMachine(RuleBasedStateMachine):
             if task.state is State.PENDING and task.queue == queue and task.eta <= self.clock.now
         ]
         leased = self.engine.turn((), wanted).leased
-        assert [task.id for task in leased] == [task_id for _, _, task_id in sorted(ready)[: free + ahead]]
+        room = free + ahead
+        if queue in self.most:
+            held = sum(task.state is State.LEASED and task.queue == queue for task in self.tasks.values())
+            room = max(0, min(free, self.most[queue] - held))
+        assert [task.id for task in leased] == [task_id for _, _, task_id in sorted(ready)[:room]]
         for lease in leased:
             task = self.tasks[lease.id]
             task.state, task.starts, task.lease_id = State.LEASED, task.starts + 1, wanted.lease_id

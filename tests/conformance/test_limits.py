@@ -207,6 +207,19 @@ def test_what_was_not_used_is_saved_up_to_the_size_of_the_bucket(
     assert len(lease(engine)) == 3
 
 
+def test_a_retry_needs_a_token_and_a_task_given_back_has_used_one(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    limit(engine, rate="1/m", bucket_size=2)
+    engine.put(new.many(1, "mail"))
+    for outcome in (Retried(after_s=0), INTERRUPTED):
+        (task,) = lease(engine)
+        settle(engine, task, outcome)
+    assert lease(engine) == []
+    clock.advance(60)
+    assert len(lease(engine)) == 1
+
+
 def test_a_clock_that_is_set_back_holds_a_queue_up_for_no_longer_than_its_rate_does(
     engine: LeasingEngine, new: TaskMaker, clock: FakeClock
 ) -> None:
