@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, Queue
+from deferq import default as default_module
 from deferq.engines.base import Bell
 from deferq.engines.declaring import declare
 from deferq.model.limits import Limits
@@ -203,12 +204,13 @@ def test_a_name_that_no_queue_can_have_is_refused(run: Run, mail: Deferq) -> Non
 
 
 def test_a_queue_that_the_application_declares_can_be_set_before_its_first_task(
-    run: Run, folder: Path, mail: Deferq
+    run: Run, folder: Path, mail: Deferq, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "shop.py").write_text(
+    monkeypatch.setattr(default_module, "_default", None)  # afterwards the default is again what it was
+    (folder / "sms_shop.py").write_text(
         f"from deferq import Queue, configure\nconfigure({mail.engine.url!r}, queues={{'sms': Queue(rate='1/s')}})\n"
     )
-    said = run("queues", "set", "sms", "--app", "shop", "--max-concurrent", 3, url=None)
+    said = run("queues", "set", "sms", "--app", "sms_shop", "--max-concurrent", 3, url=None)
     assert said.code == 0, said.err
     assert settings(mail, "sms").chosen == {"max_concurrent": 3}
 
