@@ -354,10 +354,7 @@ class SqliteEngine(LeasingEngine):
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
         now = self.now()
-        lanes = (
-            NOWHERE if want is None else self._read(lambda connection: leasing.look(connection, want, now, settlements))
-        )
-        self._limited |= lanes.limited
+        lanes = NOWHERE if want is None else self._look(want, now, settlements)
         if not settlements and not lanes.due:
             return Turn(now, (), [], lanes.next_due)
 
@@ -380,14 +377,19 @@ class SqliteEngine(LeasingEngine):
         satisfied = len(leased) >= want.free + want.ahead
         return Turn(now, tuple(lost), leased, None if satisfied else next_due)
 
+    def _look(self, want: Want, now: int, settlements: Sequence[Settlement]) -> leasing.Lanes:
+        lanes = self._read(lambda connection: leasing.look(connection, want, now, settlements))
+        self._limited |= lanes.limited
+        return lanes
+
     def _offer_freed(self, settlements: Sequence[Settlement], now: int) -> None:
         """Ring if leases have ended for which others have waited: they saw their queue at its limit."""
         freed = self._limited.intersection(one.task.queue for one in settlements)
         if not freed:
             return
-        can_go_on: bool = self._read(lambda connection: limiting.can_go_on(connection, freed, now))
-        if can_go_on:
-            self._ring()
+        with suppress(StoreUnavailable):  # the turn is committed, and the others poll
+            if self._read(lambda connection: limiting.can_go_on(connection, freed, now)):
+                self._ring()
 
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
         return self._write(lambda connection: leasing.renew(connection, leases, until))

@@ -92,35 +92,56 @@ def lease(connection: Connection, want: Want, lanes: Lanes, now: int, clock: Clo
     Buckets are reckoned by `clock`: from the transaction before, `now` may have been long ago.
     """
     if not lanes.limited:
-        return Taken(_lease(connection, want, lanes, now, {}).ids)
+        return Taken(_take(connection, _Wish(want, lanes, now, {})).ids)
     at = clock()
     stored = limiting.standings(connection, lanes.limited)
     before = {name: standing.corrected(at) for name, standing in stored.items()}
-    ids, lines = _lease(connection, want, lanes, now, {name: one.allowance(at) for name, one in before.items()})
-    after = {name: one.taken(lines[name].count(ids), at) for name, one in before.items()}
+    allowances = {name: standing.allowance(at) for name, standing in before.items()}
+    ids, lines = _take(connection, _Wish(want, lanes, now, allowances))
+    after = {name: standing.taken(lines[name].count(ids), at) for name, standing in before.items()}
     limiting.spend(connection, stored, after)
-    held_back = [one.due(at) for name, one in after.items() if lines[name].has_more(ids)]
+    held_back = [standing.due(at) for name, standing in after.items() if lines[name].has_more(ids)]
     return Taken(ids, min((time for time in held_back if time is not None), default=None))
+
+
+class _Wish(NamedTuple):
+    """What to lease, where to look for it, and how many some queues allow."""
+
+    want: Want
+    lanes: Lanes
+    now: int
+    allowances: Mapping[str, int]
+
+    @property
+    def room(self) -> int:
+        return self.want.free + self.want.ahead
 
 
 class _Chosen(NamedTuple):
     ids: list[int]
+    #: By queue, what they were chosen from.
     lines: dict[str, Line]
 
 
-def _lease(connection: Connection, want: Want, lanes: Lanes, now: int, allowances: Mapping[str, int]) -> _Chosen:
-    """Take tasks from queues of which some allow only so many."""
-    room = want.free + want.ahead
-    queues = _rotated({lane.queue for lane in lanes.due}, want.rotation)
-    limit = room if len(lanes.due) <= FEW_LANES else 2 * room // len(queues) + 8
+def _take(connection: Connection, wish: _Wish) -> _Chosen:
+    queues = _rotated({lane.queue for lane in wish.lanes.due}, wish.want.rotation)
+    limit = wish.room if len(wish.lanes.due) <= FEW_LANES else 2 * wish.room // len(queues) + 8
     try:
-        chosen = _choose(connection, want, lanes, queues, now, min(limit, room), allowances)
+        chosen = _choose(connection, wish, queues, min(limit, wish.room))
     except CutShort:
-        chosen = _choose(connection, want, lanes, queues, now, room, allowances)
+        chosen = _choose(connection, wish, queues, wish.room)
     if chosen.ids:
-        parameters = {"ids": json_list(chosen.ids), "lease_id": want.lease_id, "until": now + want.lease_us}
+        want = wish.want
+        parameters = {"ids": json_list(chosen.ids), "lease_id": want.lease_id, "until": wish.now + want.lease_us}
         connection.execute(SQL["lease"], parameters)
     return chosen
+
+
+def _choose(connection: Connection, wish: _Wish, queues: Sequence[str], limit: int) -> _Chosen:
+    """Choose from the first `limit` due tasks of every lane."""
+    heads = _heads(connection, wish, limit)
+    lines = {queue: Line(heads[queue], wish.allowances.get(queue)) for queue in queues}
+    return _Chosen(share_out(lines.values(), wish.want.free, wish.room), lines)
 
 
 def read_leased(connection: Connection, want: Want, ids: Sequence[int], lanes: Lanes, now: int) -> list[Leased]:
@@ -155,33 +176,16 @@ def renew(connection: Connection, leases: Sequence[Leased], until: int) -> tuple
     return lost, unwanted
 
 
-def _choose(
-    connection: Connection,
-    want: Want,
-    lanes: Lanes,
-    queues: Sequence[str],
-    now: int,
-    limit: int,
-    allowances: Mapping[str, int],
-) -> _Chosen:
-    """Choose from the first `limit` due tasks of every lane."""
-    heads = _heads(connection, want, lanes, queues, now, limit)
-    lines = {queue: Line(heads[queue], allowances.get(queue)) for queue in queues}
-    return _Chosen(share_out(lines.values(), want.free, want.free + want.ahead), lines)
-
-
-def _heads(
-    connection: Connection, want: Want, lanes: Lanes, queues: Sequence[str], now: int, limit: int
-) -> dict[str, list[Lane]]:
+def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[Lane]]:
     """The first `limit` due tasks of every lane, by queue and then from high to low priority."""
-    names = sorted(lanes.due, key=lambda lane: -lane.priority)
-    parameters = {"lanes": json_list(names), "now": now, "route": want.route, "limit": limit}
+    names = sorted(wish.lanes.due, key=lambda lane: -lane.priority)
+    parameters = {"lanes": json_list(names), "now": wish.now, "route": wish.want.route, "limit": limit}
     answer = json.loads(connection.execute(SQL["candidates"], parameters).fetchone()[0])
     halves: dict[tuple[str, int], dict[int, list[Due]]] = defaultdict(dict)
     for place, tasks in answer:
         name = names[place]
         halves[name.queue, name.priority][name.at_most_once] = tasks
-    by_queue: dict[str, list[Lane]] = {queue: [] for queue in queues}
+    by_queue: dict[str, list[Lane]] = defaultdict(list)
     for (queue, _), half in halves.items():
         by_queue[queue].append(Lane(half.get(0, ()), half.get(1, ()), limit))
     return by_queue
