@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.errors import ConfigError
+from deferq.frozen import Frozen
 from deferq.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -124,13 +124,17 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Frozen):
     """All settings with their origins."""
+
+    __slots__ = ("project", "values")
 
     values: Mapping[str, Value]
     #: Folder of the nearest pyproject.toml, or the current folder.
     project: Path
+
+    def __init__(self, values: Mapping[str, Value], project: Path) -> None:
+        self._fill(values=values, project=project)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from deferq.engines.base import Filter, LeasingEngine, QueueCounts, Retention, Total
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement
 
 Put = Callable[..., int]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deferq.engines.base import Stored
+from deferq.engines.answers import Stored
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite.bells import ORPHAN_AGE_S
 from tests.support import FakeClock, TaskMaker

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from deferq.engines.base import Clash, Stored
+from deferq.engines.answers import Clash, Stored
 from deferq.engines.sqlite import SqliteEngine, checkpoint
 from deferq.engines.sqlite.gate import Gate
 from tests.support import FakeClock, TaskMaker, lease

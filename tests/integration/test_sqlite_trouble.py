@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deferq.engines.base import Stored
+from deferq.engines.answers import Stored
 from deferq.engines.sqlite import SqliteEngine, connections
 from deferq.engines.sqlite import engine as engine_module
 from deferq.engines.sqlite.connections import connect

@@ -24,7 +24,8 @@ from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, PermanentTaskFailure, RetryTask, Snooze, StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, NewTask, Options, State, Task
+from deferq.model.state import State
+from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, NewTask, Options, Task
 from deferq.registry import Registry
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.embedded import EmbeddedWorker

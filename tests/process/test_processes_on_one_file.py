@@ -18,7 +18,7 @@ import pytest
 
 from deferq.engines.base import Filter
 from deferq.engines.sqlite import SqliteEngine
-from deferq.model.task import State
+from deferq.model.state import State
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024

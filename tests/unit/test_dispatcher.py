@@ -10,7 +10,8 @@ from deferq.engines.base import Turn, holder_of, new_lease_id
 from deferq.errors import InvalidName, InvalidOption, StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import SUCCEEDED, Outcome
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.outage import LONGEST_S, Outage

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import pytest
 
-from deferq.engines.base import PutAnswer, Stored
+from deferq.engines.answers import PutAnswer, Stored
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite.commits import SharedCommits
 from deferq.errors import StoreUnavailable

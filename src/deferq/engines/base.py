@@ -13,9 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from deferq.engines.answers import PutAnswer
 from deferq.errors import PayloadTooLargeError
 from deferq.model.queue import QueueSettings
-from deferq.model.task import Failure, Leased, NewTask, State, Task
+from deferq.model.state import State
+from deferq.model.task import Failure, Leased, NewTask, Task
 from deferq.model.transitions import RULES, US, Transition
 
 Clock = Callable[[], int]
@@ -36,39 +38,6 @@ RING_AHEAD_US = 2_000_000
 def system_clock() -> int:
     """The time of this machine: the clock of an engine that was given no other."""
     return time.time_ns() // 1_000
-
-
-# ---- what put answers, one per task, never an exception: one caller's clash must not fail another's task
-
-
-class Stored(NamedTuple):
-    """The task is committed."""
-
-    id: int
-    #: The pending task that it replaced, if any.
-    replaced: int | None = None
-
-
-class Existing(NamedTuple):
-    """A live task has the name; this is it. Nothing was stored."""
-
-    id: int
-
-
-class Tombstoned(NamedTuple):
-    """A finished task used the name; it stays taken until `until`. Nothing was stored."""
-
-    id: int
-    until: int
-
-
-class Clash(NamedTuple):
-    """Another task has this id. Nothing was stored; take a new id, sign again, put again."""
-
-    id: int
-
-
-PutAnswer = Stored | Existing | Tombstoned | Clash
 
 
 def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:

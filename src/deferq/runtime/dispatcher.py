@@ -20,7 +20,8 @@ from deferq.engines.base import Settlement, Turn, Want, holder_of, new_lease_id
 from deferq.errors import StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 from deferq.model.transitions import US
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.outage import LONGEST_S, Outage

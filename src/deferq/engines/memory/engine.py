@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from deferq.engines.answers import PutAnswer
 from deferq.engines.base import (
     COUNT_CAP,
     PAYLOAD_LIMIT,
@@ -19,7 +20,6 @@ from deferq.engines.base import (
     Filter,
     LeasingEngine,
     Page,
-    PutAnswer,
     Record,
     RecordChange,
     Retention,

@@ -9,7 +9,8 @@ from deferq.engines.base import Want
 from deferq.engines.memory.queue import Queue
 from deferq.engines.memory.rows import Row, to_leased
 from deferq.engines.memory.tasks import Tasks
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 
 
 def wanted(tasks: Tasks, want: Want) -> list[Queue]:

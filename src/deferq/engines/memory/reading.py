@@ -9,7 +9,7 @@ from deferq.engines.memory.rows import matches, to_task
 from deferq.engines.memory.tasks import Tasks
 from deferq.errors import TaskNotFound
 from deferq.model.queue import QueueSettings
-from deferq.model.task import State
+from deferq.model.state import State
 
 
 def details(tasks: Tasks, task_id: int) -> Details:

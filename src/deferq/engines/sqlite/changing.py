@@ -10,7 +10,7 @@ from deferq.engines.base import Cancel, Change, Delete, RecordChange, Reschedule
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.settling import bury_names
 from deferq.engines.sqlite.statements import statements
-from deferq.model.task import State
+from deferq.model.state import State
 
 SQL = statements("change")
 

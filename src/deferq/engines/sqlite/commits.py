@@ -18,7 +18,7 @@ from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
-from deferq.engines.base import PutAnswer
+from deferq.engines.answers import PutAnswer
 from deferq.model.task import NewTask
 
 Answer = TypeVar("Answer")

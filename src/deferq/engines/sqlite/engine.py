@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+from deferq.engines.answers import PutAnswer
 from deferq.engines.base import (
     COUNT_CAP,
     PAYLOAD_LIMIT,
@@ -24,7 +25,6 @@ from deferq.engines.base import (
     Filter,
     LeasingEngine,
     Page,
-    PutAnswer,
     Record,
     RecordChange,
     Reschedule,
@@ -47,7 +47,8 @@ from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.trouble import raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.queue import QueueSettings
-from deferq.model.task import Leased, NewTask, State, Task
+from deferq.model.state import State
+from deferq.model.task import Leased, NewTask, Task
 
 Answer = TypeVar("Answer")
 

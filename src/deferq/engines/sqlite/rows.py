@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from deferq.model.task import Leased, State, Task, decode_options
+from deferq.model.state import State
+from deferq.model.task import Leased, Task, decode_options
 
 
 def json_list(values: Iterable[Any]) -> str:

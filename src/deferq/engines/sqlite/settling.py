@@ -12,7 +12,8 @@ from deferq.engines.base import FAILURES_KEPT, Settlement
 from deferq.engines.sqlite.putting import ROWS_PER_INSERT, put
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.statements import statements
-from deferq.model.task import Leased, NewTask, State
+from deferq.model.state import State
+from deferq.model.task import Leased, NewTask
 
 SQL = statements("settle")
 
