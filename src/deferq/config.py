@@ -127,7 +127,7 @@ SETTINGS: Mapping[str, Setting] = {
 class Settings(Frozen):
     """All settings with their origins."""
 
-    __slots__ = ("project", "values")
+    __slots__ = ("values", "project")  # noqa: RUF023 – the order in which they are shown
 
     values: Mapping[str, Value]
     #: Folder of the nearest pyproject.toml, or the current folder.

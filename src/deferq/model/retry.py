@@ -16,7 +16,14 @@ class RetryPolicy(Frozen):
     Source of the backoff and of the give-up rule: App Engine's task queue, as measured on its own SDK.
     """
 
-    __slots__ = ("jitter", "max_age_s", "max_attempts", "max_backoff_s", "max_doublings", "min_backoff_s")
+    __slots__ = (  # noqa: RUF023 – the order in which they are shown and stored
+        "max_attempts",
+        "min_backoff_s",
+        "max_backoff_s",
+        "max_doublings",
+        "max_age_s",
+        "jitter",
+    )
 
     #: Executions in all, the first one included; None: no limit by number.
     max_attempts: int | None
