@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import sys
 
 import pytest
 
@@ -83,9 +82,10 @@ def test_dataclasses_can_replace_list_and_unfold_a_value() -> None:
     assert dataclasses.asdict(Queue(retry=policy))["retry"]["max_attempts"] == 3
 
 
-@pytest.mark.skipif(sys.version_info < (3, 13), reason="copy.replace is new in Python 3.13")
 def test_copy_can_replace_a_value() -> None:
-    assert copy.replace(RetryPolicy(), max_attempts=4) == RetryPolicy(max_attempts=4)
+    # Python 3.13 has it; before, what it calls is there already.
+    replace = getattr(copy, "replace", lambda value, **changes: value.__replace__(**changes))
+    assert replace(RetryPolicy(jitter=False), max_attempts=4) == RetryPolicy(max_attempts=4, jitter=False)
 
 
 def test_replacing_checks_the_new_values() -> None:
