@@ -41,7 +41,7 @@ def test_a_closed_engine_leases_nothing(engine: LeasingEngine, new: TaskMaker) -
 
 
 def test_bells_may_be_closed_after_their_engine(engine: LeasingEngine) -> None:
-    bell = engine.bell()
+    bell = engine.bell(1)
     engine.close()
     bell.ring()
     bell.close()

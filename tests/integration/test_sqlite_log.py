@@ -119,7 +119,7 @@ def test_a_bell_that_is_hung_up_does_not_open_the_gate_for_others(path: Path, cl
 
     def hang_up(sql: str) -> None:
         if sql == "commit" and armed:
-            hanging.append(threading.Thread(target=lambda: bells.append(engine.bell())))
+            hanging.append(threading.Thread(target=lambda: bells.append(engine.bell(1))))
             hanging[0].start()
             hanging[0].join(0.2)
             shut.append(gate_is_shut(path))

@@ -359,4 +359,4 @@ def test_a_folder_of_bells_that_cannot_be_made_is_told(make: MakeEngine) -> None
     engine.open()
     engine.bells.write_text("in the way")
     with pytest.raises(StoreUnavailable, match="bells cannot be used"):
-        engine.bell()
+        engine.bell(1)

@@ -32,6 +32,7 @@ PLANS = {
     "lease.lease": {"rowid"},
     "lease.leased": {"deferq_held", "rowid"},
     "lease.stalled": {"deferq_held"},
+    "lease.orphaned": {"deferq_held"},
     "lease.renew": {"rowid"},
     "lease.still_held": {"rowid"},
     "settle.settle_succeeded": {"rowid"},
@@ -156,7 +157,8 @@ def test_the_plans_stay_as_they_are_when_statistics_are_collected(empty: sqlite3
         )
         connection.execute("analyze")
         connection.commit()
-        for name in ("lease.lanes", "lease.candidates", "lease.leased", "lease.stalled", "read.count_pending"):
+        held = ("lease.leased", "lease.stalled", "lease.orphaned")
+        for name in ("lease.lanes", "lease.candidates", *held, "read.count_pending"):
             assert PLANS[name] - {"rowid"} <= searched_by(explain(connection, everything()[name])), name
 
 

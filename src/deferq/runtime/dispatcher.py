@@ -27,7 +27,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
 from deferq.runtime.pools import Finished, Lease, Pool
-from deferq.runtime.settling import ANNOUNCED, WORKER_LOST, WORKER_STOPPED, event_of, lost, settle
+from deferq.runtime.settling import ANNOUNCED, WORKER_DIED, WORKER_LOST, WORKER_STOPPED, event_of, lost, settle
 
 #: The part of a lease that is believed in; the rest allows for clocks that run at different speeds.
 BELIEVED = 0.95
@@ -63,7 +63,7 @@ class Renew(NamedTuple):
 
 
 class FindStalled(NamedTuple):
-    """Look for leases that are over -> list of up to `limit` Leased."""
+    """Look for leases that are over, or whose holder is dead -> list of up to `limit` Leased."""
 
     limit: int
 
@@ -152,13 +152,11 @@ class _Dispatcher:
         now = world.monotonic()
         self._look_at = now
         self._renew_at = math.inf
-        self._scan_at = now + self._jittered(config.poll_s)
+        self._scan_at = now
         self._sweep_at = now + self._jittered(SWEEP_EVERY_S)
         self._beat_at = now
         #: Whether stalled tasks were looked for since the start.
         self._searched = False
-        if config.until_idle:
-            self._scan_at = now
 
     def run(self) -> Dispatch:
         while not self._at_an_end():
@@ -333,9 +331,12 @@ class _Dispatcher:
             self._pool.cancel({task.id for task in tasks})
 
     def _rescue(self) -> Generator[Effect, Any, None]:
-        """Settle tasks whose lease is over, whoever held it."""
+        """Settle tasks whose lease is over, or whose holder is dead; if there are many, at once again."""
         # What still runs here may be among them, and must not hide the others.
-        stalled = yield from self._ask(FindStalled(RESCUED_MAX + len(self._held)))
+        limit = RESCUED_MAX + len(self._held)
+        stalled = yield from self._ask(FindStalled(limit))
+        if stalled is not None and len(stalled) >= limit:
+            self._scan_at = -math.inf
         if stalled is not None and not self._searched:
             self._searched, self._look_at = True, -math.inf
         now = self._world.now_us()
@@ -343,10 +344,14 @@ class _Dispatcher:
             held = self._held.get(task.id)
             if held is not None and held.lease_id == task.lease_id:
                 continue  # it still runs here: the clock has jumped, or we slept
-            # A lease of ours that we do not hold was answered to nobody, so it never started.
-            outcome = INTERRUPTED if holder_of(task.lease_id) == self._world.number else WORKER_LOST
-            buried = settle(task, outcome, 0, now, self._world.random())
+            buried = settle(task, self._fate(task, now), 0, now, self._world.random())
             self._unsettled.append(buried._replace(only_if_over=True))
+
+    def _fate(self, task: Leased, now: int) -> Outcome:
+        """What became of a task that nobody looks after."""
+        if holder_of(task.lease_id) == self._world.number:
+            return INTERRUPTED  # a lease of ours that we do not hold was answered to nobody, so it never started
+        return WORKER_LOST if task.leased_until <= now else WORKER_DIED
 
     def _sweep(self, now: float) -> Generator[Effect, Any, None]:
         swept = yield from self._ask(Sweep())

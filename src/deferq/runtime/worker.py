@@ -31,6 +31,9 @@ from deferq.runtime.threads import ThreadPool
 _log = logging.getLogger("deferq")
 #: Seconds that idle threads have to end when the worker has.
 CLOSE_S = 1.0
+#: Bells of workers that ended while a task of theirs went on. The end of the process closes them, and shows others that
+#: nobody runs these tasks any more.
+_kept: list[Bell] = []
 
 
 class Worker:
@@ -129,7 +132,7 @@ class Worker:
 
     def _work(self) -> None:
         number = secrets.randbits(32)
-        bell = self._bell = self._engine.bell()
+        bell = self._bell = self._engine.bell(number)
         pool = self._pool(bell)
         pulse = Pulse(self._engine, number, self._description())
         world = _Reality(number, self._engine.now, self._listeners)
@@ -142,9 +145,13 @@ class Worker:
             driver.drive(dispatch(self.config, pool, world, self._stop))
         finally:
             self._bell = None
+            goes_on = pool.running() > 0
             pool.close(CLOSE_S)
             pulse.end()
-            bell.close()
+            if goes_on:
+                _kept.append(bell)
+            else:
+                bell.close()
             self._announce(EventName.WORKER_STOPPED)
 
     def _pool(self, bell: Bell) -> ThreadPool:

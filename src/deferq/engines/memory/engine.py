@@ -172,7 +172,7 @@ class MemoryEngine(LeasingEngine):
         with self._stroke():
             return [self._records.change(change) for change in changes]
 
-    def bell(self) -> Bell:
+    def bell(self, holder: int) -> Bell:
         with self._stroke():
             bell = MemoryBell(self._forget_bell)
             self._bells.add(bell)
