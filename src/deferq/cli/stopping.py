@@ -39,7 +39,7 @@ class Stopping:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._signalled:
-            os._exit(128 + number)  # whoever asks twice does not want to wait; leases run out by themselves
+            os._exit(128 + number)  # whoever asks twice does not want to wait; others see that it is dead
         self._signalled = True
         self.ask()
 

@@ -409,8 +409,8 @@ class _Dispatcher:
     def _wind_down(self) -> None:
         """Give back what has not started; when draining is over, cancel what can be cancelled.
 
-        A thread cannot be cancelled. What it still runs at the very end keeps its lease, which runs out by itself and
-        counts as "worker lost": to give it back could start it elsewhere while it goes on here.
+        A thread cannot be cancelled. What it still runs at the very end keeps its lease. Others take it, as "worker
+        lost", once the process or the lease ends: to give it back could start it elsewhere while it goes on here.
         """
         now = self._world.monotonic()
         if self._drain_since is None:
