@@ -217,6 +217,26 @@ put_one_by_one(engine, 2)
     assert stored(path) == 1 + 1 + 200
 
 
+def test_a_child_of_a_child_has_nothing_left_to_let_go_of(path: Path) -> None:
+    run(
+        path,
+        """
+bell = engine.bell(1)
+other = engine.bell(2)
+other.close()
+pid = os.fork()
+if pid == 0:
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(0)
+    sys.exit(not ended_well(pid))
+assert ended_well(pid)
+engine.put(tasks(1, 1))
+assert bell.heard()
+""",
+    )
+
+
 def test_a_child_that_is_killed_while_it_puts_keeps_nobody_out(path: Path) -> None:
     run(
         path,

@@ -379,7 +379,7 @@ class LeasingEngine(Engine):
         """A new bell that this engine rings whenever tasks become due at once, whoever put them.
 
         `holder` is the number of the dispatcher, see `new_lease_id`. Where an engine can tell that it is dead, it can
-        as long as the bell is not closed: whoever holds leases for good keeps its bell open.
+        as long as the bell is not closed: whoever ends and leaves leases behind keeps its bell open.
         """
 
 

@@ -82,7 +82,8 @@ class FifoBell:
 
     def abandon(self) -> None:
         """In a forked child: let go of it, and leave it to the parent, whose lock and name stay as they are."""
-        os.close(self._fd)
+        with contextlib.suppress(OSError):  # the child of a child has let go before
+            os.close(self._fd)
         self._fd, self._closed = -1, True
 
     def __del__(self) -> None:
