@@ -169,9 +169,9 @@ class Ours(System):
         """How its worker is made up; the number of threads is the default."""
         if self._inside:
             return "worker in process"
-        if not has_children():
-            return "default threads"
-        return "parent, 1 child" if self._children == 1 else f"parent, {self._children} children"
+        if self._children > 1:
+            return f"parent, {self._children} children"
+        return "parent, 1 child" if has_children() else "default threads"
 
     def missing(self) -> str:
         with contextlib.suppress(ImportError):

@@ -42,7 +42,7 @@ class Crowd:
 def run(bench: Bench) -> list[Row]:
     """Rows of deferq and SqliteHuey, the two on a file; one long run each."""
     ours = _case(Ours(), Crowd(duration_s=bench.seconds(60, 2)))
-    theirs = _case(huey_sqlite.HueySqlite(), Crowd(duration_s=bench.seconds(10, 2)))
+    theirs = _case(huey_sqlite.HueySqlite(), Crowd(duration_s=bench.seconds(5, 2)))
     return bench.side_by_side([ours, theirs], repeats=1)
 
 

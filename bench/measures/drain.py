@@ -35,7 +35,7 @@ def run(bench: Bench) -> list[Row]:
         cases.append(_case(bench, peer))
         if peer.threads == "1 thread":
             cases.append(_case(bench, peer, threads=8))
-    return [*bench.side_by_side(cases), *bench.side_by_side([_busy(bench, system) for system in ours])]
+    return [*bench.side_by_side(cases), *bench.side_by_side([_busy(bench, system) for system in ours[:2]])]
 
 
 def _floor(bench: Bench) -> Case:
@@ -81,8 +81,8 @@ def _extent(bench: Bench, system: System, threads: int | None) -> tuple[int, int
     if isinstance(system, Ours):
         return TURNS, bench.size(20_000, 2_000)
     if system.name == "RQ":
-        return 1, bench.size(300, 50)
-    return 1, bench.size(8_000 if threads is None else 4_000, 1_000)
+        return 1, bench.size(200, 50)
+    return 1, bench.size(6_000 if threads is None else 3_000, 1_000)
 
 
 def drain(store: Store, folder: Path, count: int, threads: int | None = None, fill: Filler | None = None) -> float:
