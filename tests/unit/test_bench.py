@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import judging, processes, targets
+from bench import judging, ours, processes, targets
 from bench.compare import Bench, Case, Figure, Row
 from bench.machine import tree
 from bench.marks import READY, Marks
@@ -176,6 +176,24 @@ def test_a_tree_is_killed_without_a_word(family: tuple[subprocess.Popen[bytes], 
 
 
 # ---- measures
+
+
+def test_children_are_asked_for_only_where_the_worker_knows_them(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ours, "has_children", lambda: True)
+    assert ours.worker_argv("sqlite:///x.db", 2)[-2:] == ["--children", "2"]
+    assert (Ours(children=2).missing(), Ours().threads) == ("", "parent, 1 child")
+    monkeypatch.setattr(ours, "has_children", lambda: False)
+    monkeypatch.setattr(deaths, "has_children", lambda: False)
+    assert "--children" not in ours.worker_argv("sqlite:///x.db", 1)
+    assert (Ours(children=2).missing(), Ours().threads) == (
+        "this `deferq worker` has no --children",
+        "default threads",
+    )
+    with pytest.raises(RuntimeError, match="process that leases"):
+        deaths.child_dies(tmp_path)
+
 
 HOLDER = "import sys; from bench.measures.lock import *\nwith onlooking(Path(sys.argv[1])) as file: print(holder(file))"
 
