@@ -167,6 +167,9 @@ class _Dispatcher:
                 yield from self._take_turn()
                 yield from self._keep_up()
             yield from self._rest()
+        self._settle_all(self._pool.kill())
+        while self._unsettled and not self._outage:
+            yield from self._take_turn()
 
     # ---- what the pool brings
 
@@ -240,7 +243,7 @@ class _Dispatcher:
         """Slots that would start a task at once, and how many more to lease ahead."""
         batch = self._config.batch
         free = min(batch, self._pool.free())
-        ahead = self._pace.ahead() - self._pool.unstarted()
+        ahead = self._pace.ahead() - self._pool.unstarted() if self._pool.accepts() else 0
         return free, max(0, min(batch - free, ahead))
 
     def _take(self, turn: Turn, want: Want, asked_at: float) -> None:
@@ -385,7 +388,7 @@ class _Dispatcher:
     def _pause(self) -> float:
         now = self._world.monotonic()
         pause = min(self._config.poll_s, self._next_step(now) - now)
-        if self._held and (overdue := self._pool.next_overdue()) is not None:
+        if (overdue := self._pool.next_overdue()) is not None:
             pause = min(pause, overdue - now)
         return max(0.0, pause)
 
@@ -409,8 +412,9 @@ class _Dispatcher:
     def _wind_down(self) -> None:
         """Give back what has not started; when draining is over, cancel what can be cancelled.
 
-        A thread cannot be cancelled. What it still runs at the very end keeps its lease. Others take it, as "worker
-        lost", once the process or the lease ends: to give it back could start it elsewhere while it goes on here.
+        A thread cannot be cancelled. What it still runs at the very end is killed with its process, where that is a
+        child. In this process it keeps its lease. Others take it, as "worker lost", once the process or the lease ends:
+        to give it back could start it elsewhere while it goes on here.
         """
         now = self._world.monotonic()
         if self._drain_since is None:

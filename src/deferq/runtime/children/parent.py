@@ -1,0 +1,78 @@
+"""A worker whose tasks run in child processes. It imports nothing of the application."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from deferq.engines.base import Bell, LeasingEngine, PollableBell, Retention
+from deferq.errors import ConfigError
+from deferq.model.events import Event, EventName
+from deferq.runtime.children.nursery import Nursery
+from deferq.runtime.children.pool import ChildPool
+from deferq.runtime.config import WorkerConfig
+from deferq.runtime.driver import Ear
+from deferq.runtime.listeners import Listener
+from deferq.runtime.pools import Pool
+from deferq.runtime.worker import AnyWorker
+
+
+class ParentWorker(AnyWorker):
+    """Leases, settles and renews for the children of `nursery`, which run the tasks."""
+
+    def __init__(
+        self,
+        engine: LeasingEngine,
+        nursery: Nursery,
+        config: WorkerConfig,
+        listeners: Iterable[Listener] = (),
+        *,
+        wanted_by_children: Iterable[str] = (),
+        retention: Retention | None = None,
+    ) -> None:
+        """`wanted_by_children` are the events that listeners of the application, which live in children, want."""
+        self._pool: ChildPool | None = None
+        relay = _Relay(self, wanted_by_children)
+        super().__init__(engine, config, [*listeners, relay], retention=retention)
+        self._nursery = nursery
+        nursery.announce = self._announce
+
+    @property
+    def children(self) -> int:
+        """How many children it is to have."""
+        return self._nursery.household.children
+
+    def reload(self, why: str) -> None:
+        """Let new children load the application anew. Safe from any thread."""
+        self._nursery.ask_to_reload(why)
+        if self._bell is not None:
+            self._bell.ring()
+
+    def tell_children(self, event: Event) -> None:
+        """Pass an event to listeners of the application."""
+        if self._pool is not None:
+            self._pool.tell(event)
+
+    def _quarters(self, bell: Bell) -> tuple[Pool, Ear]:
+        if not isinstance(bell, PollableBell):
+            raise ConfigError(
+                f"The store {self._engine.url} lives in one process, so no child could run its tasks. Use a worker in"
+                " this process (Deferq.worker()), or another store."
+            )
+        self._pool = ChildPool(self._nursery, bell, time.monotonic)
+        return self._pool, self._pool
+
+    def _details(self) -> Mapping[str, Any]:
+        return {} if self._pool is None else self._pool.describe()
+
+
+class _Relay:
+    """A listener that passes on what listeners elsewhere want."""
+
+    def __init__(self, parent: ParentWorker, wanted: Iterable[str]) -> None:
+        self.names = frozenset(EventName(name) for name in wanted)
+        self._parent = parent
+
+    def __call__(self, event: Event) -> None:
+        self._parent.tell_children(event)
