@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", metavar="APP", nargs="?", help="file, module or module:name to import")
     add_url(parser)
     parser.add_argument("--threads", type=count, help="how many plain functions run at the same time")
-    parser.add_argument("--no-reload", action="store_true", help="run all in this process, for a debugger; do not watch the source")
+    parser.add_argument(
+        "--no-reload", action="store_true", help="run all in this process, for a debugger; do not watch the source"
+    )
     parser.add_argument("--child", help=argparse.SUPPRESS)  # what a parent tells its child: see spawning.py
     parser.set_defaults(verbose=True, async_slots=None)
 
@@ -76,8 +78,8 @@ class _Dev:
         application = self._application()
         listeners: list[Listener] = [Narrator(), _ReloadNarrator()]
         self._parent = new_parent(self._nursery, application, listeners, drain_s=DRAIN_S)
-        print_banner("dev", application, self._parent, ("reload", "when the source changes"))
         Stopping().watch_over(self._parent)
+        print_banner("dev", application, self._parent, ("reload", "when the source changes"))
         self._parent.run()
         application.engine.close()
         return EXIT_OK

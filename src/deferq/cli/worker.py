@@ -20,6 +20,7 @@ from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, EXIT_USAGE, add_url, coun
 from deferq.config import Settings
 from deferq.engines.base import LeasingEngine, Retention
 from deferq.runtime.children.nursery import Household
+from deferq.runtime.config import WorkerConfig
 from deferq.runtime.janitor import Janitor
 
 #: The most the janitor does at the end of `--once`.
@@ -66,6 +67,8 @@ def _be_parent(args: argparse.Namespace) -> int:
     from deferq.runtime.logs import LogListener
 
     log_to_stderr()
+    given = {"threads": args.threads, "async_slots": args.async_slots, "queues": args.queues, "drain_s": args.drain_s}
+    WorkerConfig(**{name: value for name, value in given.items() if value is not None})  # raises what is wrong with it
     nursery = new_nursery(_child_arguments(args))
     application = first_application(nursery)
     if application is None:
@@ -80,8 +83,8 @@ def _be_parent(args: argparse.Namespace) -> int:
         drain_s=nursery.household.drain_s,
         until_idle=args.once,
     )
-    print_banner("worker", application, parent)
     Stopping().watch_over(parent)
+    print_banner("worker", application, parent)
     parent.run()
     if args.once:
         _tidy(application.engine, stores.retention_of(application.settings))
