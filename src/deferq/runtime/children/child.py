@@ -53,7 +53,7 @@ class Child:
         )
 
     def run(self, hello: Mapping[str, Any]) -> None:
-        """Introduce itself with `hello`, and work until the parent says stop. Ends the process if the parent is gone."""
+        """Introduce itself with `hello`; work until the parent says stop. Ends the process if the parent is gone."""
         wanted = [str(name) for name in self._listeners.wanted - {EventName.TASK_STARTED}]
         self._send(pack(HELLO, {**hello, "pid": os.getpid(), "wanted": wanted}))
         reader, poll = Reader(), select.poll()

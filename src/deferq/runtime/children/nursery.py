@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from deferq.model.events import EventName
-
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished
@@ -202,7 +201,7 @@ class Nursery:
             self._outage.ended()
 
     def _look_at_stuck(self, child: ChildProcess, now: float) -> None:
-        """Whatever it says, it is stuck no more. While it says nothing others shall do its work, but not endlessly many."""
+        """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
         if child.said_at > child.stuck_at:
             child.condition = Condition.RUNNING
         elif now - child.stuck_at >= REPLACE_STUCK_S and len(self.children) < 2 * self.household.children:

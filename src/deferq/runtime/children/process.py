@@ -318,7 +318,7 @@ class ChildProcess:
                     notes.pop(place, None)
 
     def _take_back(self, now: float, finished: list[Finished]) -> None:
-        """What was forbidden a moment ago and has not started is ours again; its place is the child's until it says so."""
+        """What was forbidden a moment ago and has not started is ours again. The child has yet to give up its place."""
         for place, since in list(self._forbidden.items()):
             if now - since < SEEN_AFTER_S:
                 continue
