@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 from deferq.model.state import State
@@ -15,9 +16,8 @@ def json_list(values: Iterable[Any]) -> str:
     return json.dumps(list(values), separators=(",", ":"))
 
 
-def to_leased(row: Sequence[Any]) -> Leased:
-    """A row of `leased` or `stalled`: the columns are the fields in their order, but for one truth value."""
-    return Leased._make((*row[:-1], bool(row[-1])))
+#: A row of `leased` or `stalled`: the columns are the fields in their order. In C, since there is one for every task.
+to_leased: Callable[[Sequence[Any]], Leased] = partial(tuple.__new__, Leased)
 
 
 def to_task(row: Sequence[Any]) -> Task:
