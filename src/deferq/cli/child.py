@@ -14,7 +14,7 @@ from deferq.cli.streams import log_to_stderr, show_output_at_once
 from deferq.config import SETTINGS
 from deferq.model.events import EventName
 from deferq.runtime.children.child import Child
-from deferq.runtime.children.spawning import inherited
+from deferq.runtime.children.spawning import die_with_parent, inherited
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
@@ -22,6 +22,7 @@ from deferq.runtime.listeners import Listeners
 
 def be_child(args: argparse.Namespace) -> int:
     """Work for the parent until it says stop."""
+    die_with_parent()
     _leave_signals_to_parent()
     end, memory = inherited(args.child)
     loaded = load(args.app, args.url)
