@@ -152,27 +152,28 @@ class SharedCommits:
 
     def _run_plain(self, batch: list[_Entry]) -> bool:
         """Plain tasks need no transaction around their one statement; false if something else stands in line."""
-        if not self._is_line_plain():
-            return False
-        answers = self._put_plain(lambda: self._take_plain(batch))
-        for entry, answer in zip(batch, answers, strict=True):
-            entry.answer = [answer]
+        line = self._line
+        with self._mutex:
+            if not (line[0].plain if len(line) == 1 else self._is_plain_line()):
+                return False
+        answers = self._put_plain(partial(self._take_plain, batch))
+        if len(batch) == 1:
+            batch[0].answer = answers
+        else:
+            for entry, answer in zip(batch, answers, strict=True):
+                entry.answer = [answer]
         return bool(batch)
 
-    def _is_line_plain(self) -> bool:
-        with self._mutex:
-            for entry in self._line:  # a generator would cost a lone caller more
-                if not entry.plain:
-                    return False
-            return len(self._line) <= ROWS_PER_INSERT
+    def _is_plain_line(self) -> bool:
+        return len(self._line) <= ROWS_PER_INSERT and all(entry.plain for entry in self._line)
 
-    def _take_plain(self, batch: list[_Entry]) -> list[NewTask]:
+    def _take_plain(self, batch: list[_Entry]) -> Sequence[NewTask]:
         """Who lined up at the gate comes along, up to the first whose task is not plain. Returns their tasks."""
         line = self._line
         with self._mutex:
             while line and line[0].plain and len(batch) < ROWS_PER_INSERT:
                 batch.append(line.popleft())
-        return [entry.tasks[0] for entry in batch]
+        return batch[0].tasks if len(batch) == 1 else [entry.tasks[0] for entry in batch]
 
     def _run_line(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
         batch.extend(self._take_line())
