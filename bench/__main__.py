@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import machine, report, targets
 from bench.compare import Bench, Row
-from bench.measures import beside, bulk, crowd, defer, drain, idle, lock, pickup, start, threads
+from bench.measures import beside, bulk, crowd, deaths, defer, drain, idle, lock, mixed, pickup, start, threads
 from bench.peers.redis_server import RedisServer
 from bench.processes import ROOT, end_all
 
@@ -27,6 +27,8 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "beside": beside.run,
     "pickup": pickup.run,
     "crowd": crowd.run,
+    "mixed": mixed.run,
+    "deaths": deaths.run,
     "idle": idle.run,
     "start": start.run,
     "lock": lock.run,

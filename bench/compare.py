@@ -115,22 +115,23 @@ class Bench:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def side_by_side(self, cases: Sequence[Case]) -> list[Row]:
-        """Measure each case in each repeat, starting with another one each time."""
+    def side_by_side(self, cases: Sequence[Case], repeats: int | None = None) -> list[Row]:
+        """Measure each case in each repeat, starting with another one each time; None: as often as everything."""
         table = [(case, case.rows()) for case in cases]
-        for repeat in range(self.repeats):
+        repeats = repeats or self.repeats
+        for repeat in range(repeats):
             first = repeat % len(table)
             order = table[first:] + table[:first]
             taken: dict[int, list[Values]] = {id(case): [] for case in cases}
             for turn in range(max(case.turns for case in cases)):
                 for case, rows in order:
                     if turn < case.turns and not any(row.missing for row in rows.values()):
-                        taken[id(case)] += self._measure(case, rows, repeat)
+                        taken[id(case)] += self._measure(case, rows, f"{repeat + 1}/{repeats}")
             for case, rows in order:
                 _enter(rows, taken[id(case)])
         return [row for _, rows in table for row in rows.values()]
 
-    def _measure(self, case: Case, rows: Mapping[Figure, Row], repeat: int) -> list[Values]:
+    def _measure(self, case: Case, rows: Mapping[Figure, Row], which: str) -> list[Values]:
         try:
             with self.scratch() as folder:
                 values = case.once(folder)
@@ -138,7 +139,7 @@ class Bench:
             self.fail(rows.values(), error)
             return []
         shown = ", ".join(f"{value:,.4g} {figure.unit}" for figure, value in values.items())
-        self.say(f"{repeat + 1}/{self.repeats} {case.system}: {shown}")
+        self.say(f"{which} {case.system}: {shown}")
         return [values]
 
     def fail(self, rows: Iterable[Row], error: Exception) -> None:

@@ -1,4 +1,5 @@
-"""Child processes of the bench. Each has a process group of its own and is killed at the end, whatever happens."""
+"""Child processes of the bench. Each has a process group of its own, and is killed at the end with all that descends
+from it, whatever happens."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from bench.machine import tree
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,16 +58,45 @@ def python(*arguments: str) -> list[str]:
 
 
 def end(child: subprocess.Popen[bytes], patience_s: float = 3.0) -> None:
-    """Ask a child to stop, then kill whatever is left of its group."""
-    if child.poll() is None:
-        child.terminate()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(patience_s)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
+    """Ask a child to stop, then kill whatever is left of its group and of its tree."""
+    with _held(child) as family:
+        if child.poll() is None:
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(patience_s)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, signal.SIGKILL)
+        _kill(family)
     child.wait()
     if child in _living:
         _living.remove(child)
+
+
+def kill_tree(child: subprocess.Popen[bytes]) -> None:
+    """End a child and all that descend from it without a word, the child first, so that it cannot say one either."""
+    with _held(child) as family:
+        _kill(family)
+    child.wait()
+
+
+@contextlib.contextmanager
+def _held(child: subprocess.Popen[bytes]) -> Iterator[list[int]]:
+    """Descriptors of a child's tree: their numbers cannot come to mean another process."""
+    family = []
+    try:
+        for pid in tree(child.pid) if child.poll() is None else ():
+            with contextlib.suppress(ProcessLookupError):
+                family.append(os.pidfd_open(pid))
+        yield family
+    finally:
+        for descriptor in family:
+            os.close(descriptor)
+
+
+def _kill(family: Sequence[int]) -> None:
+    for descriptor in family:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
 
 
 def end_all() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.compare import Row
-from bench.targets import Verdict
+from bench.judging import Verdict
 
 HEADINGS = ("measure", "system", "durability", "median", "spread", "of floor", "deferq is")
 BEGIN, END = "<!-- bench: results begin -->", "<!-- bench: results end -->"

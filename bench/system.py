@@ -60,6 +60,13 @@ class Store(Sink):
         """How many tasks have ended well; None: the system keeps no history."""
         return None
 
+    def span_s(self, first_ns: int) -> float | None:
+        """Seconds from the first lease to the last settlement of what `fill` stored, as the store's own rows tell.
+
+        `first_ns` is when its first task ran, in monotonic nanoseconds. None: the system keeps no such rows.
+        """
+        return None
+
     @abstractmethod
     def worker(self, threads: int | None = None) -> Command:
         """One worker process; None: with as many threads as it has by default."""
@@ -72,7 +79,7 @@ class Candidate(ABC):
     name: str
     #: What a task that is stored survives.
     durability: str
-    #: "ours", "floor" or "peer"
+    #: "ours", "floor" or "peer"; "variant": ours, set up in another way than by default
     role: str = "peer"
     #: Importable packages without which there is nothing to measure.
     packages: tuple[str, ...] = ()
@@ -102,8 +109,10 @@ class Opens(Protocol[S]):
 class System(Candidate):
     """Something that has workers."""
 
-    #: Threads of its worker, for the label; empty: whatever it chooses.
-    threads = ""
+    @property
+    def threads(self) -> str:
+        """How its worker is made up, for the label; empty: whatever it chooses."""
+        return ""
 
     @abstractmethod
     def open(self, folder: Path) -> Store:
@@ -120,12 +129,17 @@ def opened(system: Opens[S], folder: Path) -> Iterator[S]:
 
 @contextlib.contextmanager
 def idle_worker(
-    store: Store, folder: Path, marks: Marks, threads: int | None = None, rest_s: float = 0.5
+    store: Store,
+    folder: Path,
+    marks: Marks,
+    threads: int | None = None,
+    rest_s: float = 0.5,
+    more: Mapping[str, str] | None = None,
 ) -> Iterator[Popen[bytes]]:
-    """A worker process that has run a task, and has had nothing to do since."""
+    """A worker process that has run a task, and has had nothing to do since; `more` adds to its environment."""
     command = store.worker(threads)
     log = folder / "worker.log"
-    with running(command.argv, log, command.environment) as worker:
+    with running(command.argv, log, {**command.environment, **(more or {})}) as worker:
         store.mark(marks.path, READY)
         try:
             _started(worker, marks, log)

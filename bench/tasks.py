@@ -30,12 +30,14 @@ def spin(duration_s: float) -> None:
         pass
 
 
-def hold(fifo: str, tag: int, duration_s: float) -> None:
-    """Report, then stay for a while."""
-    mark(fifo, tag)
+def nap(duration_s: float) -> None:
+    """Wait without using the CPU."""
     time.sleep(duration_s)
 
 
-def die() -> None:
-    """Fail."""
-    raise RuntimeError("failed on purpose")
+def stay(fifo: str, leave: str, patience_s: float = 60.0) -> None:
+    """Report the process it runs in as the tag, then stay until the file `leave` is there."""
+    mark(fifo, os.getpid())
+    end_s = time.monotonic() + patience_s
+    while not os.path.exists(leave) and time.monotonic() < end_s:
+        time.sleep(0.02)

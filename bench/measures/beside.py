@@ -15,7 +15,7 @@ from bench.system import opened
 
 FUTURE = Figure(title="drain beside future tasks", unit="/s")
 FINISHED = Figure(title="drain beside finished tasks", unit="/s")
-TURNS = 3
+TURNS = 2
 
 Filler = Callable[[sqlite3.Connection, Shape, int], None]
 

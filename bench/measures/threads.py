@@ -30,8 +30,10 @@ def run(bench: Bench) -> list[Row]:
 
 
 def _case(bench: Bench, candidate: Candidate, figure: Figure) -> Case:
+    duration_s = bench.seconds(0.8 if candidate.role == "peer" else 1.5, 0.3)
+
     def once(folder: Path) -> Values:
-        return {figure: _rate(candidate, folder, THREADS[figure], bench.seconds(1.5, 0.3))}
+        return {figure: _rate(candidate, folder, THREADS[figure], duration_s)}
 
     return Case(candidate=candidate, figures=(figure,), once=once)
 

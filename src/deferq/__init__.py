@@ -44,7 +44,7 @@ from deferq.errors import (
 from deferq.handles import TaskHandle
 from deferq.model.queue import Queue
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import State
+from deferq.model.state import State
 
 __all__ = [
     "Call",

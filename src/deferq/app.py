@@ -13,32 +13,31 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq.calls import Call
-from deferq.codec.codec import Codec
-from deferq.codec.context import Carried, carriers
-from deferq.config import Settings, gather
-from deferq.engines.base import Clash, Existing, LeasingEngine, PutAnswer, Stored, Tombstoned
-from deferq.engines.declaring import declare
+from deferq.codec.context import carriers
+from deferq.config import gather
+from deferq.engines.answers import Clash, Stored, Tombstoned
 from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
 from deferq.handles import TaskHandle
-from deferq.http.asgi import AsgiApp, WrappedAsgi
-from deferq.http.wsgi import WrappedWsgi, WsgiApp
-from deferq.ids import IdSource
 from deferq.locks import ProcessLock
-from deferq.making import TaskMaker
-from deferq.model.events import Event
 from deferq.model.queue import Queue, check_queue_name
-from deferq.model.task import NewTask
 from deferq.options import check_retry, split_keywords
-from deferq.registry import registry
-from deferq.signatures import shape_of
 
 if TYPE_CHECKING:
+    from deferq.codec.context import Carried
+    from deferq.config import Settings
+    from deferq.engines.answers import Existing, PutAnswer
+    from deferq.engines.base import LeasingEngine
+    from deferq.http.asgi import AsgiApp
+    from deferq.http.wsgi import WsgiApp
+    from deferq.model.events import Event
+    from deferq.model.task import NewTask
     from deferq.runtime.embedded import EmbeddedWorker
     from deferq.runtime.worker import Worker
 
+    Listener = Callable[[Event], None]
+
 P = ParamSpec("P")
 R = TypeVar("R")
-Listener = Callable[[Event], None]
 
 ID_MAX = (1 << 63) - 1
 
@@ -90,7 +89,12 @@ class Deferq:
     def _open(self) -> LeasingEngine:
         with self._opening:
             if self._engine is None:
-                from deferq import stores  # imported late, as all that only an open store needs
+                # Imported late, as all that only an open store needs: importing deferq is to be quick.
+                from deferq import stores
+                from deferq.codec.codec import Codec
+                from deferq.ids import IdSource
+                from deferq.making import TaskMaker
+                from deferq.registry import registry
 
                 engine = stores.open_engine(self.settings)
                 self.ids = IdSource(engine.now)
@@ -176,6 +180,8 @@ class Deferq:
 
     def _declare(self, engine: LeasingEngine, names: set[str]) -> None:
         """Let the store know what limits these queues have, before the first task of this process goes there."""
+        from deferq.engines.declaring import declare
+
         declare(engine, {name: self.queues[name] for name in names & self._undeclared})
         self._undeclared -= names
 
@@ -203,6 +209,8 @@ class Deferq:
         )
 
     def _call_from_keywords(self, fn: Callable[..., R], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call[R]:
+        from deferq.signatures import shape_of
+
         shape = shape_of(fn)
         options, own = split_keywords(kwargs, shape.keywords if shape else None)
         return Call(self._myself, fn, args, own, options or None)
@@ -264,10 +272,14 @@ class Deferq:
 
     def wrap_wsgi(self, app: WsgiApp) -> WsgiApp:
         """`app`, with a worker in each of its processes that starts at the first request."""
+        from deferq.http.wsgi import WrappedWsgi
+
         return WrappedWsgi(app, lambda: self.embedded)
 
     def wrap_asgi(self, app: AsgiApp) -> AsgiApp:
         """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
+        from deferq.http.asgi import WrappedAsgi
+
         return WrappedAsgi(app, lambda: self.embedded)
 
 

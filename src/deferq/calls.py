@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, Unpack
 
-from deferq.handles import TaskHandle
-from deferq.options import CallOptions
+if TYPE_CHECKING:
+    from deferq.handles import TaskHandle
+    from deferq.options import CallOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.errors import ConfigError
+from deferq.frozen import Frozen
 from deferq.suggest import did_you_mean
 
 if TYPE_CHECKING:
@@ -112,6 +112,9 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("allow", None, _texts, "module prefixes that targets must lie under, such as myapp."),
         Setting("worker", "embedded", _place, "where wrapped web applications run tasks: embedded or external"),
         Setting("threads", None, _count, "how many plain functions a worker runs at the same time"),
+        Setting("children", 1, _count, "how many child processes `deferq worker` runs tasks in"),
+        Setting("max_tasks", None, _count, "replace a child after so many tasks; by default never"),
+        Setting("max_rss", None, _count, "replace a child that takes more bytes of memory; by default never"),
         Setting("async_slots", 100, _count, "how many coroutines a worker runs at the same time"),
         Setting("drain_s", 30.0, _seconds, "how long a stopping worker lets running tasks finish"),
         Setting("payload_limit", 16 * 1024 * 1024, _count, "largest size of a task's arguments in bytes"),
@@ -124,13 +127,17 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Frozen):
     """All settings with their origins."""
+
+    __slots__ = ("values", "project")  # noqa: RUF023 – the order in which they are shown
 
     values: Mapping[str, Value]
     #: Folder of the nearest pyproject.toml, or the current folder.
     project: Path
+
+    def __init__(self, values: Mapping[str, Value], project: Path) -> None:
+        self._fill(values=values, project=project)
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name].value

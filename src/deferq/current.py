@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from deferq.errors import NoCurrentTask
-from deferq.model.task import Leased, decode_options
+
+if TYPE_CHECKING:
+    from deferq.model.task import Leased, Options
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -64,11 +67,16 @@ class CurrentTask:
 
     @property
     def tags(self) -> tuple[str, ...]:
-        return decode_options(self._leased.options).tags
+        return self._options().tags
 
     @property
     def headers(self) -> Mapping[str, str]:
-        return MappingProxyType(dict(decode_options(self._leased.options).headers))
+        return MappingProxyType(dict(self._options().headers))
+
+    def _options(self) -> Options:
+        from deferq.model.task import decode_options  # loaded before any task runs, and not with `import deferq`
+
+        return decode_options(self._leased.options)
 
     @property
     def seconds_left(self) -> float | None:

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import partial, update_wrapper
-from inspect import getattr_static
 from types import MethodType
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, overload
 
 from deferq.calls import Call
 from deferq.codec.mainmodule import MAIN_NAMES, main_name
 from deferq.codec.refusals import refuse_nameless
-from deferq.codec.targets import TARGET_ATTRIBUTE
 from deferq.default import call, default
 from deferq.errors import InvalidOption, NotDeferrable
 from deferq.handles import TaskHandle
+from deferq.model.checks import check_priority
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import check_priority
 from deferq.options import check_retry, check_seconds, check_tags, check_timeout
-from deferq.registry import DeferrableOptions
+from deferq.registry import TARGET_ATTRIBUTE, DeferrableOptions
 from deferq.registry import registry as default_registry
 from deferq.suggest import did_you_mean
 
@@ -129,6 +127,8 @@ class CallDeferred(Generic[P, R]):
         """Whether it stands below a @classmethod: since Python 3.13 that puts the class in front and asks nobody."""
         if not isinstance(owner, type):
             return False
+        from inspect import getattr_static
+
         found = getattr_static(owner, self._fn.__name__, None)
         return isinstance(found, classmethod) and found.__func__ is self
 

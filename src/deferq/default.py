@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq.app import Deferq
 from deferq.calls import Call
-from deferq.codec.context import Carried
-from deferq.handles import TaskHandle
-from deferq.http.asgi import AsgiApp, WrappedAsgi
-from deferq.http.wsgi import WrappedWsgi, WsgiApp
 from deferq.locks import ProcessLock
-from deferq.model.queue import Queue
+
+if TYPE_CHECKING:
+    from deferq.codec.context import Carried
+    from deferq.handles import TaskHandle
+    from deferq.http.asgi import AsgiApp
+    from deferq.http.wsgi import WsgiApp
+    from deferq.model.queue import Queue
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -78,9 +80,13 @@ def defer_many(calls: Iterable[Call[Any]]) -> list[TaskHandle]:
 
 def wrap_wsgi(app: WsgiApp) -> WsgiApp:
     """`app`, with a worker in each of its processes that starts at the first request."""
+    from deferq.http.wsgi import WrappedWsgi
+
     return WrappedWsgi(app, lambda: default().embedded)
 
 
 def wrap_asgi(app: AsgiApp) -> AsgiApp:
     """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
+    from deferq.http.asgi import WrappedAsgi
+
     return WrappedAsgi(app, lambda: default().embedded)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from deferq.engines.base import Cancel, Details, LeasingEngine, Reschedule
 from deferq.errors import ScheduleError, TaskCancelled, TaskFailed, TaskNotFinished, TaskNotFound
-from deferq.model.task import State, Task
+from deferq.model.state import State
 from deferq.options import check_seconds, due_at
+
+if TYPE_CHECKING:
+    from deferq.engines.base import Details, LeasingEngine
+    from deferq.model.task import Task
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.1
 
@@ -100,6 +103,8 @@ class TaskHandle:
 
     def cancel(self) -> bool:
         """Cancel it if it is pending, or ask its worker to; False if it is finished already."""
+        from deferq.engines.base import Cancel
+
         return bool(self._owner.engine.change([self.id], Cancel()))
 
     def requeue(self) -> bool:
@@ -110,6 +115,8 @@ class TaskHandle:
         """Make a pending task due at another time; False if it is not pending any more."""
         if (countdown is None) == (eta is None):
             raise ScheduleError("reschedule: give either eta or countdown.", field="eta")
+        from deferq.engines.base import Reschedule
+
         engine = self._owner.engine
         due = due_at({"countdown": countdown, "eta": eta}, engine.now())
         return bool(engine.change([self.id], Reschedule(due)))

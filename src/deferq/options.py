@@ -11,9 +11,9 @@ from itertools import islice
 from typing import Any, Literal, TypedDict
 
 from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
+from deferq.model.checks import check_priority, check_task_name
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import check_priority, check_task_name
 from deferq.suggest import did_you_mean
 
 US = 1_000_000
@@ -22,9 +22,10 @@ ETA_MAX_US = 3_800_000_000 * US
 IF_EXISTS = ("raise", "return", "replace")
 TAG_CHARACTERS_MAX, TAGS_MAX = 200, 50
 HEADER_BYTES_MAX = 8 * 1024
-_ROUTE = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,200}")
-_HEADER_VALUE = re.compile(r"[\x20-\x7e\t]*")
+# Compiled when they are first needed: importing deferq is to be quick.
+_ROUTE = r"[a-zA-Z0-9_.-]{1,100}"
+_HEADER_NAME = r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,200}"
+_HEADER_VALUE = r"[\x20-\x7e\t]*"
 _RESERVED_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
 
 
@@ -238,7 +239,7 @@ def _is_tag(tag: str) -> bool:
 
 def check_route(value: Any) -> str | None:
     """The name of a route."""
-    if value is None or (isinstance(value, str) and _ROUTE.fullmatch(value)):
+    if value is None or (isinstance(value, str) and re.fullmatch(_ROUTE, value)):
         return value
     raise InvalidName("route: 1 to 100 ASCII letters, digits, '.', '-' or '_'.", field="route")
 
@@ -249,11 +250,11 @@ def check_headers(value: Any) -> tuple[tuple[str, str], ...]:
         raise InvalidOption("headers: expected a mapping of names to values.", field="headers")
     headers = tuple(value.items())
     for name, text in headers:
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
+        if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
             raise InvalidOption("headers: a header name has ASCII letters, digits and dashes.", field="headers")
         if _is_reserved(name.lower()):
             raise InvalidOption(f"headers: {name} is set by deferq or by HTTP itself; leave it out.", field="headers")
-        if not isinstance(text, str) or not _HEADER_VALUE.fullmatch(text) or len(text) > HEADER_BYTES_MAX:
+        if not isinstance(text, str) or not re.fullmatch(_HEADER_VALUE, text) or len(text) > HEADER_BYTES_MAX:
             raise InvalidOption(f"headers: the value of {name} must be short, in visible ASCII.", field="headers")
     return headers
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from deferq.errors import ConfigError, TargetUnknown
-from deferq.model.retry import RetryPolicy
 
-OBJECT_NAME = re.compile(r"[a-zA-Z0-9_.-]{1,100}")
+if TYPE_CHECKING:
+    from deferq.model.retry import RetryPolicy
+
+#: An object with this attribute, a string, is called by that target: `call_deferred` sets it on its wrappers.
+TARGET_ATTRIBUTE: Final = "__deferq_target__"
+_OBJECT_NAME = r"[a-zA-Z0-9_.-]{1,100}"  # compiled when it is first needed: importing deferq is to be quick
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeferrableOptions:
+class DeferrableOptions(NamedTuple):
     """What a deferrable brings along for each of its calls. None: the queue, or deferq, decides."""
 
     queue: str | None = None
@@ -93,7 +95,7 @@ class Registry:
         Raises ConfigError for a name that is malformed or belongs to another object. A reloaded module may register
         the new instance of the re-imported class.
         """
-        if not _is_name(name):
+        if not is_object_name(name):
             raise ConfigError("register: a name has 1 to 100 ASCII letters, digits, '_', '-' or '.'; this one has not.")
         if obj is None:
             raise ConfigError(f"register: {name!r} is to name None, which has no methods to defer; pass the object.")
@@ -117,8 +119,9 @@ class Registry:
         return self._objects[name]
 
 
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and OBJECT_NAME.fullmatch(name) is not None
+def is_object_name(name: object) -> bool:
+    """Whether `name` can name a registered object: 1 to 100 ASCII letters, digits, underscores, dashes or dots."""
+    return isinstance(name, str) and re.fullmatch(_OBJECT_NAME, name) is not None
 
 
 def _reimported(old: object, new: object) -> bool:

@@ -12,7 +12,6 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from deferq.codec.signing import Keyring
 from deferq.config import SECRET_BYTES_MIN, Settings
 from deferq.engines.base import LeasingEngine, Retention
-from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, InsecurePath, StoreCorrupt, StoreUnavailable
 from deferq.suggest import did_you_mean
@@ -29,6 +28,8 @@ def open_engine(settings: Settings) -> LeasingEngine:
         return _sqlite(_default_path(settings), {}, settings)
     parts = _split(url)
     if parts.scheme == "memory":
+        from deferq.engines.memory import MemoryEngine  # who stores tasks in a file need not load it
+
         return MemoryEngine(payload_limit=_envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
         return _sqlite(_sqlite_path(parts), _options(parts.query), settings)

@@ -15,7 +15,7 @@ from deferq import default as default_module
 from deferq.engines.base import Bell
 from deferq.engines.declaring import declare
 from deferq.model.limits import Limits
-from deferq.model.queue import QueueSettings
+from deferq.model.settings import QueueSettings
 from tests.cli import jobs
 from tests.cli.conftest import Run
 from tests.support import lease
@@ -145,7 +145,7 @@ def test_reset_of_a_queue_without_limits_says_so_and_leaves_it_paused(run: Run, 
 
 def test_set_wakes_workers_that_wait(run: Run, mail: Deferq) -> None:
     run("queues", "set", "mail", "--max-concurrent", 1)
-    bell: Bell = mail.engine.bell()
+    bell: Bell = mail.engine.bell(1)
     run("queues", "set", "mail", "--max-concurrent", 2)
     assert bell.wait(0)
     bell.close()

@@ -9,7 +9,7 @@ import pytest
 
 from deferq import Deferq
 from deferq.engines.base import RecordChange
-from deferq.model.queue import Pause
+from deferq.model.settings import Pause
 from tests.cli import jobs
 from tests.cli.conftest import Run
 from tests.support.leases import lease_one

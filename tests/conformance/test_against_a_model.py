@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from deferq.engines.base import Cancel, Delete, Existing, PutAnswer, Reschedule, Retention, Stored, Tombstoned
+from deferq.engines.answers import Existing, PutAnswer, Stored, Tombstoned
+from deferq.engines.base import Cancel, Delete, Reschedule, Retention
 from deferq.model.outcome import (
     INTERRUPTED,
     SUCCEEDED,
@@ -23,9 +24,10 @@ from deferq.model.outcome import (
     Retried,
     Snoozed,
 )
-from deferq.model.queue import SetLimits
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import Leased, NewTask, State
+from deferq.model.settings import SetLimits
+from deferq.model.state import State
+from deferq.model.task import Leased, NewTask
 from tests.conformance.engines import EngineFactory
 from tests.support import US, FakeClock, TaskMaker, settlement, want
 

@@ -11,9 +11,9 @@ from contextlib import closing
 
 import pytest
 
-from deferq.engines.base import Bell, LeasingEngine, Reschedule
+from deferq.engines.base import Bell, LeasingEngine, Reschedule, holder_of
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, ErrorText, Failed, Parked
-from deferq.model.queue import Pause, Resume
+from deferq.model.settings import Pause, Resume
 from tests.support import START, TaskMaker, lease_one, settle
 
 Put = Callable[..., int]
@@ -22,7 +22,7 @@ ERROR = ErrorText(error_type="ValueError", message="boom")
 
 @pytest.fixture
 def bell(engine: LeasingEngine) -> Iterator[Bell]:
-    with closing(engine.bell()) as bell:
+    with closing(engine.bell(1)) as bell:
         yield bell
 
 
@@ -58,7 +58,7 @@ def test_many_rings_wake_once(bell: Bell, put: Put) -> None:
 
 
 def test_every_bell_is_rung(engine: LeasingEngine, put: Put) -> None:
-    with closing(engine.bell()) as first, closing(engine.bell()) as second:
+    with closing(engine.bell(1)) as first, closing(engine.bell(1)) as second:
         put()
         assert rang(first)
         assert rang(second)
@@ -72,7 +72,7 @@ def test_a_bell_can_be_rung_by_hand(bell: Bell) -> None:
 
 
 def test_a_closed_bell_disturbs_nobody(engine: LeasingEngine, bell: Bell, put: Put) -> None:
-    engine.bell().close()
+    engine.bell(1).close()
     put()
     assert rang(bell)
 
@@ -131,3 +131,14 @@ def test_a_dispatcher_that_sleeps_is_woken_by_a_task(engine: LeasingEngine, bell
     engine.put([new()])
     sleeper.join(20)
     assert answers == [True]
+
+
+def test_the_leases_of_a_dispatcher_stand_while_its_bell_hangs_and_after_it_was_taken_down(
+    engine: LeasingEngine, put: Put
+) -> None:
+    """A bell that is closed in order says nothing about tasks that are still held."""
+    put()
+    leased = lease_one(engine)
+    with closing(engine.bell(holder_of(leased.lease_id))), closing(engine.bell(1)):
+        assert engine.stalled() == []
+    assert engine.stalled() == []

@@ -12,7 +12,7 @@ from deferq.engines.base import Filter, LeasingEngine
 from deferq.engines.memory import MemoryEngine
 from deferq.errors import ForkedEngineError, StoreError
 from deferq.model.outcome import SUCCEEDED, Succeeded
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.conformance.engines import EngineFactory
 from tests.support import FakeClock, TaskMaker, lease, lease_one, settle, want
 
@@ -41,7 +41,7 @@ def test_a_closed_engine_leases_nothing(engine: LeasingEngine, new: TaskMaker) -
 
 
 def test_bells_may_be_closed_after_their_engine(engine: LeasingEngine) -> None:
-    bell = engine.bell()
+    bell = engine.bell(1)
     engine.close()
     bell.ring()
     bell.close()

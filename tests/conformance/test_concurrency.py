@@ -7,9 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from deferq.engines.base import Existing, LeasingEngine, RecordChange, Stored
+from deferq.engines.answers import Existing, Stored
+from deferq.engines.base import LeasingEngine, RecordChange
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Succeeded
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import START, FakeClock, TaskMaker, lease, settle, settlement, want
 
 THREADS = 8

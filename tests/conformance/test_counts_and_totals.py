@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 from deferq.engines.base import Filter, LeasingEngine, QueueCounts, Retention, Total
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked
-from deferq.model.queue import Pause, Resume
-from deferq.model.task import State
+from deferq.model.settings import Pause, Resume
+from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement
 
 Put = Callable[..., int]

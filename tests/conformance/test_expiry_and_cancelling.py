@@ -9,7 +9,7 @@ import pytest
 from deferq.engines.base import Cancel, Delete, LeasingEngine, Reschedule, Retention
 from deferq.errors import TaskNotFound
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Succeeded
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle
 
 Put = Callable[..., int]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from deferq.engines.base import Cancel, Delete, LeasingEngine
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, ErrorText, Failed, Snoozed, Succeeded
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, bury_stalled, lease, lease_one, settle, settlement
 
 Put = Callable[..., int]

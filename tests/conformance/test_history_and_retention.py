@@ -9,7 +9,7 @@ import pytest
 from deferq.engines.base import FAILURES_KEPT, Cancel, LeasingEngine, Retention
 from deferq.errors import TaskNotFound
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Outcome, Succeeded
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import FakeClock, TaskMaker, lease, lease_one, settle, settle_each
 
 Put = Callable[..., int]

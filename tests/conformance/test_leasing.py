@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from deferq.engines.base import LeasingEngine
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Retried
-from deferq.model.queue import Pause, Resume
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import State
+from deferq.model.settings import Pause, Resume
+from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement, want
 
 Put = Callable[..., int]

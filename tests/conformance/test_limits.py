@@ -14,10 +14,11 @@ import pytest
 from deferq.engines.base import Bell, LeasingEngine
 from deferq.engines.declaring import declare
 from deferq.errors import InvalidOption
-from deferq.model.limits import Limits
+from deferq.model.limits import Limit, Limits
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Retried
-from deferq.model.queue import Declare, Limit, Pause, Queue, QueueSettings, ResetLimits, Resume, SetLimits
+from deferq.model.queue import Queue
 from deferq.model.retry import RetryPolicy
+from deferq.model.settings import Declare, Pause, QueueSettings, ResetLimits, Resume, SetLimits
 from deferq.model.task import Leased
 from tests.conformance.engines import EngineFactory
 from tests.support import START, US, FakeClock, TaskMaker, bury_stalled, lease, settle, settle_each, settlement, want
@@ -38,7 +39,7 @@ def settings_of(engine: LeasingEngine, name: str) -> QueueSettings:
 
 @pytest.fixture
 def bell(engine: LeasingEngine) -> Iterator[Bell]:
-    with closing(engine.bell()) as bell:
+    with closing(engine.bell(1)) as bell:
         yield bell
 
 

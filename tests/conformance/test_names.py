@@ -7,9 +7,10 @@ from itertools import pairwise
 
 import pytest
 
-from deferq.engines.base import Cancel, Delete, Existing, LeasingEngine, Retention, Stored, Tombstoned
+from deferq.engines.answers import Existing, Stored, Tombstoned
+from deferq.engines.base import Cancel, Delete, LeasingEngine, Retention
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.conformance.engines import TOMBSTONE_S
 from tests.support import START, US, FakeClock, TaskMaker, lease_one, settle
 

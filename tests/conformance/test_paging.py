@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from deferq.engines.base import Delete, Filter, LeasingEngine
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import TaskMaker, lease, lease_one, settle, settle_each
 
 Put = Callable[..., int]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from deferq.engines.base import Clash, Filter, LeasingEngine, Stored
+from deferq.engines.answers import Clash, Stored
+from deferq.engines.base import Filter, LeasingEngine
 from deferq.errors import PayloadTooLargeError, TaskNotFound
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import Options, State
+from deferq.model.state import State
+from deferq.model.task import Options
 from tests.support import START, US, FakeClock, TaskMaker, lease
 
 

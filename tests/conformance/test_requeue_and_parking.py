@@ -7,7 +7,7 @@ from collections.abc import Callable
 from deferq.engines.base import Cancel, LeasingEngine, Retention
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Parked
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each
 
 Put = Callable[..., int]

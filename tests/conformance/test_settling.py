@@ -9,7 +9,7 @@ import pytest
 from deferq.engines.base import LeasingEngine
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Retried, Snoozed, Succeeded
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import State
+from deferq.model.state import State
 from tests.support import (
     START,
     US,

@@ -11,7 +11,7 @@ import pytest
 
 import deferq
 from deferq.model.events import EventName
-from deferq.model.task import State
+from deferq.model.state import State
 from deferq.options import OPTION_NAMES
 from tests.docs import tables
 from tests.docs.pages import PAGES, ROOT, anchors, links, name_of

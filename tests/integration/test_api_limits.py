@@ -14,7 +14,7 @@ from deferq import Deferq, Queue
 from deferq.engines.base import Filter
 from deferq.engines.sqlite import SqliteEngine
 from deferq.model.limits import Limits
-from deferq.model.queue import QueueSettings, ResetLimits, SetLimits
+from deferq.model.settings import QueueSettings, ResetLimits, SetLimits
 from deferq.runtime.worker import Worker
 from tests.support import sample_tasks
 from tests.support.sample_tasks import note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from deferq.engines.base import Stored
+from deferq.engines.answers import Stored
+from deferq.engines.base import PollableBell
 from deferq.engines.sqlite import SqliteEngine
-from deferq.engines.sqlite.bells import ORPHAN_AGE_S
 from tests.support import FakeClock, TaskMaker
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ HANG_UP_A_BELL = """
 import sys, time
 from deferq.engines.sqlite import SqliteEngine
 engine = SqliteEngine(sys.argv[1])
-bell = engine.bell()
+bell = engine.bell(1)
 print("hangs", flush=True)
 time.sleep(60)
 """
@@ -75,9 +76,8 @@ def hanging(engine: SqliteEngine) -> list[Path]:
     return [each for each in engine.bells.iterdir() if not each.name.startswith(".")]
 
 
-def grow_old(fifo: Path) -> None:
-    long_ago = time.time() - ORPHAN_AGE_S - 1
-    os.utime(fifo, (long_ago, long_ago))
+def is_readable(bell: PollableBell) -> bool:
+    return bool(select.select([bell], [], [], 0)[0])
 
 
 def owner_lives(fifo: Path) -> bool:
@@ -93,7 +93,7 @@ def owner_lives(fifo: Path) -> bool:
 
 
 def test_a_task_put_by_another_process_wakes_the_dispatcher(engine: SqliteEngine) -> None:
-    with closing(engine.bell()) as bell:
+    with closing(engine.bell(1)) as bell:
         with subprocess.Popen([sys.executable, "-c", PUT_ONE, str(engine.path)], cwd=ROOT) as other:
             assert bell.wait(10)
         assert other.returncode == 0
@@ -103,13 +103,13 @@ def test_a_task_put_by_another_process_wakes_the_dispatcher(engine: SqliteEngine
 def test_a_bell_that_is_hung_up_later_is_rung_too(engine: SqliteEngine, new: TaskMaker) -> None:
     with ExitStack() as stack:
         for _ in range(5):
-            bell = stack.enter_context(closing(engine.bell()))
+            bell = stack.enter_context(closing(engine.bell(1)))
             engine.put([new()])
             assert bell.wait(0)
 
 
 def test_nobody_but_the_owner_may_open_a_bell(engine: SqliteEngine) -> None:
-    with closing(engine.bell()):
+    with closing(engine.bell(1)):
         (fifo,) = hanging(engine)
         assert engine.bells.stat().st_mode & 0o777 == 0o700
         assert fifo.stat().st_mode & 0o777 == 0o600
@@ -124,38 +124,37 @@ def test_the_lock_on_a_bell_is_its_owners_pulse(engine: SqliteEngine) -> None:
 
 
 @pytest.mark.parametrize("rung_before", [True, False])
-def test_the_bell_of_a_killed_dispatcher_is_removed_and_stops_nobody(
-    engine: SqliteEngine, new: TaskMaker, rung_before: bool
-) -> None:
-    with other_dispatcher(engine) as other:
-        (fifo,) = hanging(engine)
+def test_the_bell_of_a_killed_dispatcher_stops_nobody(engine: SqliteEngine, new: TaskMaker, rung_before: bool) -> None:
+    with other_dispatcher(engine) as other, closing(engine.bell(2)) as bell:
         if rung_before:
             engine.put([new()])
         kill(other)
-    grow_old(fifo)
-    task = new()
-    assert engine.put([task]) == [Stored(task.id)]
-    assert hanging(engine) == []
+        bell.heard()
+        task = new()
+        assert engine.put([task]) == [Stored(task.id)]
+        assert bell.heard()
 
 
-def test_a_young_bell_without_an_owner_is_left_until_the_bells_change_again(
-    engine: SqliteEngine, new: TaskMaker
-) -> None:
-    """It may belong to somebody who is about to open it."""
-    with other_dispatcher(engine) as other:
-        (fifo,) = hanging(engine)
-        kill(other)
-    engine.put([new()])
-    assert hanging(engine) == [fifo]
-    grow_old(fifo)
-    with closing(engine.bell()) as bell:
-        engine.put([new()])
-        assert bell.wait(0)
-        assert fifo not in hanging(engine)
+def test_a_bell_is_readable_until_what_was_rung_is_heard(engine: SqliteEngine) -> None:
+    with closing(engine.bell(1)) as bell:
+        assert isinstance(bell, PollableBell)
+        assert not is_readable(bell)
+        assert not bell.heard()
+        bell.ring()
+        bell.ring()
+        assert is_readable(bell)
+        assert bell.heard()
+        assert not is_readable(bell)
+        assert not bell.heard()
+
+
+def test_the_name_of_a_bell_says_whose_it_is(engine: SqliteEngine) -> None:
+    with closing(engine.bell(0xBE11)), closing(engine.bell(0xFFFFFFFF)):
+        assert {fifo.name[:9] for fifo in hanging(engine)} == {"0000be11-", "ffffffff-"}
 
 
 def test_a_dispatcher_that_never_listens_blocks_nobody(engine: SqliteEngine, new: TaskMaker) -> None:
-    with closing(engine.bell()) as bell:
+    with closing(engine.bell(1)) as bell:
         for _ in range(70_000):  # more than a pipe holds
             bell.ring()
         task = new()
@@ -168,13 +167,13 @@ def test_a_folder_that_cannot_be_read_costs_nobody_a_task(engine: SqliteEngine, 
     task = new()
     assert engine.put([task]) == [Stored(task.id)]
     engine.bells.unlink()
-    with closing(engine.bell()) as bell:
+    with closing(engine.bell(1)) as bell:
         engine.put([new()])
         assert bell.wait(0)
 
 
 def test_a_folder_that_was_removed_costs_nobody_a_task(engine: SqliteEngine, new: TaskMaker) -> None:
-    bell = engine.bell()
+    bell = engine.bell(1)
     (fifo,) = hanging(engine)
     fifo.unlink()
     engine.bells.rmdir()
@@ -201,7 +200,7 @@ def test_bells_come_and_go_while_others_ring(engine: SqliteEngine) -> None:
         putting = [pool.submit(put, new) for new in makers]
         try:
             for _ in range(150):
-                with closing(engine.bell()) as bell:
+                with closing(engine.bell(1)) as bell:
                     assert bell.wait(10)
         finally:
             stop.set()
@@ -223,7 +222,7 @@ def test_ringing_a_bell_that_is_closed_meanwhile_writes_into_no_other_file(
     engine: SqliteEngine, tmp_path: Path
 ) -> None:
     for _ in range(30):
-        bell = engine.bell()
+        bell = engine.bell(1)
         stop = threading.Event()
         ringer = threading.Thread(target=lambda bell=bell, stop=stop: [bell.ring() for _ in iter(stop.is_set, True)])
         ringer.start()
@@ -247,7 +246,7 @@ def test_the_bells_of_an_engine_are_closed_without_a_write_into_another_file(
     ringer.start()
     try:
         for _ in range(30):
-            bell = engine.bell()
+            bell = engine.bell(1)
             stays_empty(tmp_path, bell.close)
     finally:
         stop.set()
@@ -255,7 +254,7 @@ def test_the_bells_of_an_engine_are_closed_without_a_write_into_another_file(
 
 
 def test_closing_a_bell_twice_is_fine(engine: SqliteEngine) -> None:
-    bell = engine.bell()
+    bell = engine.bell(1)
     bell.close()
     bell.close()
     bell.ring()

@@ -143,7 +143,7 @@ def put():
         engine.put([task])
         engine.counts()
 
-bell = engine.bell()
+bell = engine.bell(1)
 threads = [threading.Thread(target=put) for _ in range(3)]
 for thread in threads:
     thread.start()
@@ -175,7 +175,7 @@ def put():
     while not stop.is_set():
         engine.put([new()])
 
-bell = engine.bell()
+bell = engine.bell(1)
 thread = threading.Thread(target=put)
 thread.start()
 for number in range(20):
@@ -194,7 +194,7 @@ def test_a_child_that_leaves_the_engine_alone_leaves_gate_and_bells_alone(path: 
         path,
         """
 import fcntl
-bell = engine.bell()
+bell = engine.bell(1)
 (fifo,) = Path(engine.bells).iterdir()
 pid = os.fork()
 if pid == 0:
@@ -215,6 +215,26 @@ put_one_by_one(engine, 2)
 """,
     )
     assert stored(path) == 1 + 1 + 200
+
+
+def test_a_child_of_a_child_has_nothing_left_to_let_go_of(path: Path) -> None:
+    run(
+        path,
+        """
+bell = engine.bell(1)
+other = engine.bell(2)
+other.close()
+pid = os.fork()
+if pid == 0:
+    pid = os.fork()
+    if pid == 0:
+        sys.exit(0)
+    sys.exit(not ended_well(pid))
+assert ended_well(pid)
+engine.put(tasks(1, 1))
+assert bell.heard()
+""",
+    )
 
 
 def test_a_child_that_is_killed_while_it_puts_keeps_nobody_out(path: Path) -> None:

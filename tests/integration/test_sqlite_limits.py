@@ -15,7 +15,7 @@ from deferq.engines.sqlite.connections import connect
 from deferq.engines.sqlite.statements import schema_scripts, statements
 from deferq.model.limits import Limits
 from deferq.model.outcome import SUCCEEDED
-from deferq.model.queue import Pause, QueueChange, QueueSettings, SetLimits
+from deferq.model.settings import Pause, QueueChange, QueueSettings, SetLimits
 from tests.support import US, FakeClock, TaskMaker, lease, settle, settle_each, settlement, want
 
 

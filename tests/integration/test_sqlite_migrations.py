@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from deferq.engines.base import RecordChange, Stored
+from deferq.engines.answers import Stored
+from deferq.engines.base import RecordChange
 from deferq.engines.sqlite import SqliteEngine, migrations
 from deferq.errors import SchemaTooNew, StoreError
 from tests.support import FakeClock, TaskMaker, lease

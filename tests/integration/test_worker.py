@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, PermanentTaskFailure, RetryTask, Snooze, StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, NewTask, Options, State, Task
+from deferq.model.state import State
+from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, NewTask, Options, Task
 from deferq.registry import Registry
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.embedded import EmbeddedWorker
@@ -257,6 +259,20 @@ def test_when_draining_is_over_coroutines_are_cancelled_and_threads_keep_their_l
     stopped = place.wait(coroutine, lambda task: task.state is State.PENDING)
     assert (stopped.reason, stopped.attempts) == ("worker stopped", 1)
     assert place.wait(thread, lambda task: True).state is State.LEASED
+
+
+def test_what_runs_on_in_a_thread_when_its_worker_has_ended_is_nobody_elses(place: Place) -> None:
+    """The process lives, and so does the task: to start it elsewhere would run it twice at a time."""
+    worker = place.worker()
+    worker.start()
+    task_id = place.put(wait_for_gate)
+    assert begun.wait(10)
+    worker.stop(0)
+    gc.collect()
+    assert place.engine.stalled() == []
+    with closing(place.engine.bell(1)):  # somebody looks for bells anew
+        assert place.engine.stalled() == []
+    assert place.engine.get([task_id])[0].state is State.LEASED
 
 
 def test_what_a_dead_worker_held_is_settled_by_another(place: Place) -> None:

@@ -98,3 +98,26 @@ def test_two_workers_together_never_run_more_than_the_queue_allows(folder: Path)
     assert most_at_a_time(seen) == MOST
     with Deferq(f"sqlite:///{folder}/jobs.db") as deferq:
         assert deferq.engine.counts().succeeded == TASKS
+
+
+def wait_for_limit(folder: Path, most: int) -> None:
+    """Wait until the store knows that so many tasks of the queue may run at a time."""
+    gives_up = time.monotonic() + PATIENCE_S
+    with Deferq(f"sqlite:///{folder}/jobs.db") as deferq:
+        while [queue.limits.max_concurrent for queue in deferq.engine.queues()] != [most]:
+            assert time.monotonic() < gives_up, f"the store never learned of {most}: {deferq.engine.queues()}"
+            time.sleep(0.02)
+
+
+def test_a_parent_that_does_not_import_the_application_brings_its_limits_to_the_store(folder: Path) -> None:
+    with Running(folder, "worker", "shop") as worker:
+        worker.wait_for("threads")
+        wait_for_limit(folder, MOST)
+
+
+def test_limits_that_are_edited_hold_after_the_reload(folder: Path) -> None:
+    with Running(folder, "dev", "shop.py") as dev:
+        dev.wait_for("threads")
+        wait_for_limit(folder, MOST)
+        (folder / "shop.py").write_text(APP.replace(f"max_concurrent={MOST}", f"max_concurrent={MOST + 1}"))
+        wait_for_limit(folder, MOST + 1)

@@ -18,7 +18,7 @@ import pytest
 
 from deferq.engines.base import Filter
 from deferq.engines.sqlite import SqliteEngine
-from deferq.model.task import State
+from deferq.model.state import State
 
 ROOT = Path(__file__).parents[2]
 MIB = 1024 * 1024
@@ -52,7 +52,7 @@ from deferq.engines.sqlite import SqliteEngine
 from deferq.model.outcome import SUCCEEDED
 from tests.support import settlement, want
 engine = SqliteEngine(sys.argv[1])
-bell = engine.bell()
+bell = engine.bell(1)
 print("ready", flush=True)
 sys.stdin.readline()
 leased, lost, done, serial, wal = [], 0, [], 0, 0

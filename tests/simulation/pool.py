@@ -63,6 +63,12 @@ class SimulatedPool:
         done, self._done = self._done, []
         return done
 
+    def accepts(self) -> bool:
+        return True
+
+    def kill(self) -> list[Finished]:
+        return []
+
     def free(self) -> int:
         return max(0, self._slots - len(self._running) - len(self._waiting))
 

@@ -13,7 +13,7 @@ from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
 from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
-from deferq.model.queue import Declare
+from deferq.model.settings import Declare
 from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch

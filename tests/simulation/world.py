@@ -14,8 +14,8 @@ from deferq.engines.base import Cancel, LeasingEngine, Retention
 from deferq.errors import StoreUnavailable
 from deferq.model.limits import Limits
 from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
-from deferq.model.queue import Declare
 from deferq.model.retry import RetryPolicy
+from deferq.model.settings import Declare
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Dispatch, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch

@@ -10,7 +10,8 @@ from deferq.engines.base import Turn, holder_of, new_lease_id
 from deferq.errors import InvalidName, InvalidOption, StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import SUCCEEDED, Outcome
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.outage import LONGEST_S, Outage
@@ -177,6 +178,41 @@ def test_a_stalled_task_of_another_worker_is_settled_as_worker_lost() -> None:
     while not effect.settlements:
         effect = scene.until(TakeTurn, {FindStalled: [leased(5, new_lease_id(8, 1))]})
     assert (effect.settlements[0].transition.rule, effect.settlements[0].transition.attempts) == ("worker lost", 1)
+
+
+@pytest.mark.parametrize(
+    ("leased_until", "message"),
+    [(99.0, "The lease ran out"), (1e6, "The process of its worker ended")],
+)
+def test_the_error_of_a_lost_task_says_how_its_worker_was_lost(leased_until: float, message: str) -> None:
+    scene = Scene()
+    stalled = [leased(5, new_lease_id(8, 1), leased_until=int(leased_until * 1e6))]
+    while not (settlements := scene.until(TakeTurn, {FindStalled: stalled}).settlements):
+        pass
+    (settlement,) = settlements
+    assert settlement.failure is not None
+    assert settlement.failure.message.startswith(message)
+    assert (settlement.failure.error_type, settlement.failure.kind) == ("WorkerLost", "worker lost")
+    assert settlement.only_if_over
+
+
+def test_it_looks_for_stalled_tasks_first_of_all_and_then_now_and_then() -> None:
+    scene = Scene()
+    scene.until(FindStalled)
+    assert scene.now == 100.0
+    scene.step()
+    scene.until(FindStalled)
+    assert scene.now >= 100.5
+
+
+def test_after_as_many_stalled_tasks_as_it_asked_for_it_looks_again_at_once() -> None:
+    scene = Scene()
+    asked = scene.until(FindStalled)
+    scene.step([leased(number, new_lease_id(8, 1)) for number in range(asked.limit)])
+    effect = scene.until(TakeTurn)
+    assert len(effect.settlements) == asked.limit
+    scene.until(FindStalled)
+    assert scene.now == 100.0
 
 
 def test_a_stalled_task_of_its_own_that_it_never_heard_of_is_given_back_unspent() -> None:

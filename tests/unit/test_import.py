@@ -79,6 +79,63 @@ def test_importing_loads_nothing_but_the_standard_library(tmp_path: Path) -> Non
     }
 
 
+#: Slow to load, and of no use before the first task: in a web process or a command they may never be.
+NOT_BEFORE_THE_FIRST_TASK = {
+    *("asyncio", "ast", "base64", "concurrent.futures", "dataclasses", "difflib", "dis", "hashlib", "hmac", "inspect"),
+    *("importlib.metadata", "importlib.resources", "importlib.util", "json", "logging", "pathlib", "pickle", "random"),
+    *("secrets", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "tokenize", "tomllib"),
+    *("traceback", "urllib.parse", "uuid"),
+    *("deferq.cli", "deferq.codec.codec", "deferq.engines.base", "deferq.engines.memory", "deferq.engines.sqlite"),
+    *("deferq.making", "deferq.model.task", "deferq.model.transitions", "deferq.runtime", "deferq.stores"),
+}
+
+#: `-S`: what the site module loads, or a .pth file of the environment, is not deferq's doing.
+LOADED = """
+import sys
+before = set(sys.modules)
+import deferq
+deferq.defer
+{more}
+print(*sorted(set(sys.modules) - before))
+"""
+
+
+def loaded(folder: Path, more: str = "") -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", LOADED.format(more=more)],
+        cwd=folder,
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return set(done.stdout.split())
+
+
+def test_importing_loads_nothing_that_only_a_task_needs(tmp_path: Path) -> None:
+    assert loaded(tmp_path) & NOT_BEFORE_THE_FIRST_TASK == set()
+
+
+def test_declaring_a_function_with_options_loads_none_of_it_either(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import deferq\n\n"
+        "@deferq.deferrable(queue='mail', retry=deferq.RetryPolicy(max_attempts=3), timeout=5, tags=['mail'])\n"
+        "def send(): ...\n\n"
+        "@deferq.call_deferred(priority=1, aliases=['old.shop:charge'])\n"
+        "def charge(): ...\n"
+    )
+    more = "sys.path.insert(0, ''); import shop"
+    assert loaded(tmp_path, more) & NOT_BEFORE_THE_FIRST_TASK == set()
+
+
+def test_the_first_task_loads_it_so_the_names_are_right(tmp_path: Path) -> None:
+    more = "import json; deferq.Deferq('sqlite:///jobs.db').defer(json.dumps, 1)"
+    found = loaded(tmp_path, more)
+    assert {"dataclasses", "hashlib", "inspect", "pickle", "sqlite3", "deferq.engines.base", "deferq.stores"} <= found
+    assert "deferq.engines.memory" not in found
+
+
 def test_declaring_wrapping_and_making_an_application_open_nothing_either(tmp_path: Path) -> None:
     program = WATCH.replace(
         "import deferq\n",

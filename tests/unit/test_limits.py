@@ -9,15 +9,7 @@ import pytest
 
 from deferq import InvalidOption, Queue, RetryPolicy
 from deferq.model.limits import NO_LIMITS, Limits, Rate, rate_of
-from deferq.model.queue import (
-    Declare,
-    Pause,
-    QueueSettings,
-    ResetLimits,
-    Resume,
-    SetLimits,
-    changed,
-)
+from deferq.model.settings import Declare, Pause, QueueSettings, ResetLimits, Resume, SetLimits, changed
 
 S = 1_000_000
 

@@ -35,6 +35,7 @@ PLANS = {
     "limit.spend": {"key"},
     "limit.is_due": {"deferq_ready"},
     "lease.stalled": {"deferq_held"},
+    "lease.orphaned": {"deferq_held"},
     "lease.renew": {"rowid"},
     "lease.still_held": {"rowid"},
     "settle.settle_succeeded": {"rowid"},
@@ -159,7 +160,8 @@ def test_the_plans_stay_as_they_are_when_statistics_are_collected(empty: sqlite3
         )
         connection.execute("analyze")
         connection.commit()
-        for name in ("lease.lanes", "lease.candidates", "lease.leased", "lease.stalled", "read.count_pending"):
+        held = ("lease.leased", "lease.stalled", "lease.orphaned")
+        for name in ("lease.lanes", "lease.candidates", *held, "read.count_pending"):
             assert PLANS[name] - {"rowid"} <= searched_by(explain(connection, everything()[name])), name
 
 

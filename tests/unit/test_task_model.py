@@ -11,19 +11,11 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from deferq.errors import InvalidName, InvalidOption
+from deferq.model.checks import check_priority, check_task_name
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import (
-    DEFAULT_OPTIONS,
-    EPOCH_2020_US,
-    ID_RANDOM_BITS,
-    Options,
-    State,
-    Task,
-    check_priority,
-    check_task_name,
-    decode_options,
-)
+from deferq.model.state import State
+from deferq.model.task import DEFAULT_OPTIONS, EPOCH_2020_US, ID_RANDOM_BITS, Options, Task, decode_options
 from tests.support import START, US
 
 SECONDS = st.floats(0, 1e9, allow_nan=False)

@@ -21,7 +21,8 @@ from deferq.model.outcome import (
     Succeeded,
 )
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import Leased, Options, State
+from deferq.model.state import State
+from deferq.model.task import Leased, Options
 from deferq.model.transitions import RULES, Transition, decide
 from tests.support import START, US
 

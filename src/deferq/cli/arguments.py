@@ -103,3 +103,8 @@ def seconds(text: str) -> float:
     if 0 <= number < math.inf:
         return number
     raise argparse.ArgumentTypeError(f"'{text}' is no number of seconds")
+
+
+def megabytes(text: str) -> int:
+    """A number of megabytes, as bytes."""
+    return count(text) * 1_000_000

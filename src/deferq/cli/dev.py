@@ -1,4 +1,4 @@
-"""Run tasks while you write them: a worker that starts anew whenever the source changes.
+"""Run tasks while you write them: a worker that loads the application anew whenever the source changes.
 
 APP is what to import: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use.
 Without one the setting `app` decides. What tasks print appears at once.
@@ -13,14 +13,15 @@ import sys
 from typing import TYPE_CHECKING
 
 from deferq.cli.arguments import EXIT_OK, add_url, count
+from deferq.model.events import Event, EventName
 
-if TYPE_CHECKING:  # the process that watches needs none of it
-    from deferq.cli.loading import Loaded
-    from deferq.runtime.worker import Worker
+if TYPE_CHECKING:
+    from deferq.cli.parent import Application
+    from deferq.runtime.children.parent import ParentWorker
+    from deferq.runtime.listeners import Listener
 
 DRAIN_S = 2.0
-#: Short, so that a task that a restart has cut off comes back soon.
-LEASE_S = 30.0
+WAITING = "waiting for a change of the source"
 EPILOG = (
     "Exit codes: 0 stopped; 2 wrong usage or configuration, or (with --no-reload) the application cannot be imported or"
     " the store cannot be used; 130 or 143 ended by a second signal."
@@ -32,49 +33,94 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("app", metavar="APP", nargs="?", help="file, module or module:name to import")
     add_url(parser)
     parser.add_argument("--threads", type=count, help="how many plain functions run at the same time")
-    parser.add_argument("--no-reload", action="store_true", help="do not watch the source")
-    # What the watching process tells the worker it starts: a pipe that ends when it does, and whether it is a restart.
-    parser.add_argument("--lifeline", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--again", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--no-reload", action="store_true", help="run all in this process, for a debugger; do not watch the source"
+    )
+    parser.add_argument("--child", help=argparse.SUPPRESS)  # what a parent tells its child: see spawning.py
+    parser.set_defaults(verbose=True, async_slots=None)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch and restart, or be the worker that is restarted."""
-    if args.no_reload or args.lifeline is not None:
-        return _work(args)
-    from deferq.cli.reloading import Reloader
+    """Watch, and have children run the newest source; or be one of them; or run it all in this process."""
+    if args.child is not None:
+        from deferq.cli.child import be_child
 
-    return Reloader(_worker_arguments(args), args.app, DRAIN_S).run()
+        return be_child(args)
+    if args.no_reload:
+        from deferq.cli.oneprocess import work_in_this_process
+
+        return work_in_this_process(args, DRAIN_S)
+    try:
+        return _Dev(args).run()
+    except KeyboardInterrupt:  # before there was a worker that could be stopped
+        return EXIT_OK
 
 
-def _worker_arguments(args: argparse.Namespace) -> list[str]:
+class _Dev:
+    """A parent whose child is replaced whenever the source changes."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from deferq.cli.parent import new_nursery
+        from deferq.cli.reloading import SourceWatch
+        from deferq.runtime.children.nursery import Household
+
+        self._arguments = args
+        self._nursery = new_nursery(_child_arguments(args))
+        self._nursery.household = Household(drain_s=DRAIN_S, insists=False)
+        self._parent: ParentWorker | None = None
+        self._watch = SourceWatch(args.app, self._on_change)
+
+    def run(self) -> int:
+        from deferq.cli.narrating import Narrator
+        from deferq.cli.parent import new_parent, print_banner
+        from deferq.cli.stopping import Stopping
+
+        application = self._application()
+        listeners: list[Listener] = [Narrator(), _ReloadNarrator()]
+        self._parent = new_parent(self._nursery, application, listeners, drain_s=DRAIN_S)
+        Stopping().watch_over(self._parent)
+        print_banner("dev", application, self._parent, ("reload", "when the source changes"))
+        self._parent.run()
+        application.engine.close()
+        return EXIT_OK
+
+    def _application(self) -> Application:
+        """What the first child says that can load the application; each change of the source is another chance."""
+        from deferq.cli.parent import first_application
+
+        while (application := first_application(self._nursery)) is None:
+            _say(f"the application cannot be loaded (exit code {self._nursery.exit_code}); {WAITING}")
+            self._watch.wait_for_change()
+        return application
+
+    def _on_change(self, files: str) -> None:
+        _say(f"{files} changed: reloading")
+        if self._parent is not None:
+            self._parent.reload("the source has changed")
+
+
+class _ReloadNarrator:
+    """A listener that says how a reload went."""
+
+    names = frozenset({EventName.CHILD_STARTED, EventName.CHILD_LOST})
+
+    def __init__(self) -> None:
+        self._first = True
+
+    def __call__(self, event: Event) -> None:
+        if event.name is EventName.CHILD_LOST:
+            _say(WAITING)
+        elif not self._first:
+            _say("reloaded")
+        self._first = False
+
+
+def _child_arguments(args: argparse.Namespace) -> list[str]:
     given = ["dev", *([args.app] if args.app else [])]
     for option, value in (("--url", args.url), ("--threads", args.threads)):
         given += [option, str(value)] if value is not None else []
     return given
 
 
-def _work(args: argparse.Namespace) -> int:
-    from deferq.cli.loading import load
-    from deferq.cli.narrating import Narrator
-    from deferq.cli.stopping import Stopping, end_soon
-    from deferq.cli.worker import work
-
-    loaded = load(args.app, args.url)
-    stopping = Stopping()
-    config = {"threads": args.threads, "drain_s": DRAIN_S, "lease_s": LEASE_S}
-    with loaded.deferq:
-        worker = loaded.deferq.worker(listeners=[Narrator(), *loaded.deferq.listeners], **config)
-        _announce(args, loaded, worker)
-        work(worker, stopping, args.lifeline)
-        end_soon(EXIT_OK)
-    return EXIT_OK
-
-
-def _announce(args: argparse.Namespace, loaded: Loaded, worker: Worker) -> None:
-    from deferq.cli.worker import print_banner
-
-    if args.again:
-        print("reloaded", file=sys.stderr, flush=True)
-    else:
-        print_banner("dev", loaded, worker, ("reload", "off" if args.lifeline is None else "when the source changes"))
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)

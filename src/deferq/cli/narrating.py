@@ -26,6 +26,8 @@ _TASK_LINES: dict[EventName, tuple[str, int]] = {
 }
 _WORKER_LINES: dict[EventName, tuple[str, int]] = {
     EventName.WORKER_STOPPING: ("stopping: running tasks may finish", _DIM),
+    EventName.CHILD_LOST: ("a child process is lost", _RED),
+    EventName.CHILD_REPLACED: ("a child process is replaced", _DIM),
     EventName.STORE_UNAVAILABLE: ("the store is out of reach; trying again", _RED),
     EventName.STORE_RECOVERED: ("the store is back", _GREEN),
 }

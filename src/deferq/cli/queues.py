@@ -9,8 +9,9 @@ from typing import Any
 from deferq.app import Deferq
 from deferq.cli.arguments import CommandError, add_store
 from deferq.cli.loading import open_store
-from deferq.model.limits import FIELDS
-from deferq.model.queue import Queue, QueueChange, QueueSettings, check_queue_name, given
+from deferq.model.limits import FIELDS, given
+from deferq.model.queue import Queue, check_queue_name
+from deferq.model.settings import QueueChange, QueueSettings
 from deferq.suggest import did_you_mean
 
 

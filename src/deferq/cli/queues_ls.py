@@ -15,7 +15,7 @@ from deferq.cli.output import number, print_json, print_table
 from deferq.cli.queues import limit_cell, limits_document
 from deferq.engines.base import Counts, QueueCounts
 from deferq.model.limits import FIELDS
-from deferq.model.queue import QueueSettings
+from deferq.model.settings import QueueSettings
 
 _COUNTS = ("ready", "scheduled", "retrying", "parked", "leased")
 Pair = tuple[QueueSettings, QueueCounts]

@@ -6,7 +6,7 @@ import argparse
 
 from deferq.cli.arguments import EXIT_OK
 from deferq.cli.queues import add_new, add_queues, change_each
-from deferq.model.queue import Pause
+from deferq.model.settings import Pause
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

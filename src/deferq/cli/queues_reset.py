@@ -9,7 +9,7 @@ import argparse
 
 from deferq.cli.arguments import EXIT_OK
 from deferq.cli.queues import add_queues, change_each, limits_line
-from deferq.model.queue import ResetLimits
+from deferq.model.settings import ResetLimits
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import argparse
 
 from deferq.cli.arguments import EXIT_OK
 from deferq.cli.queues import add_queues, change_each
-from deferq.model.queue import Resume
+from deferq.model.settings import Resume
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,8 @@ import argparse
 from deferq.cli.arguments import EXIT_OK, CommandError, add_store
 from deferq.cli.loading import open_store
 from deferq.cli.queues import add_new, find, limits_line
-from deferq.model.queue import Limit, QueueSettings, SetLimits, changed
+from deferq.model.limits import Limit
+from deferq.model.settings import QueueSettings, SetLimits, changed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

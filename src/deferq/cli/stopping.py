@@ -1,4 +1,4 @@
-"""How a worker is told to stop: a signal, a second signal, or the end of the process that watches over it."""
+"""How a worker is told to stop: a signal, and a second signal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import signal
 import threading
 from types import FrameType
 
-from deferq.runtime.worker import Worker
+from deferq.runtime.worker import AnyWorker
 
 #: Seconds that threads of the application may hold up the end of the process.
 LINGER_S = 2.0
@@ -18,19 +18,14 @@ class Stopping:
     """Passes the wish to stop on to a worker."""
 
     def __init__(self) -> None:
-        self._worker: Worker | None = None
+        self._worker: AnyWorker | None = None
         self._signalled = False
 
-    def watch_over(self, worker: Worker) -> None:
+    def watch_over(self, worker: AnyWorker) -> None:
         """From now on signals stop `worker`."""
         self._worker = worker
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
-
-    def follow(self, lifeline: int) -> None:
-        """Stop when the other end of the pipe `lifeline` closes, and leave Ctrl-C to whoever holds that end."""
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        threading.Thread(target=self._ask_at_end_of, args=(lifeline,), name="deferq-lifeline", daemon=True).start()
 
     def ask(self) -> None:
         """Stop: lease nothing more, let running tasks finish, give back the rest."""
@@ -39,13 +34,8 @@ class Stopping:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._signalled:
-            os._exit(128 + number)  # whoever asks twice does not want to wait; leases run out by themselves
+            os._exit(128 + number)  # whoever asks twice does not want to wait; others see that it is dead
         self._signalled = True
-        self.ask()
-
-    def _ask_at_end_of(self, lifeline: int) -> None:
-        while os.read(lifeline, 1):
-            pass
         self.ask()
 
 

@@ -14,7 +14,8 @@ from deferq.cli.output import print_json, print_table
 from deferq.cli.tasks import task_document
 from deferq.cli.times import relative
 from deferq.engines.base import Filter, Page
-from deferq.model.task import State, Task
+from deferq.model.state import State
+from deferq.model.task import Task
 from deferq.suggest import did_you_mean
 
 

@@ -9,7 +9,7 @@ from deferq.cli.loading import open_store
 from deferq.cli.output import plural
 from deferq.cli.tasks import report_changed
 from deferq.engines.base import Filter, LeasingEngine
-from deferq.model.task import State
+from deferq.model.state import State
 
 _PAGE = 500
 

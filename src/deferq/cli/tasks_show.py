@@ -17,7 +17,8 @@ from deferq.cli.tasks import failure_document, missing, task_document
 from deferq.cli.times import local, relative
 from deferq.codec.signing import codec_of
 from deferq.engines.base import Details
-from deferq.model.task import Options, State, Task
+from deferq.model.state import State
+from deferq.model.task import Options, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,7 +12,8 @@ from deferq.cli.output import printable
 from deferq.cli.tasks import missing
 from deferq.engines.base import LeasingEngine
 from deferq.errors import TaskNotFound
-from deferq.model.task import State, Task
+from deferq.model.state import State
+from deferq.model.task import Task
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.005, 0.25
 EXIT_TIMEOUT = EXIT_USAGE

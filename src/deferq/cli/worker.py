@@ -3,28 +3,25 @@
 APP is what to import first: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use.
 Without one the setting `app` decides; without that either, modules are imported when a task needs them.
 
+Tasks run in child processes; this process leases for them, and imports nothing of the application. More children than
+one are for tasks that compute; for tasks that wait, threads and coroutines are cheaper. A child that dies is replaced,
+and what it had not started is given back at once.
+
 SIGTERM or SIGINT (Ctrl-C): no new tasks; those that have not started are given back, running ones may finish within
-the drain time. A second signal ends the process at once, with exit code 143 or 130.
+the drain time, and are killed then. A second signal ends all processes at once, with exit code 143 or 130.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
-import logging
-import os
-import sys
 
 from deferq import stores
-from deferq.app import Deferq
-from deferq.cli.arguments import EXIT_OK, add_url, count, seconds
-from deferq.cli.loading import Loaded, load
-from deferq.cli.output import printable
-from deferq.cli.stopping import Stopping, end_soon
-from deferq.cli.version import version
+from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, EXIT_USAGE, add_url, count, megabytes, seconds
+from deferq.config import Settings
+from deferq.engines.base import LeasingEngine, Retention
+from deferq.runtime.children.nursery import Household
+from deferq.runtime.config import WorkerConfig
 from deferq.runtime.janitor import Janitor
-from deferq.runtime.logs import LogListener
-from deferq.runtime.worker import Worker
 
 #: The most the janitor does at the end of `--once`.
 SLICES_MAX = 100
@@ -38,87 +35,83 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the verb takes."""
     parser.add_argument("app", metavar="APP", nargs="?", help="file, module or module:name to import")
     add_url(parser)
-    parser.add_argument("--threads", type=count, help="how many plain functions run at the same time")
-    parser.add_argument("--async-slots", type=count, help="how many coroutines run at the same time")
+    parser.add_argument("--children", type=count, help="how many child processes run tasks; by default 1")
+    parser.add_argument("--threads", type=count, help="how many plain functions a child runs at the same time")
+    parser.add_argument("--async-slots", type=count, help="how many coroutines a child runs at the same time")
     parser.add_argument(
         "--queue", action="append", metavar="Q", dest="queues", help="serve this queue; may be repeated"
     )
     parser.add_argument("--route", help="serve this route and tasks without one; by default every route")
     parser.add_argument("--drain-s", type=seconds, metavar="S", help="how long running tasks may go on when stopping")
+    parser.add_argument("--max-tasks", type=count, metavar="N", help="replace a child after so many tasks")
+    parser.add_argument("--max-rss", type=megabytes, metavar="MB", help="replace a child that takes more memory")
     parser.add_argument("--once", action="store_true", help="run what is due now, then exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each task that starts or succeeds")
+    parser.add_argument("--child", help=argparse.SUPPRESS)  # what a parent tells its child: see spawning.py
 
 
 def run(args: argparse.Namespace) -> int:
-    """Work until stopped."""
-    from deferq.cli.narrating import Narrator
+    """Work until stopped, or be one of the children."""
+    if args.child is not None:
+        from deferq.cli.child import be_child
 
-    loaded = load(args.app, args.url)
-    config = {
-        "threads": args.threads,
-        "async_slots": args.async_slots,
-        "queues": tuple(args.queues) if args.queues else None,
-        "route": args.route,
-        "drain_s": args.drain_s,
-        "until_idle": args.once,
-    }
-    stopping = Stopping()
-    listener = Narrator() if args.verbose else LogListener()
-    with loaded.deferq as deferq:
-        worker = deferq.worker(listeners=[listener, *deferq.listeners], **config)
-        print_banner("worker", loaded, worker)
-        work(worker, stopping)
-        if args.once:
-            _tidy(deferq)
-        end_soon(EXIT_OK)
+        return be_child(args)
+    return _be_parent(args)
+
+
+def _be_parent(args: argparse.Namespace) -> int:
+    from deferq.cli.narrating import Narrator
+    from deferq.cli.parent import first_application, new_nursery, new_parent, print_banner
+    from deferq.cli.stopping import Stopping
+    from deferq.cli.streams import log_to_stderr
+    from deferq.runtime.logs import LogListener
+
+    log_to_stderr()
+    given = {"threads": args.threads, "async_slots": args.async_slots, "queues": args.queues, "drain_s": args.drain_s}
+    WorkerConfig(**{name: value for name, value in given.items() if value is not None})  # raises what is wrong with it
+    nursery = new_nursery(_child_arguments(args))
+    application = first_application(nursery)
+    if application is None:
+        return EXIT_USAGE if nursery.exit_code == EXIT_USAGE else EXIT_FAILED
+    nursery.household = _household(args, application.settings)
+    parent = new_parent(
+        nursery,
+        application,
+        [Narrator() if args.verbose else LogListener()],
+        queues=tuple(args.queues) if args.queues else None,
+        route=args.route,
+        drain_s=nursery.household.drain_s,
+        until_idle=args.once,
+    )
+    Stopping().watch_over(parent)
+    print_banner("worker", application, parent)
+    parent.run()
+    if args.once:
+        _tidy(application.engine, stores.retention_of(application.settings))
+    application.engine.close()
     return EXIT_OK
 
 
-def _tidy(deferq: Deferq) -> None:
+def _child_arguments(args: argparse.Namespace) -> list[str]:
+    given = ["worker", *([args.app] if args.app else []), *(["--verbose"] if args.verbose else [])]
+    for option, value in (("--url", args.url), ("--threads", args.threads), ("--async-slots", args.async_slots)):
+        given += [option, str(value)] if value is not None else []
+    return given
+
+
+def _household(args: argparse.Namespace, settings: Settings) -> Household:
+    """What the command says, else the settings of the application."""
+    return Household(
+        children=args.children or settings["children"],
+        max_tasks=args.max_tasks or settings["max_tasks"],
+        max_rss=args.max_rss or settings["max_rss"],
+        drain_s=settings["drain_s"] if args.drain_s is None else args.drain_s,
+    )
+
+
+def _tidy(engine: LeasingEngine, retention: Retention) -> None:
     """The janitor's work, which a long-running worker does in slices between its turns."""
-    janitor = Janitor(deferq.engine, stores.retention_of(deferq.settings))
+    janitor = Janitor(engine, retention)
     for _ in range(SLICES_MAX):
         if not janitor.run_once().more:
             return
-
-
-def work(worker: Worker, stopping: Stopping, lifeline: int | None = None) -> None:
-    """Run the worker in this thread, until a signal stops it, or the end of the pipe `lifeline`."""
-    _show_output_at_once()
-    _log_to_stderr()
-    stopping.watch_over(worker)
-    if lifeline is not None:
-        stopping.follow(lifeline)
-    worker.run()
-
-
-def print_banner(verb: str, loaded: Loaded, worker: Worker, *more: tuple[str, str]) -> None:
-    """Say what runs where."""
-    config = worker.config
-    fields = [
-        ("store", loaded.deferq.engine.url),
-        ("app", _app_line(loaded)),
-        ("queues", ", ".join(config.queues) if config.queues else "all"),
-        *((("route", config.route),) if config.route else ()),
-        ("threads", f"{config.threads}, and up to {config.async_slots} coroutines"),
-        *more,
-    ]
-    lines = [f"deferq {version()} {verb} (pid {os.getpid()})", *(f"  {name:<8} {printable(v)}" for name, v in fields)]
-    print("\n".join(lines), file=sys.stderr, flush=True)
-
-
-def _app_line(loaded: Loaded) -> str:
-    if not loaded.name:
-        return "none given; modules are imported when a task needs them"
-    return f"{loaded.name} ({loaded.file})" if loaded.file else loaded.name
-
-
-def _show_output_at_once() -> None:
-    """What a task prints is seen when it prints it, also through a pipe."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
-
-
-def _log_to_stderr() -> None:
-    """Unless the application has set its logging up."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")

@@ -14,11 +14,9 @@ from typing import Any, Final, NamedTuple
 
 from deferq.codec.mainmodule import MAIN_NAMES, main_name, spellings
 from deferq.errors import TargetNotAllowed, TargetUnknown
-from deferq.registry import OBJECT_NAME, Registry
+from deferq.registry import TARGET_ATTRIBUTE, Registry, is_object_name
 
 TARGET_LENGTH_MAX: Final = 400
-#: An object with this attribute, a string, is called by that target: `call_deferred` sets it on its wrappers.
-TARGET_ATTRIBUTE: Final = "__deferq_target__"
 _CACHED_MAX = 4096
 
 
@@ -115,7 +113,7 @@ def _parsed(target: object) -> tuple[str, list[str]]:
 
 def _method_of_registered(module: str, parts: list[str]) -> bool:
     method = parts[0]
-    named = OBJECT_NAME.fullmatch(module[1:]) is not None and len(parts) == 1
+    named = is_object_name(module[1:]) and len(parts) == 1
     return named and method.isidentifier() and (_is_plain(method) or method == "__call__")
 
 

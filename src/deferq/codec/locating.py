@@ -12,11 +12,11 @@ from functools import partial
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType, ModuleType
 from typing import Any, NamedTuple, NoReturn
 
-from deferq.codec.finding import TARGET_ATTRIBUTE, resolve, unwrapped
+from deferq.codec.finding import resolve, unwrapped
 from deferq.codec.mainmodule import MAIN_NAMES, main_file, main_name
 from deferq.codec.refusals import refuse_nameless, refuse_uncallable
 from deferq.errors import NotDeferrable, TargetNotAllowed, TargetUnknown
-from deferq.registry import Registry
+from deferq.registry import TARGET_ATTRIBUTE, Registry
 from deferq.registry import registry as default_registry
 
 _CACHED_MAX = 4096

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import lru_cache
-from importlib.util import find_spec
 from os.path import basename, realpath, splitext
 from types import ModuleType
 
@@ -50,6 +49,8 @@ def _hides_another(main: ModuleType, name: str) -> bool:
     """Whether a module called like the script, `tools/app.py` beside a package `app`, can be imported as well."""
     if getattr(main, "__spec__", None) is not None:
         return False
+    from importlib.util import find_spec
+
     try:
         spec = find_spec(name)
     except (ImportError, ValueError):

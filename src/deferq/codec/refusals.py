@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from inspect import isasyncgenfunction, isgeneratorfunction
 from types import AsyncGeneratorType, CoroutineType, GeneratorType, ModuleType
 from typing import Any
 
@@ -32,6 +31,12 @@ def refuse_nameless(fn: Any) -> None:
         )
 
 
+def _is_generator_function(fn: Any) -> bool:
+    import inspect  # slow to import, and nobody needs it before a function is deferred
+
+    return inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn)
+
+
 def _name(fn: Any) -> str:
     name = getattr(fn, "__qualname__", None) or getattr(fn, "__name__", None)
     return name if isinstance(name, str) else type(fn).__qualname__
@@ -51,7 +56,7 @@ _UNCALLABLE: tuple[_Rule, ...] = (
     ),
     (lambda fn: not callable(fn), "An object of type {type} cannot be called; pass a function, a class or a method."),
     (
-        lambda fn: isgeneratorfunction(fn) or isasyncgenfunction(fn),
+        _is_generator_function,
         "{name} is a generator function: calling it runs none of its code; pass a function that does the work.",
     ),
 )

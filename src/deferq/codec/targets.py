@@ -10,11 +10,10 @@ target back into the callable, and refuses what the application does not allow b
 from __future__ import annotations
 
 from deferq.codec import finding, locating
-from deferq.codec.finding import TARGET_ATTRIBUTE, TARGET_LENGTH_MAX, Found, find, find_target
+from deferq.codec.finding import TARGET_LENGTH_MAX, Found, find, find_target
 from deferq.codec.locating import Located, locate
 
 __all__ = [
-    "TARGET_ATTRIBUTE",
     "TARGET_LENGTH_MAX",
     "Found",
     "Located",

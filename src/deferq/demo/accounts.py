@@ -17,7 +17,8 @@ from deferq.demo.kinds import BULK, KINDS, Kind
 from deferq.demo.visitor import Answered
 from deferq.engines.base import Filter, LeasingEngine
 from deferq.errors import DeferqError
-from deferq.model.task import State, Task
+from deferq.model.state import State
+from deferq.model.task import Task
 
 PAGE = 1000
 US = 1_000_000

@@ -10,7 +10,7 @@ from deferq.app import Deferq
 from deferq.demo import tasks
 from deferq.demo.ledger import AGAIN, DONE, FAILED
 from deferq.handles import TaskHandle
-from deferq.model.task import State
+from deferq.model.state import State
 
 BULK = "bulk"
 BULK_TASKS_EACH = 1000

@@ -11,11 +11,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
+from deferq.engines.answers import PutAnswer
 from deferq.errors import PayloadTooLargeError
-from deferq.model.queue import QueueChange, QueueSettings
-from deferq.model.task import Failure, Leased, NewTask, State, Task
+from deferq.model.settings import QueueChange, QueueSettings
+from deferq.model.state import State
+from deferq.model.task import Failure, Leased, NewTask, Task
 from deferq.model.transitions import RULES, US, Transition
 
 Clock = Callable[[], int]
@@ -36,39 +38,6 @@ RING_AHEAD_US = 2_000_000
 def system_clock() -> int:
     """The time of this machine: the clock of an engine that was given no other."""
     return time.time_ns() // 1_000
-
-
-# ---- what put answers, one per task, never an exception: one caller's clash must not fail another's task
-
-
-class Stored(NamedTuple):
-    """The task is committed."""
-
-    id: int
-    #: The pending task that it replaced, if any.
-    replaced: int | None = None
-
-
-class Existing(NamedTuple):
-    """A live task has the name; this is it. Nothing was stored."""
-
-    id: int
-
-
-class Tombstoned(NamedTuple):
-    """A finished task used the name; it stays taken until `until`. Nothing was stored."""
-
-    id: int
-    until: int
-
-
-class Clash(NamedTuple):
-    """Another task has this id. Nothing was stored; take a new id, sign again, put again."""
-
-    id: int
-
-
-PutAnswer = Stored | Existing | Tombstoned | Clash
 
 
 def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:
@@ -116,7 +85,8 @@ class Settlement(NamedTuple):
     failure: Failure | None = None
     #: Stored in the same stroke, unless the lease was lost.
     then: tuple[NewTask, ...] = ()
-    #: Somebody else's lease is buried: it counts as lost if its holder has renewed it meanwhile.
+    #: Somebody else's lease is buried: it counts as lost if its holder has renewed it meanwhile. An engine that knows
+    #: the holder to be dead takes the lease for over.
     only_if_over: bool = False
 
     @property
@@ -292,6 +262,17 @@ class Bell(Protocol):
         """Nobody waits any more."""
 
 
+@runtime_checkable
+class PollableBell(Bell, Protocol):
+    """A bell for whoever waits for other things as well."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while it has been rung."""
+
+    def heard(self) -> bool:
+        """Whether it was rung since it was last asked; does not wait."""
+
+
 class Engine(ABC):
     """What every place that holds tasks can do."""
 
@@ -367,7 +348,10 @@ class LeasingEngine(Engine):
 
     @abstractmethod
     def stalled(self, limit: int = 100) -> list[Leased]:
-        """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes nothing."""
+        """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes no task.
+
+        An engine that can tell that a dispatcher is dead adds the tasks it holds, whenever their leases end.
+        """
 
     @abstractmethod
     def requeue(self, ids: Sequence[int]) -> list[int]:
@@ -398,8 +382,12 @@ class LeasingEngine(Engine):
         """Apply compare-and-set changes in one transaction; says for each whether it applied."""
 
     @abstractmethod
-    def bell(self) -> Bell:
-        """A new bell that this engine rings whenever tasks become due at once, whoever put them."""
+    def bell(self, holder: int) -> Bell:
+        """A new bell that this engine rings whenever tasks become due at once, whoever put them.
+
+        `holder` is the number of the dispatcher, see `new_lease_id`. Where an engine can tell that it is dead, it can
+        as long as the bell is not closed: whoever ends and leaves leases behind keeps its bell open.
+        """
 
 
 LEASE_SERIAL_BITS = 31

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from deferq.engines.base import Engine
 from deferq.model.limits import NO_LIMITS
-from deferq.model.queue import Declare, Queue
+from deferq.model.queue import Queue
+from deferq.model.settings import Declare
 
 
 def declare(engine: Engine, queues: Mapping[str, Queue]) -> list[str]:

@@ -21,6 +21,9 @@ class EventName(StrEnum):
     WORKER_STARTED = "worker.started"
     WORKER_STOPPING = "worker.stopping"
     WORKER_STOPPED = "worker.stopped"
+    CHILD_STARTED = "child.started"  # a child process has loaded the application
+    CHILD_LOST = "child.lost"  # a child process died
+    CHILD_REPLACED = "child.replaced"  # a child process has done enough, or is in trouble
     STORE_UNAVAILABLE = "store.unavailable"
     STORE_RECOVERED = "store.recovered"
 

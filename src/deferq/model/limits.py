@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from deferq.errors import InvalidOption
 
+#: The value of one limit.
+Limit = str | int | None
 US = 1_000_000
 #: A bucket that nobody gave a size holds as much as App Engine's, or what its rate brings in so many microseconds.
 BUCKET_SIZE, BUCKET_US = 5, 100_000
@@ -126,3 +128,8 @@ def _whole(field: str, value: object, most: int) -> None:
 
 NO_LIMITS = Limits()
 FIELDS = ("rate", "bucket_size", "max_concurrent")
+
+
+def given(limits: Limits) -> dict[str, Limit]:
+    """The limits that are there, by field."""
+    return {name: value for name in FIELDS if (value := getattr(limits, name)) is not None}

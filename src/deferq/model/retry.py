@@ -2,36 +2,64 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from deferq.errors import InvalidOption
+from deferq.frozen import Frozen
 
 ATTEMPTS_MAX = 1_000_000
 #: About 300 years: what is longer was not meant, and would overflow.
 SECONDS_MAX = 10_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
+class RetryPolicy(Frozen):
     """How often, and how patiently, a task is tried again.
 
     Source of the backoff and of the give-up rule: App Engine's task queue, as measured on its own SDK.
     """
 
-    #: Executions in all, the first one included; None: no limit by number.
-    max_attempts: int | None = 25
-    #: Seconds before the first retry.
-    min_backoff_s: float = 0.1
-    #: Seconds that no wait exceeds.
-    max_backoff_s: float = 3600.0
-    #: How often the wait doubles before it grows by a constant step.
-    max_doublings: int = 16
-    #: Seconds since the task was first due after which it is given up; None: no limit by age.
-    max_age_s: float | None = None
-    #: Spread each wait over [half, whole], so that tasks that failed together do not return together.
-    jitter: bool = True
+    __slots__ = (  # noqa: RUF023 – the order in which they are shown and stored
+        "max_attempts",
+        "min_backoff_s",
+        "max_backoff_s",
+        "max_doublings",
+        "max_age_s",
+        "jitter",
+    )
 
-    def __post_init__(self) -> None:
+    #: Executions in all, the first one included; None: no limit by number.
+    max_attempts: int | None
+    #: Seconds before the first retry.
+    min_backoff_s: float
+    #: Seconds that no wait exceeds.
+    max_backoff_s: float
+    #: How often the wait doubles before it grows by a constant step.
+    max_doublings: int
+    #: Seconds since the task was first due after which it is given up; None: no limit by age.
+    max_age_s: float | None
+    #: Spread each wait over [half, whole], so that tasks that failed together do not return together.
+    jitter: bool
+
+    def __init__(
+        self,
+        *,
+        max_attempts: int | None = 25,
+        min_backoff_s: float = 0.1,
+        max_backoff_s: float = 3600.0,
+        max_doublings: int = 16,
+        max_age_s: float | None = None,
+        jitter: bool = True,
+    ) -> None:
+        """Raises InvalidOption for a value that makes no sense."""
+        self._fill(
+            max_attempts=max_attempts,
+            min_backoff_s=min_backoff_s,
+            max_backoff_s=max_backoff_s,
+            max_doublings=max_doublings,
+            max_age_s=max_age_s,
+            jitter=jitter,
+        )
+        self._check()
+
+    def _check(self) -> None:
         if self.max_attempts is not None:
             _whole("max_attempts", self.max_attempts, 1, ATTEMPTS_MAX)
         _whole("max_doublings", self.max_doublings, 0, 64)

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
-from enum import IntEnum
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from deferq.errors import InvalidName, InvalidOption
 from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
+from deferq.model.state import State
 
-PRIORITY_MIN, PRIORITY_MAX = -100, 100
 EPOCH_2020_US = 1_577_836_800_000_000  # 2020-01-01 00:00 UTC
 ID_RANDOM_BITS = 12
-_TASK_NAME = re.compile(r"[a-zA-Z0-9_-]{1,500}")
-
-
-class State(IntEnum):
-    """Where a stored task stands. Ready, scheduled, retrying and stalled are readings of the clock, not states."""
-
-    #: Waits for its `leasable_at`; a lease, an expiry or a cancellation moves it on.
-    PENDING = 0
-    #: A worker holds it until `leasable_at`; its settlement, or the end of the lease, moves it on.
-    LEASED = 1
-    #: It returned. Stays for the retention of succeeded tasks.
-    SUCCEEDED = 2
-    #: It ended badly. Stays for the retention of dead tasks; `requeue` makes it pending.
-    DEAD = 3
-    #: It was cancelled, replaced or expired. Stays like a succeeded one; `requeue` makes it pending.
-    CANCELLED = 4
-
-    @property
-    def finished(self) -> bool:
-        """Whether nothing more happens to the task by itself."""
-        return self >= State.SUCCEEDED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,24 +191,3 @@ class Failure:
     error_type: str
     message: str
     traceback: str
-
-
-def check_task_name(name: object) -> str:
-    """Return `name` if it can name a task: 1 to 500 ASCII letters, digits, dashes or underscores.
-
-    Raises InvalidName otherwise, without echoing the name.
-    """
-    if isinstance(name, str) and _TASK_NAME.fullmatch(name):
-        return name
-    raise InvalidName(
-        "name: a task name has 1 to 500 ASCII letters, digits, '-' or '_', and this one has not.", field="name"
-    )
-
-
-def check_priority(priority: object) -> int:
-    """Return `priority` if it is a whole number from -100 to 100; raises InvalidOption otherwise."""
-    if isinstance(priority, int) and not isinstance(priority, bool) and PRIORITY_MIN <= priority <= PRIORITY_MAX:
-        return priority
-    raise InvalidOption(
-        f"priority: a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}, higher is served first.", field="priority"
-    )

@@ -20,7 +20,8 @@ from deferq.model.outcome import (
     Succeeded,
 )
 from deferq.model.retry import RetryPolicy
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 
 US = 1_000_000
 PARK_MIN_S, PARK_MAX_S = 10.0, 600.0

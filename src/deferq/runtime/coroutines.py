@@ -20,7 +20,7 @@ from deferq.current import CurrentTask
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
-from deferq.runtime.pools import Finished, Lease, Waiting, end_if_forked, remove, take_back
+from deferq.runtime.pools import Finished, Permit, Waiting, end_if_forked, remove, take_back
 
 #: A coroutine is cancelled at its timeout by the loop; if it has not ended so much later, it never will.
 GRACE_S = 1.0
@@ -61,7 +61,7 @@ class Coroutines:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def take(self, task: Leased, lease: Lease, invocation: Invocation) -> None:
+    def take(self, task: Leased, lease: Permit, invocation: Invocation) -> None:
         """Start a coroutine function as soon as a slot is free."""
         self._waiting.append((task, lease, invocation))
         if not self._filling:  # one wake-up of the loop for many tasks
@@ -131,10 +131,10 @@ class Coroutines:
         if len(self._waiting) < waited:
             self._room_made()  # what waited here was counted against the free threads
 
-    def _begin(self, task: Leased, lease: Lease, invocation: Invocation | None) -> None:
+    def _begin(self, task: Leased, lease: Permit, invocation: Invocation | None) -> None:
         assert invocation is not None
         started = self._monotonic()
-        if started >= lease.until:
+        if not lease.begin(started):
             self._report(Finished(task, INTERRUPTED))
             return
         if self._on_start is not None:

@@ -20,13 +20,14 @@ from deferq.engines.base import Settlement, Turn, Want, holder_of, new_lease_id
 from deferq.errors import StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 from deferq.model.transitions import US
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
 from deferq.runtime.pools import Finished, Lease, Pool
-from deferq.runtime.settling import ANNOUNCED, WORKER_LOST, WORKER_STOPPED, event_of, lost, settle
+from deferq.runtime.settling import ANNOUNCED, WORKER_DIED, WORKER_LOST, WORKER_STOPPED, event_of, lost, settle
 
 #: The part of a lease that is believed in; the rest allows for clocks that run at different speeds.
 BELIEVED = 0.95
@@ -62,7 +63,7 @@ class Renew(NamedTuple):
 
 
 class FindStalled(NamedTuple):
-    """Look for leases that are over -> list of up to `limit` Leased."""
+    """Look for leases that are over, or whose holder is dead -> list of up to `limit` Leased."""
 
     limit: int
 
@@ -151,13 +152,11 @@ class _Dispatcher:
         now = world.monotonic()
         self._look_at = now
         self._renew_at = math.inf
-        self._scan_at = now + self._jittered(config.poll_s)
+        self._scan_at = now
         self._sweep_at = now + self._jittered(SWEEP_EVERY_S)
         self._beat_at = now
         #: Whether stalled tasks were looked for since the start.
         self._searched = False
-        if config.until_idle:
-            self._scan_at = now
 
     def run(self) -> Dispatch:
         while not self._at_an_end():
@@ -168,6 +167,9 @@ class _Dispatcher:
                 yield from self._take_turn()
                 yield from self._keep_up()
             yield from self._rest()
+        self._settle_all(self._pool.kill())
+        while self._unsettled and not self._outage:
+            yield from self._take_turn()
 
     # ---- what the pool brings
 
@@ -241,7 +243,7 @@ class _Dispatcher:
         """Slots that would start a task at once, and how many more to lease ahead."""
         batch = self._config.batch
         free = min(batch, self._pool.free())
-        ahead = self._pace.ahead() - self._pool.unstarted()
+        ahead = self._pace.ahead() - self._pool.unstarted() if self._pool.accepts() else 0
         return free, max(0, min(batch - free, ahead))
 
     def _take(self, turn: Turn, want: Want, asked_at: float) -> None:
@@ -332,9 +334,12 @@ class _Dispatcher:
             self._pool.cancel({task.id for task in tasks})
 
     def _rescue(self) -> Generator[Effect, Any, None]:
-        """Settle tasks whose lease is over, whoever held it."""
+        """Settle tasks whose lease is over, or whose holder is dead; if there are many, at once again."""
         # What still runs here may be among them, and must not hide the others.
-        stalled = yield from self._ask(FindStalled(RESCUED_MAX + len(self._held)))
+        limit = RESCUED_MAX + len(self._held)
+        stalled = yield from self._ask(FindStalled(limit))
+        if stalled is not None and len(stalled) >= limit:
+            self._scan_at = -math.inf
         if stalled is not None and not self._searched:
             self._searched, self._look_at = True, -math.inf
         now = self._world.now_us()
@@ -342,10 +347,14 @@ class _Dispatcher:
             held = self._held.get(task.id)
             if held is not None and held.lease_id == task.lease_id:
                 continue  # it still runs here: the clock has jumped, or we slept
-            # A lease of ours that we do not hold was answered to nobody, so it never started.
-            outcome = INTERRUPTED if holder_of(task.lease_id) == self._world.number else WORKER_LOST
-            buried = settle(task, outcome, 0, now, self._world.random())
+            buried = settle(task, self._fate(task, now), 0, now, self._world.random())
             self._unsettled.append(buried._replace(only_if_over=True))
+
+    def _fate(self, task: Leased, now: int) -> Outcome:
+        """What became of a task that nobody looks after."""
+        if holder_of(task.lease_id) == self._world.number:
+            return INTERRUPTED  # a lease of ours that we do not hold was answered to nobody, so it never started
+        return WORKER_LOST if task.leased_until <= now else WORKER_DIED
 
     def _sweep(self, now: float) -> Generator[Effect, Any, None]:
         swept = yield from self._ask(Sweep())
@@ -379,7 +388,7 @@ class _Dispatcher:
     def _pause(self) -> float:
         now = self._world.monotonic()
         pause = min(self._config.poll_s, self._next_step(now) - now)
-        if self._held and (overdue := self._pool.next_overdue()) is not None:
+        if (overdue := self._pool.next_overdue()) is not None:
             pause = min(pause, overdue - now)
         return max(0.0, pause)
 
@@ -403,8 +412,9 @@ class _Dispatcher:
     def _wind_down(self) -> None:
         """Give back what has not started; when draining is over, cancel what can be cancelled.
 
-        A thread cannot be cancelled. What it still runs at the very end keeps its lease, which runs out by itself and
-        counts as "worker lost": to give it back could start it elsewhere while it goes on here.
+        A thread cannot be cancelled. What it still runs at the very end is killed with its process, where that is a
+        child. In this process it keeps its lease. Others take it, as "worker lost", once the process or the lease ends:
+        to give it back could start it elsewhere while it goes on here.
         """
         now = self._world.monotonic()
         if self._drain_since is None:

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import assert_never
+from typing import Protocol, assert_never
 
-from deferq.engines.base import Bell, LeasingEngine
+from deferq.engines.base import LeasingEngine
 from deferq.errors import StoreUnavailable
 from deferq.runtime.dispatcher import Beat, Dispatch, Effect, FindStalled, Renew, Sweep, TakeTurn, Wait
 from deferq.runtime.janitor import Janitor
 
 
+class Ear(Protocol):
+    """Where a dispatcher sleeps until there may be something to do: its bell, or more than that."""
+
+    def wait(self, timeout_s: float) -> bool:
+        """Sleep, at most `timeout_s` seconds; True: there may be work in the store."""
+
+
 class Driver:
     """A loop that does what it is asked and says what came of it."""
 
-    def __init__(self, engine: LeasingEngine, bell: Bell, janitor: Janitor, beat: Callable[[Beat], None]) -> None:
+    def __init__(self, engine: LeasingEngine, ear: Ear, janitor: Janitor, beat: Callable[[Beat], None]) -> None:
         self._engine = engine
-        self._bell = bell
+        self._ear = ear
         self._janitor = janitor
         self._beat = beat
 
@@ -39,7 +46,7 @@ class Driver:
             case TakeTurn(settlements, want):
                 return self._engine.turn(settlements, want)
             case Wait(timeout_s):
-                return self._bell.wait(timeout_s)
+                return self._ear.wait(timeout_s)
             case Renew(leases, until):
                 return self._engine.renew(leases, until)
             case FindStalled(limit):

@@ -21,6 +21,9 @@ _WORKER_LINES: dict[EventName, tuple[int, str]] = {
     EventName.WORKER_STARTED: (logging.INFO, "worker started"),
     EventName.WORKER_STOPPING: (logging.INFO, "worker stopping: it lets running tasks finish"),
     EventName.WORKER_STOPPED: (logging.INFO, "worker stopped"),
+    EventName.CHILD_STARTED: (logging.INFO, "a child process is ready"),
+    EventName.CHILD_LOST: (logging.ERROR, "a child process is lost"),
+    EventName.CHILD_REPLACED: (logging.INFO, "a child process is replaced"),
     EventName.STORE_UNAVAILABLE: (logging.ERROR, "the store is out of reach; trying again"),
     EventName.STORE_RECOVERED: (logging.WARNING, "the store is back"),
 }

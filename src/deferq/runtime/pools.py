@@ -13,8 +13,26 @@ from deferq.model.outcome import Outcome
 from deferq.model.task import Leased
 
 
+class Permit(Protocol):
+    """What a pool knows of a task's lease, and asks before it starts the task."""
+
+    @property
+    def since(self) -> float:
+        """Monotonic time before the turn was sent."""
+
+    @property
+    def until(self) -> float:
+        """Monotonic time after which a task of this lease must not be started."""
+
+    def begin(self, now: float) -> bool:
+        """The task is about to start; whether it may."""
+
+    def put_off(self) -> None:
+        """It has not started after all: it waits for a slot."""
+
+
 class Lease:
-    """What a dispatcher believes about the tasks of one turn. The pool looks at it before it starts a task."""
+    """What a dispatcher believes about the tasks of one turn."""
 
     __slots__ = ("since", "until")
 
@@ -23,6 +41,12 @@ class Lease:
         self.since = since
         #: Monotonic time after which a task of this lease must not be started; renewal moves it.
         self.until = until
+
+    def begin(self, now: float) -> bool:
+        return now < self.until
+
+    def put_off(self) -> None:
+        """Nobody has written its start down."""
 
 
 class Finished(NamedTuple):
@@ -43,6 +67,9 @@ class Pool(Protocol):
     def finished(self) -> list[Finished]:
         """What has finished since the last call. After an empty answer the next one to finish wakes the dispatcher."""
 
+    def accepts(self) -> bool:
+        """Whether it could run anything at all now."""
+
     def free(self) -> int:
         """How many more tasks would start at once."""
 
@@ -56,23 +83,29 @@ class Pool(Protocol):
         """How many attempts could not be ended at their timeout and still run."""
 
     def withdraw(self, leased_before: float | None = None) -> list[Leased]:
-        """Take back what has not started: what was leased before that monotonic time, or all of it."""
+        """Take back what has not started: what was leased before that monotonic time, or all of it.
+
+        What comes back only a moment later is among the next `finished`, as interrupted.
+        """
 
     def overdue(self, now: float) -> list[Finished]:
-        """Give up on what runs past its timeout, and return it as timed out."""
+        """Give up on what runs past its timeout, and return it as timed out, or soon among the next `finished`."""
 
     def next_overdue(self) -> float | None:
-        """Monotonic time at which the next running task is past its timeout; None: no such task runs."""
+        """Monotonic time at which `finished` or `overdue` has something to do by itself; None: only if a task ends."""
 
     def cancel(self, ids: Collection[int]) -> None:
         """Do not start these tasks, cancel them if they are coroutines, and tell them if they are not."""
+
+    def kill(self) -> list[Finished]:
+        """End by force what still runs, where that can be done, and return it. The last call before `close`."""
 
     def close(self, timeout_s: float) -> None:
         """End what can be ended within `timeout_s`. The only method that waits."""
 
 
 #: A task that waits for a slot; it has its invocation once it is decoded. A bare tuple: there is one for every task.
-Waiting = tuple[Leased, Lease, Invocation | None]
+Waiting = tuple[Leased, Permit, Invocation | None]
 
 
 def take_back(waiting: deque[Waiting], leased_before: float) -> list[Leased]:

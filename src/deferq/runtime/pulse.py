@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -22,15 +22,23 @@ GONE_KEPT_S = 3600.0
 class Pulse:
     """One worker's record: written with each beat, removed at its end."""
 
-    def __init__(self, engine: LeasingEngine, number: int, document: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        engine: LeasingEngine,
+        number: int,
+        document: Mapping[str, Any],
+        details: Callable[[], Mapping[str, Any]] = dict,
+    ) -> None:
+        """`document` is what stays the same; `details` says what is to be added now."""
         self._engine = engine
         self._key = f"{number:08x}"
         self._document = document
+        self._details = details
         self._version = 0
 
     def beat(self, beat: Beat) -> None:
         """Write the record; if another version is stored, learn it, and write it with the next beat."""
-        document = {**self._document, "running": beat.running, "abandoned": beat.abandoned}
+        document = {**self._document, **self._details(), "running": beat.running, "abandoned": beat.abandoned}
         due = self._engine.now() + int(BEATS_MISSED_MAX * BEAT_EVERY_S * US)
         change = RecordChange(KIND, self._key, self._version, due, json.dumps(document))
         (applied,) = self._engine.change_records([change])

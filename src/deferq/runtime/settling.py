@@ -14,6 +14,11 @@ WORKER_LOST = Failed(
     error=ErrorText(error_type="WorkerLost", message="The lease ran out: its worker died, or was cut off."),
     reason="worker lost",
 )
+#: The same, known at once: a lease that is not over yet, held by nobody alive.
+WORKER_DIED = Failed(
+    error=ErrorText(error_type="WorkerLost", message="The process of its worker ended before the task did."),
+    reason="worker lost",
+)
 WORKER_STOPPED = Failed(
     error=ErrorText(error_type="WorkerStopped", message="The worker stopped before the task ended, and cancelled it."),
     reason="worker stopped",

@@ -26,7 +26,7 @@ from deferq.model.outcome import INTERRUPTED, Cancelled
 from deferq.model.task import Leased
 from deferq.runtime.coroutines import Coroutines
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
-from deferq.runtime.pools import Finished, Lease, Waiting, end_if_forked, remove, take_back
+from deferq.runtime.pools import Finished, Lease, Permit, Waiting, end_if_forked, remove, take_back
 
 _NUMBERS = itertools.count(1)
 
@@ -106,11 +106,8 @@ class ThreadPool:
     def start(self, tasks: Sequence[Leased], lease: Lease) -> None:
         if os.getpid() != self._pid:
             raise ForkedEngineError("a pool of threads was used after a fork; start a new worker in the child.")
-        while len(self._slots) < self._threads:
-            self._slots.append(self._new_thread())
-        with self._work_came:
-            self._waiting.extend((task, lease, None) for task in tasks)
-            self._work_came.notify(len(tasks))
+        self._start_threads()
+        self._offer([(task, lease, None) for task in tasks])
 
     def finished(self) -> list[Finished]:
         done = self._drain()
@@ -118,6 +115,9 @@ class ThreadPool:
             self._dispatcher_rests = True
             done = self._drain()  # a thread may have finished before it could see the flag
         return done
+
+    def accepts(self) -> bool:
+        return True
 
     def free(self) -> int:
         busy = sum(slot.busy for slot in self._slots)
@@ -166,6 +166,9 @@ class ThreadPool:
         self._call_threads()
         self._coroutines.cancel(ids)
 
+    def kill(self) -> list[Finished]:
+        return []  # no thread can be killed; what it runs keeps its lease
+
     def close(self, timeout_s: float) -> None:
         self._closed = True
         self._wake = _nobody  # an abandoned thread may end later, when the bell is gone
@@ -200,14 +203,16 @@ class ThreadPool:
                 self._work_came.wait()
         return not self._closed
 
-    def _attempt(self, slot: _Slot, task: Leased, lease: Lease) -> Finished | None:
+    def _attempt(self, slot: _Slot, task: Leased, lease: Permit) -> Finished | None:
         """What came of it; None: it goes on in the loop, or its timeout has ended it."""
         try:
+            if not lease.begin(self._monotonic()):
+                return Finished(task, INTERRUPTED)
             invocation = self._executor.prepare(task)
             if not isinstance(invocation, Invocation):
                 return Finished(task, invocation)
             if invocation.is_async:
-                self._coroutines.take(task, lease, invocation)
+                self._to_loop(task, lease, invocation)
                 return None
             if (started := self._monotonic()) >= lease.until:  # decoding may have imported for a while
                 return Finished(task, INTERRUPTED)
@@ -227,11 +232,28 @@ class ThreadPool:
             slot.abandoned = True  # the dispatcher has said how it ended, and replaces this thread
             return None
         if isinstance(outcome, Awaiting):
-            self._coroutines.go_on(outcome, task, current, started)
+            self._goes_on(outcome, attempt)
             return None
         return Finished(task, outcome, int((self._monotonic() - started) * 1e6))
 
+    def _to_loop(self, task: Leased, lease: Permit, invocation: Invocation) -> None:
+        """A coroutine function is run by the event loop."""
+        self._coroutines.take(task, lease, invocation)
+
+    def _goes_on(self, outcome: Awaiting, attempt: _Attempt) -> None:
+        """What a plain function began is finished by the event loop."""
+        self._coroutines.go_on(outcome, attempt.task, attempt.current, attempt.started)
+
     # ---- inside
+
+    def _start_threads(self) -> None:
+        while len(self._slots) < self._threads:
+            self._slots.append(self._new_thread())
+
+    def _offer(self, tasks: Sequence[Waiting]) -> None:
+        with self._work_came:
+            self._waiting.extend(tasks)
+            self._work_came.notify(len(tasks))
 
     def _call_threads(self) -> None:
         """A thread may have gone to rest while its task was out of the deque for a moment."""

@@ -1,4 +1,4 @@
-"""A worker: one dispatcher with its pool, on one engine, in one process."""
+"""A worker: one dispatcher with its pool, on one engine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import secrets
 import socket
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -22,21 +23,25 @@ from deferq.model.queue import Queue
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Stop, dispatch
-from deferq.runtime.driver import Driver
+from deferq.runtime.driver import Driver, Ear
 from deferq.runtime.executor import Executor
 from deferq.runtime.janitor import Janitor
 from deferq.runtime.listeners import Listener, Listeners
 from deferq.runtime.outage import LONGEST_S, Outage
+from deferq.runtime.pools import Pool
 from deferq.runtime.pulse import Pulse
 from deferq.runtime.threads import ThreadPool
 
 _log = logging.getLogger("deferq")
-#: Seconds that idle threads have to end when the worker has.
-CLOSE_S = 1.0
+#: Seconds that idle threads, or children, have to end when the worker has.
+CLOSE_S = 2.0
+#: Bells of workers that ended while a task of theirs went on. The end of the process closes them, and shows others that
+#: nobody runs these tasks any more.
+_kept: list[Bell] = []
 
 
-class Worker:
-    """Leases tasks and runs them until it is stopped.
+class AnyWorker(ABC):
+    """Leases tasks and has them run until it is stopped.
 
     `run()` works in the calling thread; `start()` does so in a daemon thread and begins again if the store breaks.
     A worker belongs to the process it runs in: after a fork the child sees it as not running.
@@ -45,7 +50,6 @@ class Worker:
     def __init__(
         self,
         engine: LeasingEngine,
-        codec: Codec,
         config: WorkerConfig | None = None,
         listeners: Iterable[Listener] = (),
         *,
@@ -55,7 +59,6 @@ class Worker:
         """Nothing starts yet. `queues` is what the application declares; the store learns of it at the start."""
         self.config = config or WorkerConfig()
         self._engine = engine
-        self._executor = Executor(codec, now=engine.now)
         self._listeners = Listeners(listeners)
         self._retention = retention or Retention()
         self._queues = queues or {}
@@ -102,6 +105,16 @@ class Worker:
         if self._bell is not None:
             self._bell.ring()
 
+    # ---- where tasks run
+
+    @abstractmethod
+    def _quarters(self, bell: Bell) -> tuple[Pool, Ear]:
+        """A new pool, and what to wait with: where its outcomes and the bell are heard."""
+
+    def _details(self) -> Mapping[str, Any]:
+        """What there is to say about it in its record, apart from what it is and how much runs."""
+        return {}
+
     # ---- inside
 
     def _claim_process(self) -> None:
@@ -134,11 +147,11 @@ class Worker:
     def _work(self) -> None:
         number = secrets.randbits(32)
         declare(self._engine, self._queues)
-        bell = self._bell = self._engine.bell()
-        pool = self._pool(bell)
-        pulse = Pulse(self._engine, number, self._description())
+        bell = self._bell = self._engine.bell(number)
+        pool, ear = self._quarters(bell)
+        pulse = Pulse(self._engine, number, self._description(), self._details)
         world = _Reality(number, self._engine.now, self._listeners)
-        driver = Driver(self._engine, bell, Janitor(self._engine, self._retention), pulse.beat)
+        driver = Driver(self._engine, ear, Janitor(self._engine, self._retention), pulse.beat)
         self._announce(EventName.WORKER_STARTED)
         try:
             with suppress(StoreUnavailable):  # the dispatcher will say so
@@ -147,19 +160,14 @@ class Worker:
             driver.drive(dispatch(self.config, pool, world, self._stop))
         finally:
             self._bell = None
+            goes_on = pool.running() > 0
             pool.close(CLOSE_S)
             pulse.end()
-            bell.close()
+            if goes_on:
+                _kept.append(bell)
+            else:
+                bell.close()
             self._announce(EventName.WORKER_STOPPED)
-
-    def _pool(self, bell: Bell) -> ThreadPool:
-        return ThreadPool(
-            self._executor,
-            threads=self.config.threads,
-            async_slots=self.config.async_slots,
-            wake=bell.ring,
-            on_start=self._started if EventName.TASK_STARTED in self._listeners.wanted else None,
-        )
 
     def _description(self) -> dict[str, Any]:
         return {
@@ -171,14 +179,42 @@ class Worker:
             "threads": self.config.threads,
         }
 
+    def _announce(self, name: EventName, detail: str = "") -> None:
+        detail = detail or f"{socket.gethostname()} pid {os.getpid()}"
+        self._listeners.announce(Event(name, self._engine.now(), detail=detail))
+
+
+class Worker(AnyWorker):
+    """A worker whose tasks run in threads of this process."""
+
+    def __init__(
+        self,
+        engine: LeasingEngine,
+        codec: Codec,
+        config: WorkerConfig | None = None,
+        listeners: Iterable[Listener] = (),
+        *,
+        retention: Retention | None = None,
+        queues: Mapping[str, Queue] | None = None,
+    ) -> None:
+        """Nothing starts yet. `queues` is what the application declares; the store learns of it at the start."""
+        super().__init__(engine, config, listeners, retention=retention, queues=queues)
+        self._executor = Executor(codec, now=engine.now)
+
+    def _quarters(self, bell: Bell) -> tuple[Pool, Ear]:
+        pool = ThreadPool(
+            self._executor,
+            threads=self.config.threads,
+            async_slots=self.config.async_slots,
+            wake=bell.ring,
+            on_start=self._started if EventName.TASK_STARTED in self._listeners.wanted else None,
+        )
+        return pool, bell
+
     def _started(self, task: Leased) -> None:
         self._listeners.announce(
             Event(EventName.TASK_STARTED, self._engine.now(), task.id, task.target, task.queue, task.attempt)
         )
-
-    def _announce(self, name: EventName) -> None:
-        detail = f"{socket.gethostname()} pid {os.getpid()}"
-        self._listeners.announce(Event(name, self._engine.now(), detail=detail))
 
 
 class _Reality:

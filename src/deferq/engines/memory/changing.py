@@ -9,8 +9,8 @@ from typing import assert_never
 from deferq.engines.base import Cancel, Change, Delete, Reschedule
 from deferq.engines.memory.rows import Row
 from deferq.engines.memory.tasks import Tasks
-from deferq.model.queue import QueueChange, QueueSettings, changed
-from deferq.model.task import State
+from deferq.model.settings import QueueChange, QueueSettings, changed
+from deferq.model.state import State
 
 
 def change(tasks: Tasks, row: Row, change: Change, now: int) -> bool:

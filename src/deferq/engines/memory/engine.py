@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from deferq.engines.answers import PutAnswer
 from deferq.engines.base import (
     COUNT_CAP,
     PAYLOAD_LIMIT,
@@ -19,7 +20,6 @@ from deferq.engines.base import (
     Filter,
     LeasingEngine,
     Page,
-    PutAnswer,
     Record,
     RecordChange,
     Retention,
@@ -38,7 +38,7 @@ from deferq.engines.memory.rows import to_task
 from deferq.engines.memory.tasks import Tasks
 from deferq.engines.memory.totals import Totals
 from deferq.errors import ForkedEngineError, StoreUnavailable
-from deferq.model.queue import QueueChange, QueueSettings
+from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.task import Leased, NewTask, Task
 from deferq.model.transitions import US
 
@@ -170,7 +170,7 @@ class MemoryEngine(LeasingEngine):
         with self._stroke():
             return [self._records.change(change) for change in changes]
 
-    def bell(self) -> Bell:
+    def bell(self, holder: int) -> Bell:
         with self._stroke():
             bell = MemoryBell(self._forget_bell)
             self._bells.add(bell)

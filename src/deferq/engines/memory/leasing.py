@@ -11,7 +11,8 @@ from deferq.engines.memory.rows import Row, to_leased
 from deferq.engines.memory.tasks import Tasks
 from deferq.model.limits import NO_LIMITS
 from deferq.model.sharing import Slots, limited, share_out
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 
 
 def wanted(tasks: Tasks, want: Want) -> list[Queue]:

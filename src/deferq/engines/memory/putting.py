@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from deferq.engines.base import Clash, Existing, PutAnswer, Stored, Tombstoned
+from deferq.engines.answers import Clash, Existing, PutAnswer, Stored, Tombstoned
 from deferq.engines.memory.names import Name
 from deferq.engines.memory.tasks import Tasks
-from deferq.model.task import NewTask, State
+from deferq.model.state import State
+from deferq.model.task import NewTask
 
 
 def put(tasks: Tasks, task: NewTask, now: int) -> PutAnswer:

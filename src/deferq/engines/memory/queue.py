@@ -11,7 +11,7 @@ from deferq.engines.base import QueueCounts, Want
 from deferq.engines.memory.agenda import Agenda, Entry
 from deferq.engines.memory.rows import Row, reading
 from deferq.model.limits import NO_LIMITS
-from deferq.model.queue import QueueSettings
+from deferq.model.settings import QueueSettings
 from deferq.model.sharing import Slots
 from deferq.model.standing import Bucket, Standing
 

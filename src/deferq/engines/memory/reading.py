@@ -8,8 +8,8 @@ from deferq.engines.base import Counts, Details, Filter, Page
 from deferq.engines.memory.rows import matches, to_task
 from deferq.engines.memory.tasks import Tasks
 from deferq.errors import TaskNotFound
-from deferq.model.queue import QueueSettings
-from deferq.model.task import State
+from deferq.model.settings import QueueSettings
+from deferq.model.state import State
 
 
 def details(tasks: Tasks, task_id: int) -> Details:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from deferq.engines.base import Filter
-from deferq.model.task import Failure, Leased, NewTask, State, Task, decode_options
+from deferq.model.state import State
+from deferq.model.task import Failure, Leased, NewTask, Task, decode_options
 
 
 @dataclass(slots=True)

@@ -9,7 +9,8 @@ from deferq.engines.memory.putting import put
 from deferq.engines.memory.rows import Row
 from deferq.engines.memory.tasks import Tasks
 from deferq.engines.memory.totals import Totals
-from deferq.model.task import Leased, State
+from deferq.model.state import State
+from deferq.model.task import Leased
 
 
 def settle(tasks: Tasks, totals: Totals, settlements: Sequence[Settlement], now: int) -> tuple[Leased, ...]:

@@ -9,7 +9,7 @@ from deferq.engines.base import Retention, Swept
 from deferq.engines.memory.rows import Row
 from deferq.engines.memory.tasks import Tasks
 from deferq.engines.memory.totals import Totals
-from deferq.model.task import State
+from deferq.model.state import State
 from deferq.model.transitions import US
 
 

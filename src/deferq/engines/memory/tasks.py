@@ -15,7 +15,8 @@ from deferq.engines.memory.agenda import Agenda, Entry
 from deferq.engines.memory.names import Names
 from deferq.engines.memory.queue import Queue
 from deferq.engines.memory.rows import Row, new_row
-from deferq.model.task import NewTask, State
+from deferq.model.state import State
+from deferq.model.task import NewTask
 
 
 class Tasks:

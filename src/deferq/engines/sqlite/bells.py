@@ -1,7 +1,8 @@
 """Bells between processes: a FIFO per dispatcher in a folder beside the database.
 
 Whoever stores a task that is due writes a byte into each FIFO. The dispatcher holds a lock on its FIFO for as long as
-it lives, so that a free lock shows that its owner is dead.
+it lives: that is its pulse. The FIFO's name says who it is. So a FIFO whose lock is free says who is dead, since who
+ends in order takes it down before the lock goes. It stays until no lease of the dead is left; then a worker removes it.
 """
 
 from __future__ import annotations
@@ -10,30 +11,36 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import secrets
 import select
-import time
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Collection
 from pathlib import Path
 from threading import Lock
 
 _IGNORED = {errno.EAGAIN, errno.EINTR}
-#: A FIFO without a reader is removed once it is this old; a younger one may be about to be opened.
-ORPHAN_AGE_S = 5.0
+_NAME = re.compile(r"([0-9a-f]{8})-[0-9a-f]+")
+#: Stands for the dispatcher of a FIFO whose name says nothing: no lease is its.
+NOBODY = -1
 
 
 class FifoBell:
-    """The bell of one dispatcher. `changed` is called once it hangs, and when it is taken down."""
+    """The bell of the dispatcher `holder`. `changed` is called once it hangs, and when it is taken down.
 
-    def __init__(self, folder: Path, changed: Callable[[], None]) -> None:
+    A forked child has no part in it: there it is closed by itself, since the lock would outlive the parent.
+    """
+
+    def __init__(self, folder: Path, holder: int, changed: Callable[[], None]) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         self._changed = changed
         self._closed = False
-        self._path = folder / secrets.token_hex(8)
+        self._path = folder / f"{holder:08x}-{secrets.token_hex(4)}"
         hidden = folder / f".{self._path.name}"
         os.mkfifo(hidden, 0o600)
         # Opened for both directions: no end of file when the last writer goes, and we can ring it ourselves.
         self._fd = os.open(hidden, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        _bells.add(self)
         fcntl.flock(self._fd, fcntl.LOCK_EX)
         hidden.rename(self._path)
         self._poll = select.poll()
@@ -42,15 +49,22 @@ class FifoBell:
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until rung, at most `timeout_s` seconds; True if rung."""
-        if not self._poll.poll(max(0.0, timeout_s) * 1000):
+        return bool(self._poll.poll(max(0.0, timeout_s) * 1000)) and self.heard()
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while it has been rung, for whoever waits for other things as well."""
+        return self._fd
+
+    def heard(self) -> bool:
+        """Whether it was rung since it was last asked; does not wait."""
+        try:
+            return bool(os.read(self._fd, 65_536))
+        except BlockingIOError:
             return False
-        with contextlib.suppress(BlockingIOError):
-            os.read(self._fd, 65_536)
-        return True
 
     def ring(self) -> None:
         """Wake the dispatcher; one byte is enough, and a full pipe has been rung already."""
-        with contextlib.suppress(BlockingIOError):
+        with contextlib.suppress(OSError):  # in a forked child there is nobody to wake
             os.write(self._fd, b"!")
 
     def close(self) -> None:
@@ -66,18 +80,26 @@ class FifoBell:
         os.close(nothing)
         self._changed()
 
+    def abandon(self) -> None:
+        """In a forked child: let go of it, and leave it to the parent, whose lock and name stay as they are."""
+        with contextlib.suppress(OSError):  # the child of a child has let go before
+            os.close(self._fd)
+        self._fd, self._closed = -1, True
+
     def __del__(self) -> None:
         with contextlib.suppress(OSError, AttributeError):
             os.close(self._fd)
 
 
 class Ringer:
-    """Rings every bell in the folder. Keeps them open, and looks again when they have changed."""
+    """Rings every bell in the folder, and sees who is dead. Keeps them open, and looks again when they have changed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._seen: int | None = None
         self._bells: dict[str, int] = {}
+        #: The dispatchers that died, by the names of their FIFOs.
+        self._dead: dict[str, int] = {}
         self._ringing = Lock()
 
     def ring(self, version: int) -> None:
@@ -86,10 +108,26 @@ class Ringer:
         if version == self._seen and not self._bells:
             return
         with self._ringing:
-            if version != self._seen and self._look():
-                self._seen = version
+            self._look_if_changed(version)
             for name, fd in list(self._bells.items()):
                 self._ring_one(name, fd)
+
+    def dead(self, version: int) -> frozenset[int]:
+        """The numbers of dispatchers that died and whose FIFOs are still there. Costs a system call for each bell."""
+        with self._ringing:
+            self._look_if_changed(version)
+            for name, fd in list(self._bells.items()):
+                if _lock_is_free(fd):
+                    self._bury(name)
+            return frozenset(self._dead.values())
+
+    def take_down(self, holders: Collection[int]) -> None:
+        """Remove the FIFOs of dead dispatchers."""
+        with self._ringing:
+            for name in [name for name, holder in self._dead.items() if holder in holders]:
+                del self._dead[name]
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self._folder, name))
 
     def close(self) -> None:
         """Close the descriptors."""
@@ -103,6 +141,10 @@ class Ringer:
         for fd in self._bells.values():
             os.close(fd)
 
+    def _look_if_changed(self, version: int) -> None:
+        if version != self._seen and self._look():
+            self._seen = version
+
     def _look(self) -> bool:
         """Open new bells and let go of old ones; false if the folder could not be read."""
         try:
@@ -114,7 +156,8 @@ class Ringer:
             return False
         for gone in set(self._bells) - names:
             os.close(self._bells.pop(gone))
-        for name in names - set(self._bells):
+        self._dead = {name: holder for name, holder in self._dead.items() if name in names}
+        for name in names - set(self._bells) - set(self._dead):
             self._open(name)
         return True
 
@@ -123,20 +166,44 @@ class Ringer:
         try:
             self._bells[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            if error.errno == errno.ENXIO:
-                _remove_orphan(path)
+            if error.errno == errno.ENXIO:  # nobody has it open for reading, and its owner always has
+                self._dead[name] = _holder(name)
 
     def _ring_one(self, name: str, fd: int) -> None:
         try:
             os.write(fd, b"!")
         except OSError as error:
             if error.errno not in _IGNORED:
-                os.close(self._bells.pop(name))
-                _remove_orphan(os.path.join(self._folder, name))
+                self._bury(name)
+
+    def _bury(self, name: str) -> None:
+        """Nobody holds this FIFO any more. Its owner died, unless it has taken it down before."""
+        os.close(self._bells.pop(name))
+        if os.path.exists(os.path.join(self._folder, name)):
+            self._dead[name] = _holder(name)
 
 
-def _remove_orphan(path: str) -> None:
-    """Remove a FIFO whose dispatcher died without taking it down."""
-    with contextlib.suppress(OSError):
-        if time.time() - os.stat(path).st_mtime > ORPHAN_AGE_S:
-            os.unlink(path)
+def _holder(name: str) -> int:
+    match = _NAME.fullmatch(name)
+    return int(match[1], 16) if match else NOBODY
+
+
+def _lock_is_free(fd: int) -> bool:
+    """Whether the owner of a FIFO has let go of its lock. Taken as a shared one, so that others see the same."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    except OSError:
+        return False
+    return True
+
+
+_bells: weakref.WeakSet[FifoBell] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for bell in list(_bells):
+        bell.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

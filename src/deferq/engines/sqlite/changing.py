@@ -11,8 +11,8 @@ from deferq.engines.sqlite.reading import queues
 from deferq.engines.sqlite.rows import json_list, queue_row
 from deferq.engines.sqlite.settling import bury_names
 from deferq.engines.sqlite.statements import statements
-from deferq.model.queue import QueueChange, QueueSettings, changed
-from deferq.model.task import State
+from deferq.model.settings import QueueChange, QueueSettings, changed
+from deferq.model.state import State
 
 SQL = statements("change")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+from deferq.engines.answers import PutAnswer
 from deferq.engines.base import (
     COUNT_CAP,
     PAYLOAD_LIMIT,
@@ -24,7 +25,6 @@ from deferq.engines.base import (
     Filter,
     LeasingEngine,
     Page,
-    PutAnswer,
     Record,
     RecordChange,
     Reschedule,
@@ -34,6 +34,7 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
+    holder_of,
     payload_too_large,
     system_clock,
 )
@@ -57,8 +58,9 @@ from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.trouble import raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
-from deferq.model.queue import QueueChange, QueueSettings
-from deferq.model.task import Leased, NewTask, State, Task
+from deferq.model.settings import QueueChange, QueueSettings
+from deferq.model.state import State
+from deferq.model.task import Leased, NewTask, Task
 
 Answer = TypeVar("Answer")
 
@@ -199,8 +201,10 @@ class SqliteEngine(LeasingEngine):
         """The state of an engine that is not open."""
         self._writer = None
         self._connections = Connections(self.path, self.synchronous, self._connect)
-        self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_alone=self._put_alone)
+        self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_plain=self._put_plain)
         self._opening = Lock()
+        #: Dispatchers that were dead when somebody looked last.
+        self._dead: frozenset[int] = frozenset()
         self._known_queues: set[str] = set()
         self._queues_in_doubt: set[str] = set()
         #: Queues that were limited when somebody looked, so that the others cost nothing.
@@ -255,13 +259,13 @@ class SqliteEngine(LeasingEngine):
             and not self._checkpointer.outgrown
         )
 
-    def _put_alone(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
-        """One plain task, behind the gate: a lone INSERT takes the write lock as BEGIN IMMEDIATE does, and commits."""
+    def _put_plain(self, take: Callable[[], Sequence[NewTask]]) -> list[PutAnswer]:
+        """Plain tasks, behind the gate: a lone INSERT takes the write lock as BEGIN IMMEDIATE does, and commits."""
         with inside_sqlite:
             writer = self._opened()
             self._gate.acquire()
             try:
-                answers = putting.put(writer, tasks, 0)
+                answers = putting.put(writer, take(), 0)
                 self._checkpointer.after_commit(writer)
             except sqlite3.Error as error:
                 raise_ours(error, str(self.path))
@@ -357,6 +361,8 @@ class SqliteEngine(LeasingEngine):
         lanes = NOWHERE if want is None else self._look(want, now, settlements)
         if not settlements and not lanes.due:
             return Turn(now, (), [], lanes.next_due)
+        if self._dead:
+            settlements = [self._as_over_if_dead(each) for each in settlements]
 
         def write(connection: sqlite3.Connection) -> tuple[list[Leased], leasing.Taken]:
             lost = settling.settle(connection, settlements, now, self._tombstone_us) if settlements else []
@@ -395,7 +401,12 @@ class SqliteEngine(LeasingEngine):
         return self._write(lambda connection: leasing.renew(connection, leases, until))
 
     def stalled(self, limit: int = 100) -> list[Leased]:
-        return self._read(lambda connection: leasing.stalled(connection, self.now(), limit))
+        self.open()
+        self._dead = dead = self._find_dead()
+        found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
+        if dead and len(found) < limit:
+            self._ringer.take_down(dead - {holder_of(task.lease_id) for task in found})
+        return found
 
     def requeue(self, ids: Sequence[int]) -> list[int]:
         requeued = self._write(lambda connection: changing.requeue(connection, ids, self.now()))
@@ -427,10 +438,10 @@ class SqliteEngine(LeasingEngine):
     def change_records(self, changes: Sequence[RecordChange]) -> list[bool]:
         return self._write(lambda connection: [changing.change_record(connection, change) for change in changes])
 
-    def bell(self) -> FifoBell:
+    def bell(self, holder: int) -> FifoBell:
         self.open()
         try:
-            return FifoBell(self.bells, self._bells_changed)
+            return FifoBell(self.bells, holder, self._bells_changed)
         except OSError as error:
             raise StoreUnavailable(
                 f"The folder {self.bells} cannot be used ({error.strerror}). Is it writable, and is there space?"
@@ -457,6 +468,18 @@ class SqliteEngine(LeasingEngine):
         # Another thread may have closed the engine since our commit; the task stands, and dispatchers poll.
         with suppress(ValueError):
             self._ringer.ring(self._gate.bells)
+
+    def _find_dead(self) -> frozenset[int]:
+        try:
+            return self._ringer.dead(self._gate.bells)
+        except ValueError:  # another thread has closed the engine
+            return frozenset()
+
+    def _as_over_if_dead(self, settlement: Settlement) -> Settlement:
+        """The dead renew nothing, so there is no need to wait for the end of their leases."""
+        if settlement.only_if_over and holder_of(settlement.task.lease_id) in self._dead:
+            return settlement._replace(only_if_over=False)
+        return settlement
 
     def _bells_changed(self) -> None:
         with inside_sqlite:

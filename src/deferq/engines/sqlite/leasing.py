@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from sqlite3 import Connection
 from typing import NamedTuple
 
-from deferq.engines.base import Clock, Settlement, Want
+from deferq.engines.base import LEASE_SERIAL_BITS, Clock, Settlement, Want
 from deferq.engines.sqlite import limiting
 from deferq.engines.sqlite.rows import json_list, to_leased
 from deferq.engines.sqlite.sharing import CutShort, Due, Lane, Line, share_out
@@ -155,9 +155,13 @@ def read_leased(connection: Connection, want: Want, ids: Sequence[int], lanes: L
     return [leased[task_id] for task_id in ids if task_id in leased]
 
 
-def stalled(connection: Connection, now: int, limit: int) -> list[Leased]:
-    """Tasks whose lease is over."""
-    return [to_leased(row) for row in connection.execute(SQL["stalled"], {"now": now, "limit": limit})]
+def stalled(connection: Connection, now: int, limit: int, dead: Collection[int]) -> list[Leased]:
+    """Tasks whose lease is over, then those that these dead dispatchers hold."""
+    found = [to_leased(row) for row in connection.execute(SQL["stalled"], {"now": now, "limit": limit})]
+    if dead and len(found) < limit:
+        parameters = {"now": now, "limit": limit - len(found), "holders": json_list(dead), "bits": LEASE_SERIAL_BITS}
+        found += [to_leased(row) for row in connection.execute(SQL["orphaned"], parameters)]
+    return found
 
 
 def renew(connection: Connection, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from uuid import uuid4
 
 from deferq.engines.sqlite.statements import schema_scripts
 from deferq.errors import SchemaTooNew
@@ -35,6 +34,8 @@ def check(path: str, version: int) -> None:
 
 def migrate(connection: sqlite3.Connection, path: str) -> None:
     """Apply what is missing. Call it inside a write transaction."""
+    from uuid import uuid4  # who opens a database that is up to date need not load it
+
     version = schema_version(connection)
     check(path, version)
     for number, script in enumerate(schema_scripts()[version:], start=version + 1):

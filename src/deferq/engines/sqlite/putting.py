@@ -8,9 +8,10 @@ from itertools import chain
 from sqlite3 import Connection
 from typing import Any
 
-from deferq.engines.base import Clash, Existing, PutAnswer, Stored, Tombstoned
+from deferq.engines.answers import Clash, Existing, PutAnswer, Stored, Tombstoned
 from deferq.engines.sqlite.statements import statements
-from deferq.model.task import NewTask, State
+from deferq.model.state import State
+from deferq.model.task import NewTask
 
 SQL = statements("put")
 #: Larger envelopes get a row of their own: every later update rewrites the task's row.

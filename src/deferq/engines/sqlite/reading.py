@@ -9,8 +9,9 @@ from deferq.engines.base import Counts, Details, Filter, Page, QueueCounts, Reco
 from deferq.engines.sqlite.rows import json_list, to_queue, to_task
 from deferq.engines.sqlite.statements import statements
 from deferq.errors import TaskNotFound
-from deferq.model.queue import QueueSettings
-from deferq.model.task import Failure, State, Task
+from deferq.model.settings import QueueSettings
+from deferq.model.state import State
+from deferq.model.task import Failure, Task
 
 SQL = statements("read")
 CHANGE_SQL = statements("change")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-from deferq.model.limits import FIELDS, Limits
-from deferq.model.queue import QueueSettings, given
-from deferq.model.task import Leased, State, Task, decode_options
+from deferq.model.limits import FIELDS, Limits, given
+from deferq.model.settings import QueueSettings
+from deferq.model.state import State
+from deferq.model.task import Leased, Task, decode_options
 
 
 def json_list(values: Iterable[Any]) -> str:
@@ -16,9 +18,8 @@ def json_list(values: Iterable[Any]) -> str:
     return json.dumps(list(values), separators=(",", ":"))
 
 
-def to_leased(row: Sequence[Any]) -> Leased:
-    """A row of `leased` or `stalled`: the columns are the fields in their order, but for one truth value."""
-    return Leased._make((*row[:-1], bool(row[-1])))
+#: A row of `leased` or `stalled`: the columns are the fields in their order. In C, since there is one for every task.
+to_leased: Callable[[Sequence[Any]], Leased] = partial(tuple.__new__, Leased)
 
 
 def to_queue(row: Sequence[Any]) -> QueueSettings:

@@ -12,7 +12,8 @@ from deferq.engines.base import FAILURES_KEPT, Settlement
 from deferq.engines.sqlite.putting import ROWS_PER_INSERT, put
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.statements import statements
-from deferq.model.task import Leased, NewTask, State
+from deferq.model.state import State
+from deferq.model.task import Leased, NewTask
 
 SQL = statements("settle")
 
@@ -153,12 +154,17 @@ def _write_failures(connection: Connection, settled: Sequence[Settlement]) -> No
 def _totals(settled: Iterable[Settlement], now: int) -> list[tuple[int, str, str, int, int, int, int]]:
     """One row per queue and target for this group; attempts that never ran do not count."""
     sums: dict[tuple[str, str], list[int]] = {}
-    for s in settled:
-        if not s.is_attempt:
+    for settlement in settled:
+        task, to, duration_us, *_ = settlement
+        if not to.started:
             continue
-        row = sums.setdefault((s.task.queue, s.task.target), [0, 0, 0, 0])
+        row = sums.get((task.queue, task.target))
+        if row is None:
+            row = sums[task.queue, task.target] = [0, 0, 0, 0]
         row[0] += 1
-        row[1] += s.failed
-        row[2] += s.duration_us
-        row[3] = max(row[3], s.duration_us)
+        row[2] += duration_us
+        if duration_us > row[3]:
+            row[3] = duration_us
+        if to.rule != "succeeded" and settlement.failed:
+            row[1] += 1
     return [(now, queue, target, *row) for (queue, target), row in sums.items()]  # type: ignore[misc]

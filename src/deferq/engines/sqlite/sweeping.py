@@ -8,7 +8,7 @@ from sqlite3 import Connection
 from deferq.engines.base import MINUTE_US, Retention, Swept
 from deferq.engines.sqlite.changing import cancel_pending, delete
 from deferq.engines.sqlite.statements import statements
-from deferq.model.task import State
+from deferq.model.state import State
 from deferq.model.transitions import US
 
 SQL = statements("sweep")

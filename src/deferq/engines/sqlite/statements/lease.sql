@@ -59,6 +59,15 @@ from deferq_queue q cross join deferq_task t indexed by deferq_held
 where t.state = 1 and t.queue = q.name and t.leasable_at <= :now
 limit :limit;
 
+-- name: orphaned
+-- What the dispatchers in `:holders` hold and what is not over yet: looks at every leased task.
+select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
+  t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested
+from deferq_queue q cross join deferq_task t indexed by deferq_held
+where t.state = 1 and t.queue = q.name and t.leasable_at > :now
+  and t.lease_id >> :bits in (select value from json_each(:holders))
+limit :limit;
+
 -- name: renew
 update deferq_task set leasable_at = :until
 where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;

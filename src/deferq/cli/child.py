@@ -1,0 +1,91 @@
+"""The child's side of `deferq worker` and `deferq dev`: it loads the application and runs what the parent sends."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+from typing import Any
+
+from deferq.cli.arguments import EXIT_OK
+from deferq.cli.loading import Loaded, load
+from deferq.cli.narrating import Narrator
+from deferq.cli.stopping import SIGNALS, end_soon
+from deferq.cli.streams import log_to_stderr, show_output_at_once
+from deferq.config import SETTINGS
+from deferq.model.events import EventName
+from deferq.runtime.children.child import Child
+from deferq.runtime.children.spawning import die_with_parent, inherited
+from deferq.runtime.config import WorkerConfig
+from deferq.runtime.executor import Executor
+from deferq.runtime.listeners import Listeners
+
+
+def be_child(args: argparse.Namespace) -> int:
+    """Work for the parent until it says stop."""
+    die_with_parent()
+    _leave_signals_to_parent()
+    end, memory = inherited(args.child)
+    loaded = load(args.app, args.url)
+    show_output_at_once()
+    log_to_stderr()
+    _leave_signals_to_parent()  # importing the application may have changed that
+    config = _config(args, loaded)
+    deferq = loaded.deferq
+    deferq.engine  # noqa: B018  # opening it makes the codec
+    deferq.codec.keyring  # noqa: B018  # a secret that cannot be read is better known now
+    listeners = Listeners([*([_StartNarrator()] if args.verbose else []), *deferq.listeners])
+    child = Child(
+        Executor(deferq.codec, now=deferq.engine.now),
+        end,
+        memory,
+        threads=config.threads,
+        async_slots=config.async_slots,
+        listeners=listeners,
+        now=deferq.engine.now,
+    )
+    child.run(_hello(loaded, config))
+    end_soon(EXIT_OK)
+    return EXIT_OK
+
+
+def _config(args: argparse.Namespace, loaded: Loaded) -> WorkerConfig:
+    """How much it runs at a time; raises InvalidOption."""
+    given = {"threads": args.threads, "async_slots": args.async_slots}
+    settings = loaded.deferq.settings
+    chosen = {name: settings[name] if value is None else value for name, value in given.items()}
+    return WorkerConfig(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def _hello(loaded: Loaded, config: WorkerConfig) -> dict[str, Any]:
+    """What the parent has to know of an application that it does not import."""
+    settings = loaded.deferq.settings
+    plain = {name: settings[name] for name, setting in SETTINGS.items() if not setting.secret}
+    return {
+        "app": loaded.name,
+        "file": loaded.file,
+        "store": loaded.deferq.engine.url,
+        "project": str(settings.project),
+        "settings": plain,
+        "queues": {name: queue.to_dict() for name, queue in loaded.deferq.queues.items()},
+        "threads": config.threads,
+        "async_slots": config.async_slots,
+    }
+
+
+def _leave_signals_to_parent() -> None:
+    """Ctrl-C reaches every process of a terminal. The parent says when to stop.
+
+    A handler that does nothing is not inherited by the programs that tasks start, as ignoring would be.
+    """
+    for number in SIGNALS:
+        signal.signal(number, _wait_for_parent)
+
+
+def _wait_for_parent(number: int, frame: object) -> None:
+    """The parent knows."""
+
+
+class _StartNarrator(Narrator):
+    """Only a child knows when a task starts; all else its parent tells."""
+
+    names = frozenset({EventName.TASK_STARTED})

@@ -1,0 +1,1 @@
+"""Child processes: the parent leases, settles and renews; children only execute."""

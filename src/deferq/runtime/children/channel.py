@@ -1,0 +1,73 @@
+"""The parent's end of the socket to a child. It never waits: what the child does not take now is sent later."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from deferq.runtime.children.wire import Frame, Reader, pack
+
+_BYTES = 256 * 1024
+
+
+class Channel:
+    """Frames to and from one child."""
+
+    def __init__(self, end: socket.socket) -> None:
+        end.setblocking(False)
+        self._socket = end
+        self._reader = Reader()
+        self._outgoing = bytearray()
+        #: The child has closed its end, or is gone.
+        self.closed = False
+
+    def fileno(self) -> int:
+        """To be polled."""
+        return self._socket.fileno()
+
+    @property
+    def clogged(self) -> bool:
+        """Whether there is something left to send once the child takes it."""
+        return bool(self._outgoing)
+
+    def send(self, kind: str, content: Any) -> None:
+        """Send a frame, now or as soon as the child has read what stands before it."""
+        frame = pack(kind, content)
+        if self._outgoing:
+            self._outgoing += frame
+        else:
+            sent = self._send(frame)
+            if sent < len(frame):
+                self._outgoing += memoryview(frame)[sent:]
+
+    def flush(self) -> None:
+        """Send what was left."""
+        if self._outgoing:
+            del self._outgoing[: self._send(self._outgoing)]
+
+    def receive(self) -> list[Frame]:
+        """What the child has said since the last call."""
+        frames: list[Frame] = []
+        try:
+            while data := self._socket.recv(_BYTES):
+                frames += self._reader.feed(data)
+                if len(data) < _BYTES:
+                    return frames
+            self.closed = True
+        except BlockingIOError:
+            pass
+        except OSError:
+            self.closed = True
+        return frames
+
+    def close(self) -> None:
+        """Let the child see the end."""
+        self._socket.close()
+
+    def _send(self, data: bytes | bytearray) -> int:
+        try:
+            return self._socket.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError:  # its death is noticed where it is reaped
+            return len(data)

@@ -1,0 +1,99 @@
+"""The life of a child: read what the parent sends, run it, and end when the parent says so or is gone."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from deferq.model.events import Event, EventName
+from deferq.model.task import Leased
+from deferq.runtime.children.starts import Starts
+from deferq.runtime.children.threads import ChildThreads
+from deferq.runtime.children.wire import CANCEL, EVENTS, HELLO, STOP, TASKS, Reader, pack
+from deferq.runtime.executor import Executor
+from deferq.runtime.listeners import Listeners
+
+_BYTES = 256 * 1024
+#: While tasks wait, outcomes that gathered are sent after so many milliseconds at the latest.
+GATHER_MS = 10
+#: Seconds that idle threads have to end.
+CLOSE_S = 1.0
+
+
+class Child:
+    """Runs the tasks that come through a socket. Everything else is the parent's business."""
+
+    def __init__(
+        self,
+        executor: Executor,
+        end: socket.socket,
+        memory: int,
+        *,
+        threads: int,
+        async_slots: int,
+        listeners: Listeners,
+        now: Callable[[], int],
+    ) -> None:
+        """`end` is this child's end of the socket, `memory` the descriptor of what `shared_memory` made."""
+        self._socket = end
+        self._writing = threading.Lock()
+        self._listeners = listeners
+        self._now = now
+        self._pool = ChildThreads(
+            executor,
+            Starts(memory),
+            self._send,
+            threads=threads,
+            async_slots=async_slots,
+            on_start=self._started if EventName.TASK_STARTED in listeners.wanted else None,
+        )
+
+    def run(self, hello: Mapping[str, Any]) -> None:
+        """Introduce itself with `hello`; work until the parent says stop. Ends the process if the parent is gone."""
+        wanted = [str(name) for name in self._listeners.wanted - {EventName.TASK_STARTED}]
+        self._send(pack(HELLO, {**hello, "pid": os.getpid(), "wanted": wanted}))
+        reader, poll = Reader(), select.poll()
+        poll.register(self._socket, select.POLLIN)
+        while True:
+            ready = poll.poll(GATHER_MS if self._pool.has_more else None)
+            if ready and not self._hear(reader):
+                break
+            self._pool.send_outcomes()
+        self._pool.close(CLOSE_S)
+
+    def _hear(self, reader: Reader) -> bool:
+        """Do what the parent says; False: it says stop."""
+        data = self._socket.recv(_BYTES)
+        if not data:
+            os._exit(1)  # the parent is dead: nobody would store what came of the tasks
+        for kind, content in reader.feed(data):
+            if kind == TASKS:
+                self._pool.take(content)
+            elif kind == CANCEL:
+                self._pool.cancel_places(set(content))
+            elif kind == EVENTS:
+                self._tell(content)
+            elif kind == STOP:
+                return False
+        return True
+
+    def _send(self, frame: bytes) -> None:
+        with self._writing:
+            try:
+                self._socket.sendall(frame)
+            except OSError:
+                os._exit(1)  # the parent is dead
+
+    def _started(self, task: Leased) -> None:
+        self._listeners.announce(
+            Event(EventName.TASK_STARTED, self._now(), task.id, task.target, task.queue, task.attempt)
+        )
+
+    def _tell(self, events: list[tuple[Any, ...]]) -> None:
+        """The parent decides what becomes of tasks; the listeners of the application live here."""
+        for name, *rest in events:
+            self._listeners.announce(Event(EventName(name), *rest))
