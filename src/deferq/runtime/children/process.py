@@ -208,7 +208,7 @@ class ChildProcess:
         """Wait until it says something, dies, or the time is over."""
         poll = select.poll()
         self.watch(poll)
-        poll.poll(timeout_s * 1000)
+        self.channel.readable = bool(poll.poll(timeout_s * 1000))
 
     def describe(self) -> dict[str, Any]:
         """What people are shown of it."""
@@ -254,6 +254,7 @@ class ChildProcess:
 
     def bury(self, now: float, lost: Outcome = WORKER_LOST) -> list[Finished]:
         """After its death: what it had reported, what had started and so is lost, and what goes back unspent."""
+        self.channel.readable = True
         finished = self.receive(now)
         started = self._starts.started
         for place, task in self._tasks.items():
