@@ -3,7 +3,7 @@
 APP is what to import: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use.
 Without one the setting `app` decides. What tasks print appears at once.
 
-Ctrl-C stops it; running tasks have two seconds to finish.
+Ctrl-C stops it; running tasks have two seconds to finish. SIGUSR1 prints what each thread of the worker is doing.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _work(args: argparse.Namespace) -> int:
     from deferq.cli.stopping import Stopping, end_soon
     from deferq.cli.worker import work
 
-    loaded = load(args.app, args.url)
     stopping = Stopping()
+    loaded = load(args.app, args.url)
     config = {"threads": args.threads, "drain_s": DRAIN_S, "lease_s": LEASE_S}
     with loaded.deferq:
         worker = loaded.deferq.worker(listeners=[Narrator(), *loaded.deferq.listeners], **config)

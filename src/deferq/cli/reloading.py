@@ -38,6 +38,9 @@ class Reloader:
         """Watch until a signal says stop."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup wants it to live on
+            signal.signal(signal.SIGHUP, self._on_hangup)
+        signal.signal(signal.SIGUSR1, self._pass_on)
         watching = changes(self._folders, self._stop)
         self._start()
         try:
@@ -56,11 +59,22 @@ class Reloader:
             os._exit(128 + number)
         self._stop.set()
 
+    def _on_hangup(self, _: int, __: FrameType | None) -> None:
+        """The terminal is gone; it may say so more than once, and still the child stops in order."""
+        self._stop.set()
+
+    def _pass_on(self, number: int, _: FrameType | None) -> None:
+        """Whoever asks what the threads are doing means those of the worker."""
+        if self._child is not None:
+            self._child.send_signal(number)
+
     def _start(self) -> None:
         again = ["--again"] if self._started else []
         reading, self._lifeline = os.pipe()
         command = [sys.executable, "-u", "-P", "-m", "deferq", *self._arguments, "--lifeline", str(reading), *again]
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # it would kill a child that is not ready
         self._child = subprocess.Popen(command, pass_fds=[reading])
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
         os.close(reading)
         self._started += 1
 

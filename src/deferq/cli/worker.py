@@ -3,8 +3,9 @@
 APP is what to import first: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use.
 Without one the setting `app` decides; without that either, modules are imported when a task needs them.
 
-SIGTERM or SIGINT (Ctrl-C): no new tasks; those that have not started are given back, running ones may finish within
-the drain time. A second signal ends the process at once, with exit code 143 or 130.
+SIGTERM, SIGINT (Ctrl-C) or SIGHUP: no new tasks; those that have not started are given back, running ones may finish
+within the drain time. A second SIGTERM or SIGINT ends the process at once, with exit code 143 or 130. SIGUSR1 prints
+what each thread is doing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from deferq import stores
 from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK, add_url, count, seconds
 from deferq.cli.loading import Loaded, load
+from deferq.cli.notifying import service_listeners
 from deferq.cli.output import printable
 from deferq.cli.stopping import Stopping, end_soon
 from deferq.cli.version import version
@@ -53,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Work until stopped."""
     from deferq.cli.narrating import Narrator
 
+    stopping = Stopping()
     loaded = load(args.app, args.url)
     config = {
         "threads": args.threads,
@@ -62,10 +65,9 @@ def run(args: argparse.Namespace) -> int:
         "drain_s": args.drain_s,
         "until_idle": args.once,
     }
-    stopping = Stopping()
     listener = Narrator() if args.verbose else LogListener()
     with loaded.deferq as deferq:
-        worker = deferq.worker(listeners=[listener, *deferq.listeners], **config)
+        worker = deferq.worker(listeners=[listener, *service_listeners(), *deferq.listeners], **config)
         print_banner("worker", loaded, worker)
         work(worker, stopping)
         if args.once:
