@@ -115,7 +115,7 @@ def test_parked_tasks_are_named_by_what_they_call(
     said = run("status")
 
     assert said.code == 1
-    assert "1 task is parked in queue default: no worker can run soon_gone:send" in said.out.replace("\n         ", " ")
+    assert "1 task is parked in queue default: no worker can run soon_gone:send" in said.out
 
 
 def test_the_rates_of_what_was_run(run: Run, deferq: Deferq) -> None:
@@ -276,3 +276,12 @@ def test_a_terminal_is_redrawn_in_place_and_left_as_it_was(
     assert terminal.output.rindex("\033[?25h") > terminal.output.rindex("\033[?25l")
     assert "1 task waits" in left
     assert "Traceback" not in terminal.output
+
+
+def test_watching_ends_with_its_terminal(folder: Path, url: str, deferq: Deferq) -> None:
+    deferq.defer(jobs.add, 1)
+
+    with Terminal(folder, "status", "--watch", "0.05", "--url", url) as terminal:
+        terminal.wait_for("1 task waits")
+        terminal.hang_up()
+        terminal.exit_code()

@@ -21,6 +21,7 @@ from tests.cli.processes import PATIENCE_S, Running, wait_for_file
 from tests.cli.terminals import CTRL_C, Terminal
 
 SHOP = """
+import re
 import time
 from pathlib import Path
 
@@ -31,6 +32,10 @@ def hold():
 
 def touch(name):
     Path(name).touch()
+
+def grind():
+    Path("begun").touch()
+    re.match("(a+)+$", "a" * 100 + "b")  # for ages, and without letting the interpreter go
 """
 #: How each command is started, so that both run tasks of the folder.
 COMMANDS = {
@@ -172,6 +177,14 @@ def test_sigusr1_shows_the_line_at_which_a_task_stands(shop: Path, deferq: Defer
         wait_for_file(shop / "begun")
         running.send(signal.SIGUSR1)
         running.wait_for(" in hold")
+
+
+def test_sigusr1_is_answered_while_a_task_holds_the_interpreter(shop: Path, deferq: Deferq) -> None:
+    put(deferq, "grind")
+    with Running(shop, "dev", "shop_jobs", "--no-reload") as running:
+        wait_for_file(shop / "begun")
+        running.send(signal.SIGUSR1)
+        running.wait_for(" in grind")
 
 
 def test_sigquit_shows_what_each_thread_is_doing_and_ends_a_worker(shop: Path, deferq: Deferq) -> None:

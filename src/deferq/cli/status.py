@@ -30,6 +30,8 @@ EPILOG = (
     " this machine is alive); 2 the store cannot be read, or wrong usage."
 )
 WATCH_S = 2.0
+#: The width of what is no terminal: there nothing is shortened, and a warning is one line.
+WIDE = 10_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,7 +62,7 @@ def _once(engine: LeasingEngine, args: argparse.Namespace) -> int:
     if args.json:
         print_json(document(seen, warnings))
     else:
-        print_page(page(seen, warnings, width=size()[0] if sys.stdout.isatty() else 120))
+        print_page(page(seen, warnings, width=size()[0] if sys.stdout.isatty() else WIDE))
     wrong = not _works_here(seen) if args.here else any(warned.serious for warned in warnings)
     return EXIT_FAILED if wrong else EXIT_OK
 

@@ -92,8 +92,8 @@ def _silent_s(record: Record, now: int) -> float:
 
 
 def _child(said: dict[str, Any]) -> ChildSeen:
-    state = str(said.get("state", ""))
-    return ChildSeen(said.get("pid"), state, said.get("running", 0), said.get("tasks", 0), said.get("rss", 0))
+    running, tasks, rss = (said.get(name) or 0 for name in ("running", "tasks", "rss"))
+    return ChildSeen(said.get("pid"), str(said.get("state", "")), running, tasks, rss)
 
 
 def _read(text: str) -> dict[str, Any]:
