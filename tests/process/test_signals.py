@@ -6,12 +6,14 @@ many processes the worker consists of.
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -200,8 +202,7 @@ def test_sigquit_shows_what_each_thread_is_doing_and_ends_a_worker(shop: Path, d
 def test_a_worker_that_is_stopped_for_a_while_goes_on_where_it_was(shop: Path, deferq: Deferq) -> None:
     with Running(shop, "worker", "shop_jobs") as worker:
         worker.wait_for("worker started")
-        worker.send(signal.SIGSTOP)
-        wait_until_stopped(worker.process.pid)
+        stop_between_writes(worker, shop / ".deferq" / "deferq.db-gate")
         task = put(deferq, "touch", "afterwards")
         assert task.refresh().state is State.PENDING
         worker.send(signal.SIGCONT)
@@ -217,6 +218,21 @@ def test_a_worker_that_is_killed_leaves_its_task_to_another(shop: Path, deferq: 
         worker.send(signal.SIGKILL)
         assert worker.exit_code() == -signal.SIGKILL
     assert task.refresh().state in (State.LEASED, State.PENDING)
+
+
+def stop_between_writes(worker: Running, gate: Path) -> None:
+    """Stop it at a moment when it does not hold the gate: while it did, nobody else could write."""
+    ends = time.monotonic() + PATIENCE_S
+    with gate.open() as file:
+        while True:
+            worker.send(signal.SIGSTOP)
+            wait_until_stopped(worker.process.pid)
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            assert time.monotonic() < ends
+            worker.send(signal.SIGCONT)
+            time.sleep(0.01)
 
 
 def wait_until_stopped(pid: int) -> None:
