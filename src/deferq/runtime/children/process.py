@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -243,6 +244,10 @@ class ChildProcess:
             self.kill()
             self.process.wait()
         self._close()
+
+    def show_stacks(self) -> None:
+        """Have it print what its threads are doing."""
+        self.process.send_signal(signal.SIGUSR1)
 
     def kill(self) -> None:
         """End it now."""
