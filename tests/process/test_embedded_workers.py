@@ -36,7 +36,7 @@ def running(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     try:
         site.early = site.defer_from_elsewhere()
         site.start()
-        site.wait_until(lambda: len(site.workers()) == site.server.processes, "the workers")
+        site.wait_for_workers()
         yield site
     finally:
         site.close()
@@ -107,7 +107,7 @@ def test_a_stop_lets_the_running_task_finish_and_leaves_nothing_behind(
     site: Site, number: signal.Signals, code: int
 ) -> None:
     site.start()
-    site.wait_until(lambda: len(site.workers()) == site.server.processes, "the workers")
+    site.wait_for_workers()
     held = site.defer("hold", site.server.processes)
     site.wait_until(lambda: len(site.lines("begun")) == len(held), "the tasks to begin")
     waiting = [site.defer_from_elsewhere()]  # a server may be cut short that still serves the request of before
@@ -125,13 +125,13 @@ def test_a_stop_lets_the_running_task_finish_and_leaves_nothing_behind(
 @pytest.mark.slow
 @pytest.mark.parametrize("server", each(SERVERS))
 def test_the_task_of_a_killed_process_runs_again(site: Site) -> None:
-    site.start(LEASE_S="3")
+    site.start(LEASE_S="6")
     (task_id,) = site.defer("hold")
     site.wait_until(lambda: bool(site.lines("begun")), "the task to begin")
     (_, pid), *_ = site.lines("begun")
     if site.server.processes == 1:  # nobody is left, so the server is started again
         site.kill()
-        site.start(LEASE_S="3")
+        site.start(LEASE_S="6")
     else:
         os.kill(int(pid), signal.SIGKILL)
     (site.folder / "go").touch()
@@ -150,13 +150,12 @@ RELOADING = [server for server in SERVERS if server.source is not None]
 def test_after_a_reload_a_new_worker_runs_the_tasks_and_the_old_one_is_gone(site: Site) -> None:
     site.start()
     site.wait_for_success(*site.defer("note"))
-    before = site.workers()
-    assert before == site.serving()
+    site.wait_for_workers()
 
-    site.touch()
-    site.wait_until(lambda: len(site.workers()) == 1 and not site.workers() & before, "another worker")
+    site.reload()
 
-    assert site.workers() == site.serving()
+    site.wait_for_workers()
+
     assert len(site.bells()) == 1
     site.wait_for_success(*site.defer("note"))
     assert [what for _, *what in site.lines("imported") if what] == []
@@ -184,7 +183,7 @@ def test_what_was_opened_before_the_fork_is_not_inherited(site: Site) -> None:
 
     site.start(DEFER_AT_IMPORT="1")
     site.wait_until(lambda: len(site.lines("ran")) == 2, "the tasks of both starts")
-    assert site.workers() == site.serving()
+    site.wait_for_workers()
 
 
 def files_of_the_store(site: Site, pid: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -26,6 +27,8 @@ from tests.docs.pages import ROOT, snippets
 from tests.process.servers.table import Server
 
 PATIENCE_S = 40.0
+#: A reloader that has not looked at the files yet does not notice that one is saved.
+SAVE_AGAIN_S = 5.0
 HERE = Path(__file__).parent
 PAGE = ROOT / "docs" / "howto" / "run-tasks-in-the-web-server.md"
 #: Stores a task as another program would.
@@ -156,6 +159,12 @@ class Site:
             return set()
         return {json.loads(record.document)["pid"] for record in self.store.engine.records("worker", limit=100)}
 
+    def wait_for_workers(self) -> set[int]:
+        """Wait until each process that serves has a worker, and nobody else has; returns the processes."""
+        number = self.server.processes
+        self.wait_until(lambda: len(self.workers()) == number and self.workers() == self.serving(), "the workers")
+        return self.workers()
+
     def bells(self) -> list[str]:
         folder = self.folder / "jobs.db-bells"
         return [path.name for path in folder.iterdir()] if folder.exists() else []
@@ -172,12 +181,28 @@ class Site:
         above = {self.process.pid} if self.server.parent else set()
         return {each for pid in imported for each in family(pid)} - above
 
-    def touch(self) -> None:
-        """Save a source file again, later than it was."""
+    def reload(self) -> None:
+        """Save a source file again and wait until the workers of before are gone."""
+        before = self.workers()
+        saved_at = -math.inf
+
+        def gone() -> bool:
+            nonlocal saved_at
+            if not self.workers() & before:
+                return True
+            if time.monotonic() - saved_at > SAVE_AGAIN_S:
+                saved_at = time.monotonic()
+                self._save_source()
+            return False
+
+        self.wait_until(gone, "the end of the old worker")
+
+    def _save_source(self) -> None:
         assert self.server.source is not None
         path = self.folder / self.server.source
         path.write_text(path.read_text() + "\n")
-        os.utime(path, (time.time() + 2, time.time() + 2))
+        later = path.stat().st_mtime + 2  # than it was, for reloaders that look at whole seconds
+        os.utime(path, (later, later))
 
     def output(self) -> str:
         return (self.folder / "output").read_text(errors="replace")
