@@ -14,7 +14,7 @@ import pytest
 from deferq.model.task import State
 from tests.docs.pages import blocks
 from tests.process.servers.running import PAGE, Site
-from tests.process.servers.table import SERVERS, Server
+from tests.process.servers.table import SERVERS, UNTOLD, Server
 
 TASKS = 60
 
@@ -93,6 +93,21 @@ def test_no_task_runs_twice(running: Site) -> None:
 def test_the_processes_share_the_work(running: Site) -> None:
     running.wait_for_success(*running.defer("meet", running.server.processes))
     assert {int(pid) for _, pid in running.lines("met")} == running.serving()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", each(UNTOLD))
+def test_where_nobody_says_that_a_process_begins_its_first_request_starts_the_worker(site: Site) -> None:
+    (site.folder / "gunicorn.conf.py").unlink()
+    early = site.defer_from_elsewhere()
+    site.start()
+    site.wait_until(site.listens, "an open port")
+    assert (site.workers(), site.bells(), site.task(early).state) == (set(), [], State.PENDING)
+
+    site.get("/here")
+
+    site.wait_for_success(early)
+    site.wait_for_workers()
 
 
 # ---- how it ends

@@ -78,3 +78,9 @@ DJANGO = [
     Server("Django", "django", "python manage.py runserver 8000", processes=1, stops=(), source="mysite/urls.py"),
 ]
 SERVERS = [*GUNICORN, *UVICORN, *GRANIAN, *WAITRESS, *FLASK, *DJANGO]
+#: What the page says about the same servers when nobody tells a process that it begins.
+UNTOLD = [
+    GUNICORN[0]._replace(command="gunicorn shop:app --bind 127.0.0.1:8000", processes=1),
+    GRANIAN[0]._replace(command="granian --interface wsgi shop:app --port 8000", processes=1),
+    WAITRESS[0]._replace(command="waitress-serve --listen=127.0.0.1:8000 shop:app"),
+]
