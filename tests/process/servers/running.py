@@ -31,6 +31,8 @@ PATIENCE_S = 40.0
 SAVE_AGAIN_S = 5.0
 HERE = Path(__file__).parent
 PAGE = ROOT / "docs" / "howto" / "run-tasks-in-the-web-server.md"
+#: Sites that are called like the package they need.
+FRAMEWORKS = ("flask", "django")
 #: Stores a task as another program would.
 DEFER = "import deferq, shop_tasks; print(deferq.defer(shop_tasks.note, 1).id)"
 
@@ -40,6 +42,8 @@ class Site:
 
     def __init__(self, server: Server, folder: Path) -> None:
         self.server, self.folder = server, folder
+        if server.site in FRAMEWORKS:
+            pytest.importorskip(server.site, reason=f"{server.site} is not installed; pip install '.[test]' brings it")
         for kind in ("common", server.site):
             shutil.copytree(HERE / kind, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         for path, text in configuration_of_the_page().items():
