@@ -15,7 +15,7 @@ from deferq.calls import Call
 from deferq.codec.context import Carried
 from deferq.current import CurrentTask, current_task, in_task
 from deferq.decorators import call_deferred, deferrable, register
-from deferq.default import call, configure, defer, defer_async, defer_many, wrap_asgi, wrap_wsgi
+from deferq.default import call, configure, defer, defer_async, defer_many, start, stop, wrap_asgi, wrap_wsgi
 from deferq.errors import (
     CallError,
     ConfigError,
@@ -88,6 +88,8 @@ __all__ = [
     "deferrable",
     "in_task",
     "register",
+    "start",
+    "stop",
     "wrap_asgi",
     "wrap_wsgi",
 ]

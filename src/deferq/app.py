@@ -270,6 +270,29 @@ class Deferq:
                 self._embedded = EmbeddedWorker(self.worker)
             return self._embedded
 
+    def start(self) -> None:
+        """Start the embedded worker: threads of this process that run tasks beside whatever else it does.
+
+        For a program that wraps no web application, and for a server that says when a process of its own begins. A
+        worker that runs already is left alone, and with DEFERQ_WORKER=external nothing is started. It stops with
+        `stop()`, with `close()`, or when the interpreter exits; a forked child starts its own. Raises ConfigError.
+        """
+        embedded = self.embedded
+        if embedded is not None:
+            embedded.start()
+
+    def stop(self, drain_s: float | None = None) -> None:
+        """Stop the embedded worker of this process and wait for its end; the store stays open.
+
+        What has not started is given back. `drain_s` is how many seconds running tasks may go on; None: 3 seconds.
+        """
+        if self._embedded is None:
+            return
+        if drain_s is None:
+            self._embedded.stop()
+        else:
+            self._embedded.stop(drain_s)
+
     def wrap_wsgi(self, app: WsgiApp) -> WsgiApp:
         """`app`, with a worker in each of its processes that starts at the first request."""
         from deferq.http.wsgi import WrappedWsgi

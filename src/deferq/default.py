@@ -78,6 +78,17 @@ def defer_many(calls: Iterable[Call[Any]]) -> list[TaskHandle]:
     return default().defer_many(calls)
 
 
+def start() -> None:
+    """Start the embedded worker: threads of this process that run tasks. See `Deferq.start`."""
+    default().start()
+
+
+def stop(drain_s: float | None = None) -> None:
+    """Stop the embedded worker of this process and wait for its end. See `Deferq.stop`."""
+    if _default is not None:
+        _default.stop(drain_s)
+
+
 def wrap_wsgi(app: WsgiApp) -> WsgiApp:
     """`app`, with a worker in each of its processes that starts at the first request."""
     from deferq.http.wsgi import WrappedWsgi

@@ -111,6 +111,36 @@ def test_the_worker_starts_and_stops_with_the_server(app: Deferq) -> None:
     asyncio.run(main())
 
 
+def test_a_server_that_starts_again_in_the_same_process_has_a_worker_again(app: Deferq) -> None:
+    """As in the tests of an application, where each test client is a server."""
+
+    async def main() -> None:
+        web = app.wrap_asgi(Application(app))
+        for _ in range(2):
+            server = Server(web)
+            await server.event("startup")
+            sent = await request(web)
+            assert await app.task(int(sent[1]["body"])).wait_async(WAIT_S) == 3
+            await server.event("shutdown")
+            await server.end()
+            assert workers() == []
+
+    asyncio.run(main())
+
+
+def test_a_request_that_comes_during_the_shutdown_starts_no_worker(app: Deferq) -> None:
+    async def main() -> None:
+        web = app.wrap_asgi(Application(app))
+        server = Server(web)
+        await server.event("startup")
+        await server.event("shutdown")
+        await request(web)
+        assert workers() == []
+        await server.end()
+
+    asyncio.run(main())
+
+
 def test_without_a_lifespan_the_first_request_starts_it(app: Deferq) -> None:
     async def main() -> None:
         web = app.wrap_asgi(Application(app))

@@ -39,9 +39,9 @@ class Application:
             self.closed += 1
 
 
-def request(app: Callable[..., Iterable[bytes]], *, read: bool = True) -> bytes:
+def request(app: Callable[..., Iterable[bytes]], *, read: bool = True, **more: Any) -> bytes:
     """One request through the validator, as a careful server sends it."""
-    environ: dict[str, Any] = {}
+    environ: dict[str, Any] = {key.replace("__", "."): value for key, value in more.items()}
     setup_testing_defaults(environ)
     environ["wsgi.input"] = io.BytesIO()
     environ["wsgi.errors"] = io.StringIO()
@@ -101,6 +101,13 @@ def test_with_an_external_worker_no_thread_is_started(
     handle = app.task(int(request(app.wrap_wsgi(Application(app)))))
     assert workers() == []
     assert app.embedded is None
+    assert handle.state is deferq.State.PENDING
+
+
+def test_a_process_that_ends_with_its_request_has_no_worker(app: Deferq) -> None:
+    """As under CGI: it would lease tasks and be gone before they have run."""
+    handle = app.task(int(request(app.wrap_wsgi(Application(app)), wsgi__run_once=True)))
+    assert workers() == []
     assert handle.state is deferq.State.PENDING
 
 

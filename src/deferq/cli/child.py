@@ -13,6 +13,7 @@ from deferq.cli.stopping import SIGNALS, end_soon
 from deferq.cli.streams import log_to_stderr, show_output_at_once
 from deferq.config import SETTINGS
 from deferq.model.events import EventName
+from deferq.runtime import stacks
 from deferq.runtime.children.child import Child
 from deferq.runtime.children.spawning import die_with_parent, inherited
 from deferq.runtime.config import WorkerConfig
@@ -23,6 +24,7 @@ from deferq.runtime.listeners import Listeners
 def be_child(args: argparse.Namespace) -> int:
     """Work for the parent until it says stop."""
     die_with_parent()
+    stacks.show_on_signals()
     _leave_signals_to_parent()
     end, memory = inherited(args.child)
     loaded = load(args.app, args.url)
@@ -77,7 +79,7 @@ def _leave_signals_to_parent() -> None:
 
     A handler that does nothing is not inherited by the programs that tasks start, as ignoring would be.
     """
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGHUP):
         signal.signal(number, _wait_for_parent)
 
 

@@ -27,12 +27,13 @@ class WrappedAsgi:
         if worker is None:
             await self.app(scope, receive, send)
             return
+        if scope["type"] == "lifespan":
+            await _in_thread(worker.start)
+            await self._live(worker, scope, receive, send)
+            return
         if worker.worker is None:
             await _in_thread(worker.ensure_started)
-        if scope["type"] == "lifespan":
-            await self._live(worker, scope, receive, send)
-        else:
-            await self.app(scope, receive, send)
+        await self.app(scope, receive, send)
 
     async def _live(self, worker: EmbeddedWorker, scope: Scope, receive: Receive, send: Send) -> None:
         """The life of the server. An application may know nothing of it; the worker stops all the same."""

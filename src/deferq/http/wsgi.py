@@ -12,7 +12,10 @@ WsgiApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 class WrappedWsgi:
-    """Passes every request on as it is. The first one in a process starts that process's worker."""
+    """Passes every request on as it is. The first one in a process starts that process's worker.
+
+    A process that ends with its request, as under CGI, has none: it would take tasks along and not finish them.
+    """
 
     def __init__(self, app: WsgiApp, embedded: Callable[[], EmbeddedWorker | None]) -> None:
         self.app = app
@@ -20,6 +23,6 @@ class WrappedWsgi:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         worker = self._embedded()
-        if worker is not None:
+        if worker is not None and not environ.get("wsgi.run_once"):
             worker.ensure_started()
         return self.app(environ, start_response)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 from collections.abc import Callable
 
@@ -25,27 +26,49 @@ class EmbeddedWorker:
         self._pid: int | None = None
 
     def ensure_started(self) -> None:
-        """Start the worker of this process if it has none. Cheap enough to be asked with every request."""
+        """Start the worker of this process if it never had one. Cheap enough to be asked with every request.
+
+        A worker that was stopped stays stopped: requests may come while a server shuts down.
+        """
         if self._pid != os.getpid():
-            self._start()
+            with self._lock():
+                if self._pid != os.getpid():
+                    self._begin()
+
+    def start(self) -> None:
+        """Start the worker of this process unless it runs; also after it was stopped."""
+        with self._lock():
+            if self.worker is None or not self.worker.running:
+                self._begin()
 
     @property
     def worker(self) -> Worker | None:
-        """The worker of this process."""
+        """The worker of this process, if it was ever started."""
         return self._worker if self._pid == os.getpid() else None
 
     def stop(self, drain_s: float = EXIT_DRAIN_S) -> None:
         """Stop the worker of this process, if there is one."""
         worker = self.worker
         if worker is not None:
+            atexit.unregister(self.stop)
             worker.stop(drain_s)
 
-    def _start(self) -> None:
-        pid = os.getpid()
-        with self._locks.setdefault(pid, threading.Lock()):  # a lock from before the fork may be held by nobody alive
-            if self._pid == pid:
-                return
-            worker = self._make_worker()
-            worker.start()
-            atexit.register(self.stop)
-            self._worker, self._pid = worker, pid
+    def _lock(self) -> threading.Lock:
+        """A lock from before the fork may be held by nobody alive."""
+        return self._locks.setdefault(os.getpid(), threading.Lock())
+
+    def _begin(self) -> None:
+        worker = self._make_worker()
+        worker.start()
+        _at_the_end_of_the_process(self.stop)
+        self._worker, self._pid = worker, os.getpid()
+
+
+def _at_the_end_of_the_process(stop: Callable[[], None]) -> None:
+    atexit.register(stop)
+    multiprocessing = sys.modules.get("multiprocessing")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None:
+        # A child that multiprocessing has forked, as granian does, ends without Python's exit handlers.
+        from multiprocessing.util import Finalize
+
+        Finalize(None, stop, exitpriority=100)

@@ -1,0 +1,1 @@
+"""Applications, and the servers that run them in tests."""
