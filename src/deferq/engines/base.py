@@ -69,6 +69,8 @@ class Want(NamedTuple):
     route: str | None = None
     #: Which queue is served first, so that each comes first in turn.
     rotation: int = 0
+    #: One task that is found at once will do: whoever asks is idle, and takes another turn right after.
+    hurry: bool = False
 
 
 class Settlement(NamedTuple):
@@ -332,7 +334,8 @@ class LeasingEngine(Engine):
         stored with their settlement or not at all.
 
         Leases pending tasks that are due and not paused: each queue with work gets an equal share, then the rest is
-        filled up; within a queue higher priority first, then by due time, then by id.
+        filled up; within a queue higher priority first, then by due time, then by id. If there is hurry, an engine may
+        lease the first task of any queue, and no more.
         """
 
     @abstractmethod
