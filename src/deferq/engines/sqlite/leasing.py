@@ -74,7 +74,7 @@ def read_leased(connection: Connection, want: Want, ids: Sequence[int], lanes: L
 
 
 def lease_first(connection: Connection, want: Want, queue: str, now: int) -> list[Leased]:
-    """Take the first ordinary task of the highest priority of `queue`, if it is due. Needs no transaction around it."""
+    """Take the first task of the highest priority of `queue`, if it is due. Needs no transaction around it."""
     parameters = {
         "queue": queue,
         "route": want.route,
