@@ -70,6 +70,8 @@ class Want(NamedTuple):
     route: str | None = None
     #: Which queue is served first, so that each comes first in turn.
     rotation: int = 0
+    #: One task that is found at once will do: whoever asks is idle, and takes another turn right after.
+    hurry: bool = False
 
 
 class Settlement(NamedTuple):
@@ -339,7 +341,8 @@ class LeasingEngine(Engine):
 
         Leases pending tasks that are due and not paused: each queue with work gets an equal share, then the rest is
         filled up; within a queue higher priority first, then by due time, then by id. From a queue that is limited no
-        more are leased than its limits allow over all dispatchers, and none ahead of free slots.
+        more are leased than its limits allow over all dispatchers, and none ahead of free slots. If there is hurry, an
+        engine may lease the first task of any queue, and no more.
         """
 
     @abstractmethod

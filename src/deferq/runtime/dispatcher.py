@@ -151,6 +151,8 @@ class _Dispatcher:
         # Monotonic times of what comes next.
         now = world.monotonic()
         self._look_at = now
+        #: Whether the bell has just rung.
+        self._rung = False
         self._renew_at = math.inf
         self._scan_at = now
         self._sweep_at = now + self._jittered(SWEEP_EVERY_S)
@@ -237,6 +239,7 @@ class _Dispatcher:
             queues=config.queues,
             route=config.route,
             rotation=self._serial,
+            hurry=self._rung and not self._held,
         )
 
     def _room(self) -> tuple[int, int]:
@@ -248,7 +251,7 @@ class _Dispatcher:
 
     def _take(self, turn: Turn, want: Want, asked_at: float) -> None:
         """Hand what was leased to the pool, and reckon when to look again."""
-        if len(turn.leased) >= want.free + want.ahead:
+        if (want.hurry and turn.leased) or len(turn.leased) >= want.free + want.ahead:
             self._look_at = asked_at
         else:
             self._look_at = asked_at + self._until_next_due(turn)
@@ -382,7 +385,8 @@ class _Dispatcher:
         if self._collect() or self._at_an_end():
             return
         pause = self._pause()
-        if pause > 0.0 and (yield Wait(pause)):
+        self._rung = pause > 0.0 and (yield Wait(pause))
+        if self._rung:
             self._look_at = -math.inf
 
     def _pause(self) -> float:

@@ -155,6 +155,18 @@ def read_leased(connection: Connection, want: Want, ids: Sequence[int], lanes: L
     return [leased[task_id] for task_id in ids if task_id in leased]
 
 
+def lease_first(connection: Connection, want: Want, queue: str, now: int) -> list[Leased]:
+    """Take the first task of the highest priority of `queue`, if it is due. Needs no transaction around it."""
+    parameters = {
+        "queue": queue,
+        "route": want.route,
+        "now": now,
+        "lease_id": want.lease_id,
+        "until": now + want.lease_us,
+    }
+    return [to_leased(row) for row in connection.execute(SQL["lease_first"], parameters).fetchall()]
+
+
 def stalled(connection: Connection, now: int, limit: int, dead: Collection[int]) -> list[Leased]:
     """Tasks whose lease is over, then those that these dead dispatchers hold."""
     found = [to_leased(row) for row in connection.execute(SQL["stalled"], {"now": now, "limit": limit})]
