@@ -196,7 +196,8 @@ class ChildProcess:
     def wakes_at(self) -> float:
         """Monotonic time at which something has to be looked at, whatever the child says."""
         soon = min(self._forbidden.values()) + SEEN_AFTER_S if self._forbidden else math.inf
-        return min(soon, self._look_for_stuck_at, self._look_for_overdue_at, self.kill_at)
+        stuck_at = self._look_for_stuck_at if self.condition is Condition.RUNNING else math.inf
+        return min(soon, stuck_at, self._look_for_overdue_at, self.kill_at)
 
     def watch(self, poll: select.poll) -> None:
         """Let `poll` notice what it says, when it can hear again, and its death."""
