@@ -175,8 +175,7 @@ class Nursery:
             child.kill_at = min(child.kill_at, now + END_S)  # it says nothing more, and should be dead soon
             self._look_at = min(self._look_at, now + SOON_S)
         if child.hello and not child.announced:
-            child.announced = True
-            self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
+            self._welcome(child)
         match child.condition:
             case Condition.RUNNING:
                 self._look_at_running(child, now, regular)
@@ -188,8 +187,16 @@ class Nursery:
 
     def _look_at_running(self, child: ChildProcess, now: float, regular: bool) -> None:
         if child.hello["store"] != self._store:
+    def _welcome(self, child: ChildProcess) -> None:
+        """It has loaded the application, so others can: those that run already say nothing about that."""
+        child.announced = True
+        if child.hello["store"] == self._store:
+            self._outage.ended()
+        self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
+
             child.retire("it uses another store", now)
-            self._failed_start(child, "it uses another store than the others; start this worker anew", now)
+            why = "it uses another store than the others; start this worker anew"
+            self._failed_start(f"pid {child.pid}: {why}", now)
         elif child.is_stuck(now):
             child.condition, child.stuck_at = Condition.STUCK, now
             child.withdraw(math.inf, now)
@@ -197,8 +204,6 @@ class Nursery:
             self.replace(child, f"it has run {child.finished} tasks")
         elif regular and self.household.max_rss is not None and (rss := child.rss()) > self.household.max_rss:
             self.replace(child, f"it takes {rss / 1e6:,.0f} MB of memory")
-        else:
-            self._outage.ended()
 
     def _look_at_stuck(self, child: ChildProcess, now: float) -> None:
         """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
@@ -212,7 +217,7 @@ class Nursery:
         self.children.remove(child)
         finished = child.bury(now)
         if child.condition is Condition.STARTING:
-            self._failed_start(child, f"{_how_it_ended(child)} before it had loaded the application", now)
+            self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
         elif not child.stopping:
             started = sum(one.outcome is WORKER_LOST for one in finished)
             self.announce(
@@ -222,7 +227,7 @@ class Nursery:
             )
         return finished
 
-    def _failed_start(self, child: ChildProcess, why: str, now: float) -> None:
+    def _failed_start(self, why: str, now: float) -> None:
         self._outage.failed(now, self._chance())
         self._gave_up = not self.household.insists
         self.announce(EventName.CHILD_LOST, f"pid {child.pid}: {why}")
@@ -234,8 +239,11 @@ class Nursery:
     def _fill_up(self, now: float) -> None:
         if self._gave_up or now < self._outage.until:
             return
-        for _ in range(self._missing()):
-            self.children.append(self._spawn())
+        try:
+            for _ in range(self._missing()):
+                self.children.append(self._spawn())
+        except OSError as error:  # no memory, no descriptors, too many processes: that passes
+            self._failed_start(f"no process can be started: {error}", now)
 
 
 def _how_it_ended(child: ChildProcess) -> str:
