@@ -85,7 +85,8 @@ class Nursery:
             self._store = child.hello["store"]
             return child.hello
         self.children.remove(child)
-        self.exit_code = child.process.wait()
+        child.end(END_S)
+        self.exit_code = child.process.returncode
         return None
 
     # ---- every time the dispatcher comes by
