@@ -201,7 +201,8 @@ class ChildProcess:
 
     def watch(self, poll: select.poll) -> None:
         """Let `poll` notice what it says, when it can hear again, and its death."""
-        poll.register(self.channel.fileno(), select.POLLIN | (select.POLLOUT if self.channel.clogged else 0))
+        if not self.channel.closed:  # it would be readable all the time
+            poll.register(self.channel.fileno(), select.POLLIN | (select.POLLOUT if self.channel.clogged else 0))
         if self.pidfd is not None:
             poll.register(self.pidfd, select.POLLIN)
 
