@@ -120,7 +120,7 @@ class Nursery:
         """A task ran past its timeout there. Its siblings may go on for a while; then the child is killed."""
         if child.condition is not Condition.RETIRING:
             self.replace(child, "a task ran past its timeout")
-            child.kill_at = now + self.household.drain_s
+        child.kill_at = min(child.kill_at, now + self.household.drain_s)
         if child.runs_only_late():
             child.kill_at = now
 
