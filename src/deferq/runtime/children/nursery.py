@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from deferq.model.events import EventName
+from deferq.model.outcome import INTERRUPTED
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished
@@ -221,6 +222,7 @@ class Nursery:
             self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
         elif not child.stopping:
             started = sum(one.outcome is WORKER_LOST for one in finished)
+            back = sum(one.outcome is INTERRUPTED for one in finished)
             self.announce(
                 EventName.CHILD_LOST,
                 f"pid {child.pid} {_how_it_ended(child)}; {started} of its tasks had started,"

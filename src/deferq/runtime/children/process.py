@@ -259,17 +259,16 @@ class ChildProcess:
         finished = self.receive(now)
         started = self._starts.started
         for place, task in self._tasks.items():
-            if place in self._late:
-                finished.append(Finished(task, timed_out()))
-            elif started[place]:
-                finished.append(Finished(task, lost, int(max(0.0, now - started[place]) * 1e6)))
-            else:
+            if not started[place]:
                 finished.append(Finished(task, INTERRUPTED))
         self._tasks.clear()
         self._close()
         return finished
 
     def rss(self) -> int:
+            else:
+                how = timed_out() if place in self._late else lost
+                finished.append(Finished(task, how, int(max(0.0, now - started[place]) * 1e6)))
         """Bytes of memory it has; 0 where the system does not tell."""
         with suppress(OSError, ValueError, IndexError), open(f"/proc/{self.pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
