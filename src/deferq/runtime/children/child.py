@@ -13,7 +13,7 @@ from deferq.model.events import Event, EventName
 from deferq.model.task import Leased
 from deferq.runtime.children.starts import Starts
 from deferq.runtime.children.threads import ChildThreads
-from deferq.runtime.children.wire import CANCEL, EVENTS, HELLO, STOP, TASKS, Reader, pack
+from deferq.runtime.children.wire import CANCEL, EVENTS, HELLO, LET_GO, STOP, TASKS, Reader, pack
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
 
@@ -78,6 +78,8 @@ class Child:
             elif kind == EVENTS:
                 self._tell(content)
             elif kind == STOP:
+            elif kind == LET_GO:
+                self._pool.let_go()
                 return False
         return True
 

@@ -35,12 +35,12 @@ class ChildPool:
         now = self._monotonic()
         children = self._takers()
         if not children:
-            self._refused += [Finished(task, INTERRUPTED) for task in tasks]
+            self._refuse(tasks)
         elif len(children) == 1:
-            children[0].send(tasks, lease, now)
+            self._send(children[0], tasks, lease, now)
         else:
             for child, share in _shares(children, tasks):
-                child.send(share, lease, now)
+                self._send(child, share, lease, now)
 
     def finished(self) -> list[Finished]:
         now = self._monotonic()
@@ -125,6 +125,16 @@ class ChildPool:
             child.channel.send(EVENTS, [(str(event.name), *event[1:])])
 
     # ---- inside
+
+    def _send(self, child: ChildProcess, tasks: Sequence[Leased], lease: Lease, now: float) -> None:
+        if len(tasks) > (room := child.room):
+            self._refuse(tasks[room:])
+            tasks = tasks[:room]
+        if tasks:
+            child.send(tasks, lease, now)
+
+    def _refuse(self, tasks: Sequence[Leased]) -> None:
+        self._refused += [Finished(task, INTERRUPTED) for task in tasks]
 
     def _takers(self) -> list[ChildProcess]:
         return [child for child in self._nursery.children if child.condition is Condition.RUNNING]

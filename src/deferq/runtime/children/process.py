@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Outcome
 from deferq.model.task import Leased, decode_options
 from deferq.runtime.children.channel import Channel
-from deferq.runtime.children.starts import SEEN_AFTER_S, Starts
-from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, STOP, TASKS, unpack_outcome
+from deferq.runtime.children.starts import PLACES, SEEN_AFTER_S, Starts
+from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, unpack_outcome
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
@@ -96,12 +96,17 @@ class ChildProcess:
     @property
     def free(self) -> int:
         """How many more tasks it would start at once."""
-        return max(0, self._idle_threads()) if self.condition is Condition.RUNNING else 0
+        return max(0, min(self._idle_threads(), self.room)) if self.condition is Condition.RUNNING else 0
 
     @property
     def unstarted(self) -> int:
         """How many of its tasks wait for a slot."""
         return max(0, -self._idle_threads()) if self.condition is Condition.RUNNING else 0
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it can hold at all."""
+        return PLACES - len(self._tasks) - len(self._taken_back)
 
     @property
     def holds(self) -> int:
@@ -148,9 +153,9 @@ class ChildProcess:
                 self._in_loop.update(place for place in content if place in self._tasks)
             elif kind == HELLO:
                 self._introduce(content)
+        self.finished += len(finished)
         if self._forbidden:
             self._take_back(now, finished)
-        self.finished += len(finished)
         return finished
 
     def withdraw(self, leased_before: float, now: float) -> None:
@@ -261,14 +266,14 @@ class ChildProcess:
         for place, task in self._tasks.items():
             if not started[place]:
                 finished.append(Finished(task, INTERRUPTED))
+            else:
+                how = timed_out() if place in self._late else lost
+                finished.append(Finished(task, how, int(max(0.0, now - started[place]) * 1e6)))
         self._tasks.clear()
         self._close()
         return finished
 
     def rss(self) -> int:
-            else:
-                how = timed_out() if place in self._late else lost
-                finished.append(Finished(task, how, int(max(0.0, now - started[place]) * 1e6)))
         """Bytes of memory it has; 0 where the system does not tell."""
         with suppress(OSError, ValueError, IndexError), open(f"/proc/{self.pid}/statm", "rb") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -320,6 +325,7 @@ class ChildProcess:
 
     def _take_back(self, now: float, finished: list[Finished]) -> None:
         """What was forbidden a moment ago and has not started is ours again. The child has yet to give up its place."""
+        before = len(self._taken_back)
         for place, since in list(self._forbidden.items()):
             if now - since < SEEN_AFTER_S:
                 continue
@@ -329,6 +335,8 @@ class ChildProcess:
                 self._taken_back.add(place)
                 self._timeouts.pop(place, None)
                 self._in_loop.discard(place)
+        if len(self._taken_back) > before:
+            self.channel.send(LET_GO, None)  # else it would hold them, and their places, as long as its slots are busy
 
     def _unstarted_of(self, sent: _Sent) -> list[int]:
         """Places may have been given to other tasks since."""
