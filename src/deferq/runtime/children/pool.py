@@ -146,7 +146,7 @@ def _shares(children: Sequence[ChildProcess], tasks: Sequence[Leased]) -> Iterat
     shares = [list(islice(rest, child.free)) for child in children]
     loads = [child.holds + len(share) for child, share in zip(children, shares, strict=True)]
     ahead = list(rest)
-    level = (sum(loads) + len(ahead)) // len(children) + 1
+    level = math.ceil((sum(loads) + len(ahead)) / len(children))
     for share, load in zip(shares, loads, strict=True):
         wanted = max(0, level - load)
         share += ahead[:wanted]
