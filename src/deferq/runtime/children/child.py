@@ -67,7 +67,10 @@ class Child:
 
     def _hear(self, reader: Reader) -> bool:
         """Do what the parent says; False: it says stop."""
-        data = self._socket.recv(_BYTES)
+        try:
+            data = self._socket.recv(_BYTES)
+        except OSError:  # it died with something unread
+            data = b""
         if not data:
             os._exit(1)  # the parent is dead: nobody would store what came of the tasks
         for kind, content in reader.feed(data):
@@ -75,11 +78,11 @@ class Child:
                 self._pool.take(content)
             elif kind == CANCEL:
                 self._pool.cancel_places(set(content))
+            elif kind == LET_GO:
+                self._pool.let_go()
             elif kind == EVENTS:
                 self._tell(content)
             elif kind == STOP:
-            elif kind == LET_GO:
-                self._pool.let_go()
                 return False
         return True
 
