@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from typing import Any
 
@@ -23,6 +24,7 @@ from deferq.runtime.listeners import Listeners
 def be_child(args: argparse.Namespace) -> int:
     """Work for the parent until it says stop."""
     _leave_signals_to_parent()
+    os.register_at_fork(after_in_child=_hear_sigterm_again)
     end, memory = inherited(args.child)
     loaded = load(args.app, args.url)
     show_output_at_once()
@@ -81,6 +83,11 @@ def _leave_signals_to_parent() -> None:
 
 def _wait_for_parent(number: int, frame: object) -> None:
     """The parent knows."""
+
+
+def _hear_sigterm_again() -> None:
+    """A process that a task forks is the task's affair: `terminate()` must end it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _StartNarrator(Narrator):
