@@ -187,8 +187,6 @@ class Nursery:
                 child.stop()
                 child.kill_at = min(child.kill_at, now + END_S)
 
-    def _look_at_running(self, child: ChildProcess, now: float, regular: bool) -> None:
-        if child.hello["store"] != self._store:
     def _welcome(self, child: ChildProcess) -> None:
         """It has loaded the application, so others can: those that run already say nothing about that."""
         child.announced = True
@@ -196,6 +194,8 @@ class Nursery:
             self._outage.ended()
         self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
 
+    def _look_at_running(self, child: ChildProcess, now: float, regular: bool) -> None:
+        if child.hello["store"] != self._store:
             child.retire("it uses another store", now)
             why = "it uses another store than the others; start this worker anew"
             self._failed_start(f"pid {child.pid}: {why}", now)
@@ -225,15 +225,14 @@ class Nursery:
             back = sum(one.outcome is INTERRUPTED for one in finished)
             self.announce(
                 EventName.CHILD_LOST,
-                f"pid {child.pid} {_how_it_ended(child)}; {started} of its tasks had started,"
-                f" {len(finished) - started} go back",
+                f"pid {child.pid} {_how_it_ended(child)}; {started} of its tasks had started, {back} go back",
             )
         return finished
 
     def _failed_start(self, why: str, now: float) -> None:
         self._outage.failed(now, self._chance())
         self._gave_up = not self.household.insists
-        self.announce(EventName.CHILD_LOST, f"pid {child.pid}: {why}")
+        self.announce(EventName.CHILD_LOST, why)
 
     def _missing(self) -> int:
         there = sum(child.condition is not Condition.RETIRING for child in self.children)
