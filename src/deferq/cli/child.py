@@ -14,7 +14,7 @@ from deferq.cli.stopping import SIGNALS, end_soon
 from deferq.cli.streams import log_to_stderr, show_output_at_once
 from deferq.config import SETTINGS
 from deferq.model.events import EventName
-from deferq.runtime.children.child import Child
+from deferq.runtime.children.child import Child, end_with_parent
 from deferq.runtime.children.spawning import inherited
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.executor import Executor
@@ -26,6 +26,7 @@ def be_child(args: argparse.Namespace) -> int:
     _leave_signals_to_parent()
     os.register_at_fork(after_in_child=_hear_sigterm_again)
     end, memory = inherited(args.child)
+    end_with_parent(end)
     loaded = load(args.app, args.url)
     show_output_at_once()
     log_to_stderr()

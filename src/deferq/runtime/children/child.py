@@ -24,6 +24,18 @@ GATHER_MS = 10
 CLOSE_S = 1.0
 
 
+def end_with_parent(end: socket.socket) -> None:
+    """End this process as soon as the other end of its socket is closed, also while it loads the application."""
+    threading.Thread(target=_await_hang_up, args=(end.fileno(),), name="deferq-parent", daemon=True).start()
+
+
+def _await_hang_up(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # POLLHUP and POLLERR are noticed anyway
+    poll.poll()
+    os._exit(1)
+
+
 class Child:
     """Runs the tasks that come through a socket. Everything else is the parent's business."""
 
