@@ -15,7 +15,7 @@ from deferq.model.outcome import INTERRUPTED
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished
-from deferq.runtime.settling import WORKER_LOST, WORKER_STOPPED
+from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
@@ -221,7 +221,7 @@ class Nursery:
         if child.condition is Condition.STARTING:
             self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
         elif not child.stopping:
-            started = sum(one.outcome is WORKER_LOST for one in finished)
+            started = sum(one.outcome is WORKER_DIED for one in finished)
             back = sum(one.outcome is INTERRUPTED for one in finished)
             self.announce(
                 EventName.CHILD_LOST,

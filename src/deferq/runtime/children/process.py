@@ -20,7 +20,7 @@ from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, S
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
-from deferq.runtime.settling import WORKER_LOST
+from deferq.runtime.settling import WORKER_DIED
 
 #: Seconds after which a child is stuck that has a free thread and a task that has not started.
 STUCK_S = 0.5
@@ -259,7 +259,7 @@ class ChildProcess:
         """Whether the process has ended."""
         return self.process.poll() is not None
 
-    def bury(self, now: float, lost: Outcome = WORKER_LOST) -> list[Finished]:
+    def bury(self, now: float, lost: Outcome = WORKER_DIED) -> list[Finished]:
         """After its death: what it had reported, what had started and so is lost, and what goes back unspent."""
         finished = self.receive(now)
         started = self._starts.started
