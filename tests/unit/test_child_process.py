@@ -13,7 +13,7 @@ from deferq.runtime.children.process import STUCK_S, Condition
 from deferq.runtime.children.starts import PLACES, SEEN_AFTER_S
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.pools import Finished
-from deferq.runtime.settling import WORKER_LOST, WORKER_STOPPED
+from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
 from tests.unit.fakechild import SOON_S, FakeChild, give, leased
 
 
@@ -299,7 +299,7 @@ def test_those_that_were_being_withdrawn_when_it_died_are_told_apart_too(child: 
     child.starts.started[places[1]] = 100.2
     child.done(places[2], INTERRUPTED)
     child.die()
-    assert outcomes(child.parents.bury(100.2)) == {1: WORKER_LOST, 2: INTERRUPTED, 3: INTERRUPTED}
+    assert outcomes(child.parents.bury(100.2)) == {1: WORKER_DIED, 2: INTERRUPTED, 3: INTERRUPTED}
 
 
 def test_what_a_stopping_worker_kills_ends_as_it_says(child: FakeChild) -> None:

@@ -174,8 +174,7 @@ class Nursery:
             child.kill_at = math.inf
             child.kill()
         elif child.channel.closed:
-            child.kill_at = min(child.kill_at, now + END_S)  # it says nothing more, and should be dead soon
-            self._look_at = min(self._look_at, now + SOON_S)
+            self._lose(child, now)
         if child.hello and not child.announced:
             self._welcome(child)
         match child.condition:
@@ -192,6 +191,13 @@ class Nursery:
         child.announced = True
         if child.hello["store"] == self._store:
             self._outage.ended()
+    def _lose(self, child: ChildProcess, now: float) -> None:
+        """It says nothing more, and should be dead soon. Until then others do its work."""
+        child.kill_at = min(child.kill_at, now + END_S)
+        self._look_at = min(self._look_at, now + SOON_S)
+        if child.condition in (Condition.RUNNING, Condition.STUCK):
+            child.retire("it has closed its connection", now)
+
         self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
 
     def _look_at_running(self, child: ChildProcess, now: float, regular: bool) -> None:
