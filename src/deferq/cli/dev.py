@@ -81,6 +81,8 @@ class _Dev:
         Stopping().watch_over(self._parent)
         print_banner("dev", application, self._parent, ("reload", "when the source changes"))
         self._parent.run()
+        if self._watch.changed:  # while it was loaded, when nobody could reload it
+            self._parent.reload("the source has changed")
         application.engine.close()
         return EXIT_OK
 
