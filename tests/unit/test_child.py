@@ -29,6 +29,9 @@ from tests.unit.fakechild import FakeProcess
 from tests.unit.fakechild import leased as leased_task
 from tests.unit.test_pool import Functions
 
+#: A child ends its process when its parent is gone, and this process is ours.
+_kept: list[Pair] = []
+
 
 class Pair:
     """Both ends."""
@@ -82,6 +85,7 @@ class Pair:
 @pytest.fixture
 def pair() -> Iterator[Pair]:
     pair = Pair()
+    _kept.append(pair)
     yield pair
     pair.parents.stop()
     pair.parents.channel.flush()

@@ -90,6 +90,11 @@ class Nursery:
         self.exit_code = child.process.returncode
         return None
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether nothing is started until somebody asks for a reload."""
+        return self._gave_up
+
     # ---- every time the dispatcher comes by
 
     def look_after(self, now: float) -> list[Finished]:
