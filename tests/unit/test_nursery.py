@@ -231,6 +231,16 @@ def test_a_child_that_has_closed_its_connection_is_replaced_before_it_is_dead() 
     assert scene.look(SOON_S) == {2: INTERRUPTED}
     scene.look(END_S)
     assert scene.look(LOOK_EVERY_S) == {1: WORKER_DIED}
+    assert scene.names() == [EventName.CHILD_LOST]
+
+
+def test_the_death_of_an_idle_child_is_told_also_if_its_socket_was_closed_first() -> None:
+    scene = Scene().begin()
+    scene.spawned[0].end.close()
+    scene.look()
+    scene.spawned[0].process.returncode = -9
+    scene.look(LOOK_EVERY_S)
+    assert scene.names() == [EventName.CHILD_LOST]
 
 
 # ---- replacing

@@ -187,15 +187,10 @@ class Nursery:
                 self._look_at_running(child, now, regular)
             case Condition.STUCK:
                 self._look_at_stuck(child, now)
-            case Condition.RETIRING if not child.holds and not child.stopping:
+            case Condition.RETIRING if not (child.holds or child.stopping or child.channel.closed):
                 child.stop()
                 child.kill_at = min(child.kill_at, now + END_S)
 
-    def _welcome(self, child: ChildProcess) -> None:
-        """It has loaded the application, so others can: those that run already say nothing about that."""
-        child.announced = True
-        if child.hello["store"] == self._store:
-            self._outage.ended()
     def _lose(self, child: ChildProcess, now: float) -> None:
         """It says nothing more, and should be dead soon. Until then others do its work."""
         child.kill_at = min(child.kill_at, now + END_S)
@@ -203,6 +198,11 @@ class Nursery:
         if child.condition in (Condition.RUNNING, Condition.STUCK):
             child.retire("it has closed its connection", now)
 
+    def _welcome(self, child: ChildProcess) -> None:
+        """It has loaded the application, so others can: those that run already say nothing about that."""
+        child.announced = True
+        if child.hello["store"] == self._store:
+            self._outage.ended()
         self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
 
     def _look_at_running(self, child: ChildProcess, now: float, regular: bool) -> None:
