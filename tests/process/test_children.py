@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from deferq import State, TaskCancelled, TaskFailed
+from deferq.runtime.children.threads import TOGETHER
 from tests.cli.processes import Running, environment, wait_for_file
 from tests.process.farm import Farm, child_pids, lives, until
 
@@ -85,6 +86,7 @@ def test_a_task_knows_all_about_itself(farm: Farm) -> None:
         stop(worker)
 
 
+@pytest.mark.slow
 def test_a_task_of_an_unknown_target_is_parked(farm: Farm) -> None:
     (farm.folder / "later.py").write_text("def work(): ...\n")
     words = ["defer", "later:work", "--url", farm.url]
@@ -157,6 +159,7 @@ def test_a_payload_that_kills_whoever_reads_it_comes_to_an_end(farm: Farm) -> No
     assert len(farm.runs()) == 3
 
 
+@pytest.mark.slow
 def test_a_task_of_a_single_attempt_never_starts_twice(farm: Farm) -> None:
     once = farm.put(tasks.kill_child_once, attempts=1)
     with farm.worker() as worker:
@@ -196,10 +199,9 @@ def test_children_killed_in_the_middle_of_ten_thousand_tasks_lose_none(farm: Far
     times_run = farm.times_run()
     assert len(times_run) == 10_000
     stored = farm.deferq.engine.get([handle.id for handle in handles])
-    assert sum(task.attempts for task in stored) - 10_000 <= 4 * 4 + 4 * 200  # reports that were under way are lost too
-    for task in stored:
-        assert task.attempts >= times_run[str(task.id)] or task.attempts >= 1
-        assert times_run[str(task.id)] <= task.attempts
+    assert all(1 <= times_run[str(task.id)] <= task.attempts for task in stored)
+    # What had started, and what had ended and was not reported yet, is counted as lost; nothing else is.
+    assert sum(task.attempts for task in stored) - 10_000 <= 4 * (4 + TOGETHER)
 
 
 def test_the_death_of_the_parent_ends_its_children(farm: Farm) -> None:
@@ -215,6 +217,7 @@ def test_the_death_of_the_parent_ends_its_children(farm: Farm) -> None:
 # ---- those that are stuck
 
 
+@pytest.mark.slow
 def test_a_task_that_holds_the_interpreter_lock_holds_up_nobody_else(farm: Farm) -> None:
     hog = farm.put(tasks.hold_interpreter_lock, attempts=1, timeout=600)
     with farm.worker("--children", "1", "--threads", "2") as worker:
@@ -278,6 +281,7 @@ def test_siblings_of_a_late_task_go_on_no_longer_than_the_drain_time(farm: Farm)
     assert (farm.kinds(late), farm.kinds(sibling)) == (["timed out"], ["worker lost"])
 
 
+@pytest.mark.slow
 def test_a_coroutine_is_cancelled_at_its_timeout_and_its_child_lives(farm: Farm) -> None:
     with farm.worker() as worker:
         late = farm.put(tasks.async_hold, "never", attempts=2, timeout=0.2)
@@ -345,6 +349,7 @@ def test_what_does_not_end_within_the_drain_time_is_killed_as_worker_stopped(far
         assert farm.kinds(handle) == ["worker stopped"]
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_all_processes(farm: Farm) -> None:
     held = farm.put(tasks.hold, "never")
     with farm.worker("--children", "2") as worker:
@@ -356,6 +361,7 @@ def test_a_second_signal_ends_all_processes(farm: Farm) -> None:
         worker.wait_for_silence()
 
 
+@pytest.mark.slow
 def test_a_task_may_stop_its_worker(farm: Farm) -> None:
     with farm.worker() as worker:
         asked = farm.put(tasks.stops_the_worker)
@@ -363,7 +369,7 @@ def test_a_task_may_stop_its_worker(farm: Farm) -> None:
     assert asked.wait(0) == "asked"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_signal_while_the_application_loads_ends_all(farm: Farm, number: signal.Signals) -> None:
     (farm.folder / "slow.py").write_text(
         "import time\nfrom pathlib import Path\nPath('loading').touch()\nwhile True: time.sleep(0.01)\n"

@@ -65,7 +65,7 @@ def test_no_promise_is_broken_on_sqlite(tmp_path: Path) -> None:
 
 
 def test_no_promise_is_broken_with_children() -> None:
-    for seed in seeds(300):
+    for seed in seeds(200):
         simulate(seed, memory, "with_children", children=True)
 
 
