@@ -72,7 +72,7 @@ def test_an_error_of_deferq_is_one_message_without_a_traceback(run: Run) -> None
 
 
 def test_an_error_nobody_expected_keeps_its_traceback(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("deferq.cli.status._print_status", lambda *_: 1 / 0)
+    monkeypatch.setattr("deferq.cli.status._once", lambda *_: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
         run("status", url="memory://")
@@ -82,7 +82,7 @@ def test_ctrl_c_ends_a_command_with_130(monkeypatch: pytest.MonkeyPatch) -> None
     def interrupted(*_: object) -> bool:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("deferq.cli.status._print_status", interrupted)
+    monkeypatch.setattr("deferq.cli.status._once", interrupted)
 
     assert main(["--url", "memory://", "status"]) == 130
 

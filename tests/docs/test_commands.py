@@ -18,6 +18,8 @@ _IN_TEXT = re.compile(r"`deferq ([^`\n]+)`")
 _IN_BLOCK = re.compile(r"^deferq ([^#\n]+)", re.MULTILINE)
 
 
+#: What a parent tells its children.
+HIDDEN = {"--child"}
 GROUPS = {verb.split()[0] for verb in VERBS}
 
 
@@ -35,7 +37,8 @@ def verb_of(command: str) -> str | None:
 def options_of(verb: str) -> set[str]:
     parser = Parser(prog=verb)
     import_module("deferq.cli." + verb.replace(" ", "_")).add_arguments(parser)
-    return {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    options = {option for action in parser._actions for option in action.option_strings if option.startswith("--")}
+    return options - HIDDEN
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page)], ids=name_of)

@@ -10,7 +10,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -376,6 +378,25 @@ def test_a_lone_plain_task_is_one_statement_behind_the_gate(path: Path, clock: F
     assert seen[:1] == [("insert", True)]
     assert all(shut for _, shut in seen)
     assert "begin" not in {statement for statement, _ in seen}
+
+
+def test_plain_tasks_that_meet_are_one_statement_behind_the_gate(path: Path, clock: FakeClock, new: TaskMaker) -> None:
+    seen: list[tuple[str, bool]] = []
+    hook: list[Hook] = [lambda sql: None]
+    tasks = new.many(8)
+    with closing(SqliteEngine(path, clock=clock, connect=watched(lambda sql: hook[0](sql)))) as engine:
+        engine.put([new()])
+        hook[0] = lambda sql: seen.append((sql.split()[0], gate_is_shut(path)))
+        with closing(Gate(f"{path}-gate")) as gate, ThreadPoolExecutor(8) as pool:
+            gate.acquire()
+            waiting = [pool.submit(engine.put, [task]) for task in tasks]
+            give_up = time.monotonic() + 10
+            while len(engine._commits._line) < 8 and time.monotonic() < give_up:
+                time.sleep(0.001)
+            gate.release()
+            assert [each.result() for each in waiting] == [[Stored(task.id)] for task in tasks]
+        assert seen == [("insert", True)]
+        assert len(engine.get([task.id for task in tasks])) == 8
 
 
 @pytest.mark.parametrize("what", ["named", "large", "of a new queue", "one of two"])

@@ -71,6 +71,7 @@ class FakeChild:
         return self
 
     def say(self, kind: str, content: Any) -> None:
+        self.parents.channel.readable = True  # as whoever polls would notice
         self.end.setblocking(True)
         self.end.sendall(pack(kind, content))
         self.end.setblocking(False)
@@ -101,8 +102,12 @@ class FakeChild:
         self.say(IN_LOOP, list(places))
 
     def die(self, code: int = -9) -> None:
-        self.end.close()
+        self.hang_up()
         self.process.returncode = code
+
+    def hang_up(self) -> None:
+        self.parents.channel.readable = True
+        self.end.close()
 
 
 def give(child: FakeChild, tasks: Sequence[Leased], now: float = 100.0, until: float = 130.0) -> dict[int, int]:

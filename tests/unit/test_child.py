@@ -197,7 +197,7 @@ def test_a_parent_that_died_with_something_unread_ends_its_child_all_the_same(mo
     theirs.sendall(b"unread")
     ours.close()  # the kernel tells the child that its connection was reset
     with pytest.raises(Exited):
-        child._hear(child_module.Reader())
+        child._hear(None)
     os.close(memory)
     theirs.close()
 

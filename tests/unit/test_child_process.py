@@ -310,7 +310,7 @@ def test_what_a_stopping_worker_kills_ends_as_it_says(child: FakeChild) -> None:
 
 
 def test_a_child_that_has_closed_its_end_is_watched_no_more(child: FakeChild) -> None:
-    child.end.close()
+    child.hang_up()
     child.parents.receive(100.1)
     poll = select.poll()
     child.parents.watch(poll)

@@ -117,7 +117,7 @@ def test_a_first_child_that_cannot_load_the_application_is_reaped_with_its_exit_
 
 
 def test_a_first_child_that_falls_silent_and_does_not_end_is_killed() -> None:
-    scene = Scene(lambda child: child.end.close())
+    scene = Scene(lambda child: child.hang_up())
     assert scene.nursery.first_hello() is None
     assert scene.nursery.exit_code == -9
 
@@ -224,7 +224,7 @@ def test_a_child_that_has_closed_its_connection_is_replaced_before_it_is_dead() 
     scene = Scene().begin()
     places = give(scene.spawned[0], [leased(1), leased(2)], scene.now)
     scene.spawned[0].start(places[1], scene.now)
-    scene.spawned[0].end.close()
+    scene.spawned[0].hang_up()
     scene.look()
     assert scene.conditions() == [Condition.RETIRING, Condition.STARTING]
     assert not scene.pool.accepts()
@@ -236,7 +236,7 @@ def test_a_child_that_has_closed_its_connection_is_replaced_before_it_is_dead() 
 
 def test_the_death_of_an_idle_child_is_told_also_if_its_socket_was_closed_first() -> None:
     scene = Scene().begin()
-    scene.spawned[0].end.close()
+    scene.spawned[0].hang_up()
     scene.look()
     scene.spawned[0].process.returncode = -9
     scene.look(LOOK_EVERY_S)

@@ -14,9 +14,11 @@ from typing import Any, cast
 
 import pytest
 
-from deferq.engines.answers import PutAnswer, Stored
+from deferq.engines.answers import Clash, PutAnswer, Stored
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite.commits import SharedCommits
+from deferq.engines.sqlite.gate import Gate
+from deferq.engines.sqlite.putting import ROWS_PER_INSERT
 from deferq.errors import StoreUnavailable
 from deferq.model.task import NewTask
 from tests.support import FakeClock, TaskMaker
@@ -32,6 +34,8 @@ class Transactions:
     def __init__(self) -> None:
         self.begun = 0
         self.puts: list[list[int]] = []
+        #: The same, of those that were put without a transaction.
+        self.plain: list[list[int]] = []
         self.at_begin: dict[int, Hook] = {}
         self.at_commit: dict[int, Hook] = {}
         self._running = threading.Lock()
@@ -49,6 +53,12 @@ class Transactions:
 
     def put(self, connection: sqlite3.Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         self.puts.append([task.id for task in tasks])
+        return [Stored(task.id) for task in tasks]
+
+    def put_plain(self, take: Callable[[], Sequence[NewTask]]) -> list[PutAnswer]:
+        tasks: list[NewTask] = []
+        self(lambda _: tasks.extend(take()))
+        self.plain.append([task.id for task in tasks])
         return [Stored(task.id) for task in tasks]
 
 
@@ -88,6 +98,14 @@ def commits(transactions: Transactions) -> SharedCommits:
     return SharedCommits(transactions, transactions.put)
 
 
+@pytest.fixture
+def plain_commits(transactions: Transactions) -> SharedCommits:
+    """Tasks that come alone are plain."""
+    return SharedCommits(
+        transactions, transactions.put, is_plain=lambda tasks: len(tasks) == 1, put_plain=transactions.put_plain
+    )
+
+
 def lined_up(commits: SharedCommits, number: int) -> None:
     """Wait until so many stand in line."""
     give_up = time.monotonic() + WAIT_S
@@ -120,6 +138,16 @@ def line_up(commits: SharedCommits, writes: Sequence[Callable[[sqlite3.Connectio
     for each in writes:
         waiting.append(in_thread(lambda each=each: commits.run(each)))
         lined_up(commits, len(waiting))
+    return waiting
+
+
+def put_in_line(commits: SharedCommits, batches: Sequence[Sequence[NewTask]]) -> list[Future[Any]]:
+    """Each in a thread of its own, in line in this order."""
+    waiting = []
+    for batch in batches:
+        before = len(commits._line)
+        waiting.append(in_thread(lambda batch=batch: commits.put(batch)))
+        lined_up(commits, before + 1)
     return waiting
 
 
@@ -417,6 +445,150 @@ def test_a_leader_and_a_follower_that_are_both_interrupted_keep_nobody_waiting(
     assert works(commits)
 
 
+# ---- plain tasks, which need no transaction around their statement
+
+
+def test_plain_tasks_that_meet_are_put_without_a_transaction(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(20)
+    transactions.at_commit[1] = held = Held()
+    with running(plain_commits, held):
+        waiting = put_in_line(plain_commits, [[task] for task in tasks])
+    assert [each.result(WAIT_S) for each in waiting] == [[Stored(task.id)] for task in tasks]
+    assert transactions.plain == [[task.id for task in tasks]]
+    assert transactions.begun == 2
+
+
+def test_a_plain_task_that_lines_up_while_the_leader_waits_comes_along(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(3)
+    transactions.at_begin[1] = held = Held()
+    leader = in_thread(lambda: plain_commits.put(tasks[:1]))
+    assert held.reached.wait(WAIT_S)
+    waiting = put_in_line(plain_commits, [[task] for task in tasks[1:]])
+    held.go_on.set()
+    assert [each.result(WAIT_S) for each in (leader, *waiting)] == [[Stored(task.id)] for task in tasks]
+    assert transactions.plain == [[task.id for task in tasks]]
+
+
+def test_a_write_that_lines_up_while_the_leader_of_plain_tasks_waits_is_for_the_next_commit(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(3)
+    transactions.at_begin[1] = held = Held()
+    first = in_thread(lambda: plain_commits.put(tasks[:1]))
+    assert held.reached.wait(WAIT_S)
+    second = put_in_line(plain_commits, [tasks[1:2]])[0]
+    other = in_thread(lambda: plain_commits.run(write("written")))
+    lined_up(plain_commits, 3)
+    third = put_in_line(plain_commits, [tasks[2:]])[0]
+    held.go_on.set()
+    assert [each.result(WAIT_S) for each in (first, second, third)] == [[Stored(task.id)] for task in tasks]
+    assert other.result(WAIT_S) == "written"
+    assert transactions.plain == [[task.id for task in tasks[:2]]]
+    assert transactions.puts == [[tasks[2].id]]
+    assert transactions.begun == 2
+
+
+def test_plain_tasks_beside_another_write_share_its_transaction(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    batches = [new.many(1), new.many(2), new.many(1)]
+    transactions.at_commit[1] = held = Held()
+    with running(plain_commits, held):
+        waiting = put_in_line(plain_commits, batches)
+    for each in waiting:
+        each.result(WAIT_S)
+    assert transactions.plain == []
+    assert transactions.puts == [[task.id for batch in batches for task in batch]]
+
+
+def test_what_one_statement_cannot_hold_is_put_in_a_transaction(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(ROWS_PER_INSERT + 1)
+    transactions.at_commit[1] = held = Held()
+    with running(plain_commits, held):
+        waiting = put_in_line(plain_commits, [[task] for task in tasks])
+    for each in waiting:
+        each.result(WAIT_S)
+    assert transactions.plain == []
+    assert transactions.puts == [[task.id for task in tasks]]
+
+
+def test_a_statement_takes_no_more_plain_tasks_than_it_holds(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(ROWS_PER_INSERT + 2)
+    transactions.at_begin[1] = held = Held()
+    leader = in_thread(lambda: plain_commits.put(tasks[:1]))
+    assert held.reached.wait(WAIT_S)
+    waiting = put_in_line(plain_commits, [[task] for task in tasks[1:]])
+    held.go_on.set()
+    assert [each.result(WAIT_S) for each in (leader, *waiting)] == [[Stored(task.id)] for task in tasks]
+    assert [len(ids) for ids in transactions.plain] == [ROWS_PER_INSERT, 2]
+
+
+def test_plain_tasks_whose_statement_failed_are_tried_alone(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(3)
+    transactions.at_commit[1] = held = Held()
+    transactions.at_commit[2] = raising(ValueError("of the three"))
+    transactions.at_commit[4] = raising(ValueError("mine"))
+    with running(plain_commits, held):
+        first, second, third = put_in_line(plain_commits, [[task] for task in tasks])
+    assert first.result(WAIT_S) == [Stored(tasks[0].id)]
+    with pytest.raises(ValueError, match="mine"):
+        second.result(WAIT_S)
+    assert third.result(WAIT_S) == [Stored(tasks[2].id)]
+    assert works(plain_commits)
+
+
+@pytest.mark.parametrize("at", ["at_begin", "at_commit"])
+def test_a_leader_of_plain_tasks_that_is_interrupted_hands_on_what_it_was_committing(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker, at: str
+) -> None:
+    tasks = new.many(4)
+    transactions.at_commit[1] = first = Held()
+    getattr(transactions, at)[2] = second = Held(KeyboardInterrupt())
+    with running(plain_commits, first):
+        waiting = put_in_line(plain_commits, [[task] for task in tasks[:3]])
+    assert second.reached.wait(WAIT_S)
+    waiting += put_in_line(plain_commits, [tasks[3:]])
+    second.go_on.set()
+    with pytest.raises(KeyboardInterrupt):
+        waiting[0].result(WAIT_S)
+    assert [each.result(WAIT_S) for each in waiting[1:]] == [[Stored(task.id)] for task in tasks[1:]]
+    assert transactions.plain == [[task.id for task in tasks[1:]]]
+    assert works(plain_commits)
+
+
+def test_a_follower_that_is_interrupted_while_its_plain_task_is_committed_keeps_nobody_waiting(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(3)
+    transactions.at_commit[1], transactions.at_commit[2] = first, second = Held(), Held()
+    leader = in_thread(lambda: plain_commits.run(write("led")))
+    assert first.reached.wait(WAIT_S)
+    waiting = put_in_line(plain_commits, [tasks[:1]])
+
+    def when_committed() -> None:
+        lined_up(plain_commits, 2)
+        waiting.extend(put_in_line(plain_commits, [tasks[2:]]))
+        first.go_on.set()
+        assert second.reached.wait(WAIT_S)
+
+    with main_thread_interrupted_when(when_committed):
+        plain_commits.put(tasks[1:2])
+    second.go_on.set()
+    assert leader.result(WAIT_S) == "led"
+    assert [each.result(WAIT_S) for each in waiting] == [[Stored(tasks[0].id)], [Stored(tasks[2].id)]]
+    assert works(plain_commits)
+
+
 # ---- the same with a file
 
 
@@ -435,6 +607,42 @@ def test_thirty_two_threads_that_put_two_hundred_tasks_each_store_them_all(tmp_p
         assert [each.result(60) for each in answers] == [[Stored(task.id) for task in batch] for batch in batches]
         assert engine.counts().queues[0].ready == 1 + 32 * 200
         assert engine.check() == []
+
+
+def put_behind_the_gate(engine: SqliteEngine, tasks: Sequence[NewTask]) -> list[Future[Any]]:
+    """Put each by a thread of its own, so that they meet at the gate."""
+    gate = Gate(f"{engine.path}-gate")
+    with closing(gate):
+        gate.acquire()
+        waiting = put_in_line(engine._commits, [[task] for task in tasks])
+        gate.release()
+        return waiting
+
+
+def test_an_error_of_one_plain_task_reaches_its_caller_and_nobody_else(
+    tmp_path: Path, clock: FakeClock, new: TaskMaker
+) -> None:
+    with closing(SqliteEngine(tmp_path / "deferq.db", clock=clock)) as engine:
+        engine.put(new.many(1))
+        tasks = [new(), new(target="no text in UTF-8: \ud800"), new()]
+        first, second, third = put_behind_the_gate(engine, tasks)
+        assert first.result(WAIT_S) == [Stored(tasks[0].id)]
+        with pytest.raises(UnicodeEncodeError):
+            second.result(WAIT_S)
+        assert third.result(WAIT_S) == [Stored(tasks[2].id)]
+        assert engine.counts().queues[0].ready == 3
+
+
+def test_plain_tasks_that_meet_are_answered_apart_when_an_id_is_taken(
+    tmp_path: Path, clock: FakeClock, new: TaskMaker
+) -> None:
+    with closing(SqliteEngine(tmp_path / "deferq.db", clock=clock)) as engine:
+        known = new()
+        engine.put([known])
+        task = new()
+        waiting = put_behind_the_gate(engine, [known, known._replace(payload=b"of another"), task])
+        assert [each.result(WAIT_S) for each in waiting] == [[Stored(known.id)], [Clash(known.id)], [Stored(task.id)]]
+        assert engine.counts().queues[0].ready == 2
 
 
 def test_a_put_that_was_interrupted_at_its_commit_can_be_repeated(

@@ -14,8 +14,9 @@ from deferq.cli.stopping import SIGNALS, end_soon
 from deferq.cli.streams import log_to_stderr, show_output_at_once
 from deferq.config import SETTINGS
 from deferq.model.events import EventName
+from deferq.runtime import stacks
 from deferq.runtime.children.child import Child, end_with_parent
-from deferq.runtime.children.spawning import inherited
+from deferq.runtime.children.spawning import die_with_parent, inherited
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
@@ -23,6 +24,8 @@ from deferq.runtime.listeners import Listeners
 
 def be_child(args: argparse.Namespace) -> int:
     """Work for the parent until it says stop."""
+    die_with_parent()
+    stacks.show_on_signals()
     _leave_signals_to_parent()
     os.register_at_fork(after_in_child=_hear_sigterm_again)
     end, memory = inherited(args.child)
@@ -78,7 +81,7 @@ def _leave_signals_to_parent() -> None:
 
     A handler that does nothing is not inherited by the programs that tasks start, as ignoring would be.
     """
-    for number in SIGNALS:
+    for number in (*SIGNALS, signal.SIGHUP):
         signal.signal(number, _wait_for_parent)
 
 

@@ -7,25 +7,40 @@ import signal
 import threading
 from types import FrameType
 
+from deferq.runtime import stacks
+from deferq.runtime.children.parent import ParentWorker
 from deferq.runtime.worker import AnyWorker
 
 #: Seconds that threads of the application may hold up the end of the process.
 LINGER_S = 2.0
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+#: The terminal is gone. It stops as SIGTERM does, but however often it comes, it is never the second signal: a shell
+#: and the kernel may both send it.
+HANGUP = signal.SIGHUP
 
 
 class Stopping:
     """Passes the wish to stop on to a worker."""
 
     def __init__(self) -> None:
+        """From now on SIGUSR1 prints what each thread is doing, even while the application is imported."""
         self._worker: AnyWorker | None = None
         self._signalled = False
+        stacks.show_on_signals()
 
     def watch_over(self, worker: AnyWorker) -> None:
         """From now on signals stop `worker`."""
         self._worker = worker
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
+        if isinstance(worker, ParentWorker):
+            signal.signal(signal.SIGUSR1, lambda *_: worker.show_stacks())
+            stacks.show_on_signals()
+        if signal.getsignal(HANGUP) is not signal.SIG_IGN:  # nohup wants it to live on
+            signal.signal(HANGUP, self._on_hangup)
+
+    def _on_hangup(self, _: int, __: FrameType | None) -> None:
+        self.ask()
 
     def ask(self) -> None:
         """Stop: lease nothing more, let running tasks finish, give back the rest."""

@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _be_parent(args: argparse.Namespace) -> int:
     from deferq.cli.narrating import Narrator
+    from deferq.cli.notifying import service_listeners
     from deferq.cli.parent import first_application, new_nursery, new_parent, print_banner
     from deferq.cli.stopping import Stopping
     from deferq.cli.streams import log_to_stderr
@@ -69,6 +70,7 @@ def _be_parent(args: argparse.Namespace) -> int:
     log_to_stderr()
     given = {"threads": args.threads, "async_slots": args.async_slots, "queues": args.queues, "drain_s": args.drain_s}
     WorkerConfig(**{name: value for name, value in given.items() if value is not None})  # raises what is wrong with it
+    service = service_listeners()  # before there are children, which shall not speak for us
     nursery = new_nursery(_child_arguments(args))
     application = first_application(nursery)
     if application is None:
@@ -77,7 +79,7 @@ def _be_parent(args: argparse.Namespace) -> int:
     parent = new_parent(
         nursery,
         application,
-        [Narrator() if args.verbose else LogListener()],
+        [Narrator() if args.verbose else LogListener(), *service],
         queues=tuple(args.queues) if args.queues else None,
         route=args.route,
         drain_s=nursery.household.drain_s,

@@ -5,12 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from deferq.cli.times import US
 from deferq.engines.base import LeasingEngine, Record
-from deferq.runtime.pulse import KIND
+from deferq.runtime.dispatcher import BEAT_EVERY_S
+from deferq.runtime.pulse import BEATS_MISSED_MAX, KIND
 
 _PAGE = 100
+
+
+class ChildSeen(NamedTuple):
+    """What a worker has said about one of its children."""
+
+    pid: int | None
+    #: `starting`, `running`, `retiring` or `stuck`.
+    state: str
+    #: Tasks it runs.
+    running: int
+    #: Tasks it has run.
+    tasks: int
+    #: Its memory in bytes.
+    rss: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +46,9 @@ class WorkerSeen:
     #: Threads that run past the timeout of their task.
     abandoned: int
     started: int | None
+    #: Seconds since its last word.
+    silent_s: float = 0.0
+    children: tuple[ChildSeen, ...] = ()
 
     def serves(self, queue: str) -> bool:
         """Whether it takes tasks of this queue."""
@@ -62,7 +81,19 @@ def _seen(record: Record, now: int) -> WorkerSeen:
         running=document.get("running", 0),
         abandoned=document.get("abandoned", 0),
         started=document.get("started"),
+        silent_s=_silent_s(record, now),
+        children=tuple(_child(one) for one in document.get("children") or () if isinstance(one, dict)),
     )
+
+
+def _silent_s(record: Record, now: int) -> float:
+    """A record is due when so many beats are missing."""
+    return 0.0 if record.due is None else max(0.0, (now - record.due) / US + BEATS_MISSED_MAX * BEAT_EVERY_S)
+
+
+def _child(said: dict[str, Any]) -> ChildSeen:
+    running, tasks, rss = (said.get(name) or 0 for name in ("running", "tasks", "rss"))
+    return ChildSeen(said.get("pid"), str(said.get("state", "")), running, tasks, rss)
 
 
 def _read(text: str) -> dict[str, Any]:

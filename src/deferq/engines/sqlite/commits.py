@@ -5,8 +5,9 @@ once; those who arrive meanwhile line up, and the first of them leads the next c
 a timer, a lone caller pays nothing, and no thread of its own is needed.
 
 A write is a function of the connection. It may run twice (if its neighbour in the same transaction failed, each is
-tried alone), so it keeps no state but its answer. Tasks that meet are put by one statement: each step of SQLite gives
-up the interpreter lock, and thirty threads that wait for it are in no hurry to give it back.
+tried alone), so it keeps no state but its answer. Tasks that meet are put by one statement, and need no transaction
+around it if they are plain: each step of SQLite gives up the interpreter lock, and thirty threads that wait for it are
+in no hurry to give it back.
 """
 
 from __future__ import annotations
@@ -19,22 +20,27 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from deferq.engines.answers import PutAnswer
+from deferq.engines.sqlite.putting import ROWS_PER_INSERT
 from deferq.model.task import NewTask
 
 Answer = TypeVar("Answer")
 Write = Callable[[sqlite3.Connection], Answer]
 Put = Callable[[sqlite3.Connection, Sequence[NewTask]], list[PutAnswer]]
+#: Stores and commits the tasks that its argument returns, once it is called.
+PutPlain = Callable[[Callable[[], Sequence[NewTask]]], list[PutAnswer]]
 Transaction = Callable[[Callable[[sqlite3.Connection], None]], None]
 
 
 class _Entry:
     """One write in line, and how its thread learns what became of it."""
 
-    __slots__ = ("answer", "done", "error", "following", "gone", "tasks", "turn", "woken", "write")
+    __slots__ = ("answer", "done", "error", "following", "gone", "plain", "tasks", "turn", "woken", "write")
 
-    def __init__(self, write: Write[Any] | None, tasks: Sequence[NewTask] = ()) -> None:
+    def __init__(self, write: Write[Any] | None, tasks: Sequence[NewTask] = (), plain: bool = False) -> None:
         self.write = write
         self.tasks = tasks
+        #: Whether it is one task, and one row stores it.
+        self.plain = plain
         self.answer: Any = None
         self.error: Exception | None = None
         #: Whether answer or error stand.
@@ -48,12 +54,16 @@ class _Entry:
         self.gone = False
 
 
+def _no_plain_tasks(take: Callable[[], Sequence[NewTask]]) -> list[PutAnswer]:
+    raise AssertionError("no task is plain")
+
+
 class SharedCommits:
     """Runs writes in transactions, several at a time where they meet.
 
     `transaction(body)` runs `body(connection)` between BEGIN IMMEDIATE and COMMIT, and rolls back if either fails.
-    `put(connection, tasks)` stores tasks. `put_alone(tasks)` stores and commits them by a single statement, where
-    `is_plain(tasks)` says that one is enough.
+    `put(connection, tasks)` stores tasks. Where `is_plain(tasks)` says that they are one row, `put_plain(take)` stores
+    and commits what `take()` returns by a single statement; it calls `take` when nobody else can write any more.
     """
 
     def __init__(
@@ -62,12 +72,12 @@ class SharedCommits:
         put: Put,
         *,
         is_plain: Callable[[Sequence[NewTask]], bool] = lambda tasks: False,
-        put_alone: Callable[[Sequence[NewTask]], list[PutAnswer]] | None = None,
+        put_plain: PutPlain = _no_plain_tasks,
     ) -> None:
         self._transaction = transaction
         self._put = put
         self._is_plain = is_plain
-        self._put_alone = put_alone
+        self._put_plain = put_plain
         self._mutex = Lock()
         self._line: deque[_Entry] = deque()
         self._led = False
@@ -79,7 +89,7 @@ class SharedCommits:
 
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         """Store `tasks` in a committed transaction, by one statement with those of other threads."""
-        answers: list[PutAnswer] = self._commit(_Entry(None, tasks))
+        answers: list[PutAnswer] = self._commit(_Entry(None, tasks, self._is_plain(tasks)))
         return answers
 
     def _commit(self, entry: _Entry) -> Any:
@@ -129,10 +139,10 @@ class SharedCommits:
     def _run_or_refuse(self, batch: list[_Entry]) -> None:
         """Commit the line and leave it in `batch`, each with its answer or its error."""
         try:
-            if not self._run_alone(batch):
+            if not self._run_plain(batch):
                 self._transaction(lambda connection: self._run_line(connection, batch))
         except Exception as error:
-            if batch:
+            if batch and not _is_busy(error):
                 self._retry_alone(batch, error)
             else:
                 # Nothing was tried: no neighbour is to blame, and each on its own would wait as long in vain.
@@ -140,15 +150,30 @@ class SharedCommits:
                 for entry in batch:
                     entry.error = error
 
-    def _run_alone(self, batch: list[_Entry]) -> bool:
-        """A lone caller's plain task needs no transaction around its one statement; false if that is not what waits."""
+    def _run_plain(self, batch: list[_Entry]) -> bool:
+        """Plain tasks need no transaction around their one statement; false if something else stands in line."""
+        line = self._line
         with self._mutex:
-            if self._put_alone is None or len(self._line) != 1 or not self._is_plain(self._line[0].tasks):
+            if not (line[0].plain if len(line) == 1 else self._is_plain_line()):
                 return False
-            entry = self._line.popleft()
-            batch.append(entry)
-        entry.answer = self._put_alone(entry.tasks)
-        return True
+        answers = self._put_plain(partial(self._take_plain, batch))
+        if len(batch) == 1:
+            batch[0].answer = answers
+        else:
+            for entry, answer in zip(batch, answers, strict=True):
+                entry.answer = [answer]
+        return bool(batch)
+
+    def _is_plain_line(self) -> bool:
+        return len(self._line) <= ROWS_PER_INSERT and all(entry.plain for entry in self._line)
+
+    def _take_plain(self, batch: list[_Entry]) -> Sequence[NewTask]:
+        """Who lined up at the gate comes along, up to the first whose task is not plain. Returns their tasks."""
+        line = self._line
+        with self._mutex:
+            while line and line[0].plain and len(batch) < ROWS_PER_INSERT:
+                batch.append(line.popleft())
+        return batch[0].tasks if len(batch) == 1 else [entry.tasks[0] for entry in batch]
 
     def _run_line(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
         batch.extend(self._take_line())
@@ -213,6 +238,12 @@ class SharedCommits:
                 following.woken = True
         if following is not None:
             following.turn.release()
+
+
+def _is_busy(error: Exception) -> bool:
+    """Whether another program held the write lock too long."""
+    code = getattr(error.__cause__, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _chain(own: _Entry, batch: Sequence[_Entry]) -> None:

@@ -189,7 +189,7 @@ class SqliteEngine(LeasingEngine):
         """The state of an engine that is not open."""
         self._writer = None
         self._connections = Connections(self.path, self.synchronous, self._connect)
-        self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_alone=self._put_alone)
+        self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_plain=self._put_plain)
         self._opening = Lock()
         #: Dispatchers that were dead when somebody looked last.
         self._dead: frozenset[int] = frozenset()
@@ -245,13 +245,13 @@ class SqliteEngine(LeasingEngine):
             and not self._checkpointer.outgrown
         )
 
-    def _put_alone(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
-        """One plain task, behind the gate: a lone INSERT takes the write lock as BEGIN IMMEDIATE does, and commits."""
+    def _put_plain(self, take: Callable[[], Sequence[NewTask]]) -> list[PutAnswer]:
+        """Plain tasks, behind the gate: a lone INSERT takes the write lock as BEGIN IMMEDIATE does, and commits."""
         with inside_sqlite:
             writer = self._opened()
             self._gate.acquire()
             try:
-                answers = putting.put(writer, tasks, 0)
+                answers = putting.put(writer, take(), 0)
                 self._checkpointer.after_commit(writer)
             except sqlite3.Error as error:
                 raise_ours(error, str(self.path))

@@ -20,6 +20,8 @@ class Channel:
         self._outgoing = bytearray()
         #: The child has closed its end, or is gone.
         self.closed = False
+        #: There may be something to receive; whoever polls says so.
+        self.readable = True
 
     def fileno(self) -> int:
         """To be polled."""
@@ -48,6 +50,9 @@ class Channel:
     def receive(self) -> list[Frame]:
         """What the child has said since the last call."""
         frames: list[Frame] = []
+        if not self.readable:
+            return frames
+        self.readable = False
         try:
             while data := self._socket.recv(_BYTES):
                 frames += self._reader.feed(data)

@@ -18,14 +18,15 @@ from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
 
 _BYTES = 256 * 1024
-#: While tasks wait, outcomes that gathered are sent after so many milliseconds at the latest.
-GATHER_MS = 10
 #: Seconds that idle threads have to end.
 CLOSE_S = 1.0
 
 
 def end_with_parent(end: socket.socket) -> None:
-    """End this process as soon as the other end of its socket is closed, also while it loads the application."""
+    """End this process as soon as the other end of its socket is closed, also while it loads the application.
+
+    That is for systems whose kernel does not see to it, and for a parent that died before the kernel was asked.
+    """
     threading.Thread(target=_await_hang_up, args=(end.fileno(),), name="deferq-parent", daemon=True).start()
 
 
@@ -52,12 +53,14 @@ class Child:
     ) -> None:
         """`end` is this child's end of the socket, `memory` the descriptor of what `shared_memory` made."""
         self._socket = end
+        self._reader = Reader()
         self._writing = threading.Lock()
         self._listeners = listeners
         self._now = now
         self._pool = ChildThreads(
             executor,
             Starts(memory),
+            self._hear,
             self._send,
             threads=threads,
             async_slots=async_slots,
@@ -68,24 +71,20 @@ class Child:
         """Introduce itself with `hello`; work until the parent says stop. Ends the process if the parent is gone."""
         wanted = [str(name) for name in self._listeners.wanted - {EventName.TASK_STARTED}]
         self._send(pack(HELLO, {**hello, "pid": os.getpid(), "wanted": wanted}))
-        reader, poll = Reader(), select.poll()
-        poll.register(self._socket, select.POLLIN)
-        while True:
-            ready = poll.poll(GATHER_MS if self._pool.has_more else None)
-            if ready and not self._hear(reader):
-                break
-            self._pool.send_outcomes()
+        self._pool.work()
         self._pool.close(CLOSE_S)
 
-    def _hear(self, reader: Reader) -> bool:
-        """Do what the parent says; False: it says stop."""
+    def _hear(self, timeout_ms: int | None) -> None:
+        """Do what the parent says next. Only one thread at a time is in here."""
+        if timeout_ms is not None and not self._says_something(timeout_ms):
+            return
         try:
             data = self._socket.recv(_BYTES)
         except OSError:  # it died with something unread
             data = b""
         if not data:
             os._exit(1)  # the parent is dead: nobody would store what came of the tasks
-        for kind, content in reader.feed(data):
+        for kind, content in self._reader.feed(data):
             if kind == TASKS:
                 self._pool.take(content)
             elif kind == CANCEL:
@@ -95,8 +94,12 @@ class Child:
             elif kind == EVENTS:
                 self._tell(content)
             elif kind == STOP:
-                return False
-        return True
+                self._pool.end()
+
+    def _says_something(self, timeout_ms: int) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(timeout_ms))
 
     def _send(self, frame: bytes) -> None:
         with self._writing:

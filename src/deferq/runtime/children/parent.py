@@ -11,6 +11,7 @@ from deferq.errors import ConfigError
 from deferq.model.events import Event, EventName
 from deferq.runtime.children.nursery import Nursery
 from deferq.runtime.children.pool import ChildPool
+from deferq.runtime.children.process import Condition
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.driver import Ear
 from deferq.runtime.listeners import Listener
@@ -48,6 +49,12 @@ class ParentWorker(AnyWorker):
         self._nursery.ask_to_reload(why)
         if self._bell is not None:
             self._bell.ring()
+
+    def show_stacks(self) -> None:
+        """Have each child print what its threads are doing. Safe in a signal handler."""
+        for child in list(self._nursery.children):
+            if child.condition is not Condition.STARTING:  # it would be killed: it is not ready for the signal
+                child.show_stacks()
 
     def tell_children(self, event: Event) -> None:
         """Pass an event to listeners of the application."""

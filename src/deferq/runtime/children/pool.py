@@ -104,6 +104,7 @@ class ChildPool:
         ready = {fd for fd, _ in poll.poll(max(0.0, timeout_s) * 1000)}
         for child in self._nursery.children:
             child.channel.flush()
+            child.channel.readable |= child.channel.fileno() in ready
             if child.pidfd in ready:
                 self._nursery.look_now()
         return self._bell.fileno() in ready and self._bell.heard()

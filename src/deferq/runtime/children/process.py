@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import select
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
@@ -215,7 +216,7 @@ class ChildProcess:
         """Wait until it says something, dies, or the time is over."""
         poll = select.poll()
         self.watch(poll)
-        poll.poll(timeout_s * 1000)
+        self.channel.readable = bool(poll.poll(timeout_s * 1000))
 
     def describe(self) -> dict[str, Any]:
         """What people are shown of it."""
@@ -251,6 +252,10 @@ class ChildProcess:
             self.process.wait()
         self._close()
 
+    def show_stacks(self) -> None:
+        """Have it print what its threads are doing."""
+        self.process.send_signal(signal.SIGUSR1)
+
     def kill(self) -> None:
         """End it now."""
         self.process.kill()
@@ -261,6 +266,7 @@ class ChildProcess:
 
     def bury(self, now: float, lost: Outcome = WORKER_DIED) -> list[Finished]:
         """After its death: what it had reported, what had started and so is lost, and what goes back unspent."""
+        self.channel.readable = True
         finished = self.receive(now)
         started = self._starts.started
         for place, task in self._tasks.items():

@@ -1,9 +1,15 @@
-"""The pool of a child: threads and an event loop as in every worker, and the socket in place of a dispatcher."""
+"""The pool of a child: threads and an event loop as in every worker, and the socket in place of a dispatcher.
+
+No thread hands tasks to others. Of the threads that have nothing to do one reads the socket, and runs what comes; the
+next one takes its place. So between the parent and the task only one thread has to wake up. While all of them are busy
+the main thread reads.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 from deferq.codec.codec import Invocation
@@ -17,18 +23,22 @@ from deferq.runtime.threads import ThreadPool, _Attempt
 
 #: Outcomes that are reported together while there is more to do.
 TOGETHER = 100
+#: While all threads are busy, outcomes that gathered are sent after so many milliseconds at the latest.
+GATHER_MS = 10
 
 
 class ChildThreads(ThreadPool):
     """Runs what the parent sends, and sends back what came of it.
 
-    A thread that has nothing more to do sends at once what has gathered, so that no other thread has to wake up.
+    `hear(timeout_ms)` waits for what the parent says and does it; None: however long it takes. `send(frame)` says
+    something to the parent. A thread that has nothing more to do sends at once what has gathered.
     """
 
     def __init__(
         self,
         executor: Executor,
         starts: Starts,
+        hear: Callable[[int | None], None],
         send: Callable[[bytes], None],
         *,
         threads: int,
@@ -37,10 +47,33 @@ class ChildThreads(ThreadPool):
     ) -> None:
         super().__init__(executor, threads=threads, async_slots=async_slots, wake=_nobody, on_start=on_start)
         self._starts = starts
+        self._hear = hear
         self._send = send
         self._sending = threading.Lock()
+        #: Whoever holds it reads the socket; the others that have nothing to do wait for it.
+        self._reading = threading.Lock()
+        #: One for each thread that has nothing to do.
+        self._resting: list[None] = []
+        #: Held while the main thread need not read.
+        self._reserve = threading.Lock()
+        self._reserve.acquire()
         #: Where each task stands, by its id and its lease: a task may come back while its former lease still waits.
         self._places: dict[tuple[int, int], int] = {}
+
+    def work(self) -> None:
+        """Run tasks until `end`. In the main thread, which reads the socket while all others are busy."""
+        self._start_threads()
+        while not self._closed:
+            self._reserve.acquire()
+            with self._reading:
+                while not self._resting and not self._closed:
+                    self.send_outcomes()
+                    self._hear(GATHER_MS if self._done or self._waiting else None)
+
+    def end(self) -> None:
+        """There will be no more tasks."""
+        self._closed = True
+        self._call_reserve()
 
     def take(self, rows: Iterable[tuple[int, tuple[Any, ...]]]) -> None:
         """Run tasks, each with its place."""
@@ -50,8 +83,7 @@ class ChildThreads(ThreadPool):
             task = Leased._make(row)
             self._places[task.id, task.lease_id] = index
             tasks.append((task, Place(self._starts, index, now), None))
-        self._start_threads()
-        self._offer(tasks)
+        self._waiting.extend(tasks)
 
     def cancel_places(self, indexes: Collection[int]) -> None:
         """Cancel the tasks at these places."""
@@ -61,13 +93,7 @@ class ChildThreads(ThreadPool):
         """Report what the parent has taken back, which waits for the places. It would not be started anyway."""
         for task in remove(self._waiting, _is_taken_back):
             self._report(Finished(task, INTERRUPTED))
-        self._call_threads()
         self._coroutines.let_go(_is_taken_back)
-
-    @property
-    def has_more(self) -> bool:
-        """Whether something may be left to send that no thread has taken care of."""
-        return bool(self._done or self._waiting)
 
     def send_outcomes(self) -> None:
         """Send what has gathered. One thread does it for all."""
@@ -78,6 +104,21 @@ class ChildThreads(ThreadPool):
                 self._sending.release()
 
     # ---- inside
+
+    def _rest(self) -> bool:
+        self._resting.append(None)
+        with self._reading:
+            while not self._waiting and not self._closed:
+                self.send_outcomes()
+                self._hear(None)
+        self._resting.pop()
+        if not self._resting:
+            self._call_reserve()
+        return not self._closed
+
+    def _call_reserve(self) -> None:
+        with suppress(RuntimeError):  # it has been called already
+            self._reserve.release()
 
     def _packed(self, finished: Finished) -> tuple[int, int, tuple[Any, ...] | None]:
         task, outcome, duration_us = finished

@@ -1,0 +1,90 @@
+"""What a store says at one moment: all that `deferq status` shows, and all that its warnings are made of."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from deferq.cli.databases import Database
+from deferq.cli.rates import WINDOWS, Window, window, window_start
+from deferq.cli.workers import WorkerSeen, workers
+from deferq.engines.base import Counts, Filter, LeasingEngine, QueueCounts
+from deferq.model.state import State
+from deferq.model.task import Task
+
+#: So many pending tasks of a queue are looked at, the newest, where counts alone do not tell what is wrong.
+SAMPLE = 200
+
+
+class Waiting(NamedTuple):
+    """What some of the pending tasks of a queue have in common."""
+
+    #: Tasks that are due, by their route.
+    routes: Mapping[str, int]
+    #: Parked tasks, by what they would call.
+    parked: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A store at one moment."""
+
+    url: str
+    counts: Counts
+    workers: tuple[WorkerSeen, ...]
+    #: The shortest first.
+    windows: tuple[Window, ...]
+    #: By queue, of those where it was worth a look.
+    waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    #: The size of the store's log; None: it has none, or it cannot be read.
+    log_bytes: int | None = None
+
+    @property
+    def alive(self) -> list[WorkerSeen]:
+        """Workers that have kept saying that they live."""
+        return [worker for worker in self.workers if worker.alive]
+
+    def serving(self, queue: str) -> list[WorkerSeen]:
+        """Workers alive that take tasks of this queue."""
+        return [worker for worker in self.alive if worker.serves(queue)]
+
+
+def take(engine: LeasingEngine) -> Snapshot:
+    """Ask the store. Raises StoreError."""
+    counts = engine.counts()
+    seen = tuple(workers(engine))
+    totals = engine.totals(window_start(counts.now, max(WINDOWS)), counts.now + 1)
+    worth_a_look = [queue for queue in counts.queues if queue.parked or _may_miss_a_route(queue, seen)]
+    return Snapshot(
+        url=engine.url,
+        counts=counts,
+        workers=seen,
+        windows=tuple(window(totals, counts.now, minutes) for minutes in WINDOWS),
+        waiting={queue.queue: _waiting(engine, queue.queue, counts.now) for queue in worth_a_look},
+        log_bytes=_log_bytes(engine),
+    )
+
+
+def _may_miss_a_route(queue: QueueCounts, seen: Iterable[WorkerSeen]) -> bool:
+    """A worker without a route takes them all."""
+    serving = [worker for worker in seen if worker.alive and worker.serves(queue.queue)]
+    return bool(queue.ready and serving) and all(worker.route is not None for worker in serving)
+
+
+def _waiting(engine: LeasingEngine, queue: str, now: int) -> Waiting:
+    tasks = engine.find(Filter(queue=queue, state=State.PENDING), limit=SAMPLE).tasks
+    return Waiting(
+        Counter(task.route for task in tasks if task.route is not None and _is_ready(task, now)),
+        Counter(task.target for task in tasks if task.parks),
+    )
+
+
+def _is_ready(task: Task, now: int) -> bool:
+    return not task.parks and task.eta <= now
+
+
+def _log_bytes(engine: LeasingEngine) -> int | None:
+    size = engine.info().get("wal_bytes") if isinstance(engine, Database) else None
+    return size if isinstance(size, int) else None
