@@ -179,6 +179,12 @@ def closes_standard_streams() -> None:
             os.close(number)
 
 
+def closes_all_it_can() -> None:
+    """As programs do that become daemons: also what is not theirs."""
+    note()
+    os.closerange(3, 256)
+
+
 def prints(word: str) -> None:
     print("said", word)
 

@@ -214,6 +214,15 @@ def test_the_death_of_the_parent_ends_its_children(farm: Farm) -> None:
         until(lambda: not any(map(lives, child_pids(worker))), "a child lives on")
 
 
+def test_a_task_that_closes_the_socket_of_its_child_is_lost_and_the_work_goes_on(farm: Farm) -> None:
+    with farm.worker("--threads", "2") as worker:
+        closes = farm.put(tasks.closes_all_it_can, attempts=1)
+        farm.wait_all([closes])
+        assert farm.put(tasks.give, 1).wait(STEADY_S) == 1
+        stop(worker)
+    assert (closes.refresh().state, farm.kinds(closes)) == (State.DEAD, ["worker lost"])
+
+
 # ---- those that are stuck
 
 
