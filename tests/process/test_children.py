@@ -315,6 +315,7 @@ def test_a_child_is_replaced_after_so_many_tasks(farm: Farm) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="nobody says how much memory a process takes")
 def test_a_child_that_takes_too_much_memory_is_replaced(farm: Farm) -> None:
     with farm.worker("--max-rss", "150") as worker:
         pid = farm.put(tasks.hoards, 200).wait(STEADY_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import subprocess
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -40,8 +41,6 @@ class FakeProcess:
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        import subprocess
-
         if self.returncode is None:
             self.waits_in_vain += 1
             raise subprocess.TimeoutExpired("child", timeout or 0.0)

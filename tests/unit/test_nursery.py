@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
-import select
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -25,11 +25,10 @@ class Bell:
     """A bell that nobody rings."""
 
     def __init__(self) -> None:
-        self.rung = False
-        self._read, self._write = select.epoll(), None
+        self._ends = socket.socketpair()
 
     def fileno(self) -> int:
-        return self._read.fileno()
+        return self._ends[0].fileno()
 
     def heard(self) -> bool:
         return False
@@ -40,7 +39,8 @@ class Bell:
         return False
 
     def close(self) -> None:
-        self._read.close()
+        for end in self._ends:
+            end.close()
 
 
 class Scene:
