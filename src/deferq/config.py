@@ -47,7 +47,7 @@ class Value(NamedTuple):
 
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
-        return value
+        return str.__str__(value)  # a plain one, also of an enum: it goes into stores and to other processes
     raise ConfigError(f"{name}: expected text.")
 
 

@@ -77,6 +77,39 @@ def test_a_syntax_error_is_shown_and_mended(dev: Running, folder: Path) -> None:
     dev.wait_for("mended world")
 
 
+LOADING = """
+import time
+from pathlib import Path
+Path("loading").touch()
+while not Path("on").exists():
+    time.sleep(0.01)
+"""
+
+
+def test_a_change_while_the_application_is_loaded_for_the_first_time_is_not_missed(folder: Path) -> None:
+    (folder / "hello.py").write_text(HELLO + LOADING)
+    with Running(folder, "dev", "hello.py") as dev:
+        wait_for_file(folder / "loading")
+        (folder / "hello.py").write_text(HELLO.replace('"hello"', '"good morning"'))
+        dev.wait_for("changed: reloading")
+        (folder / "on").touch()
+        dev.wait_for("reloaded")
+        run_hello(folder)
+        dev.wait_for("good morning world")
+
+
+def test_a_task_that_kills_its_process_does_not_stop_the_work(dev: Running, folder: Path) -> None:
+    (folder / "killing.py").write_text("import os\n\ndef kill():\n    os._exit(3)\n")
+    dev.wait_for("reloaded")
+    with Running(folder, "defer", "killing:kill") as command:
+        assert command.exit_code() == 0
+    dev.wait_for("a child process is lost")
+    dev.wait_for("reloaded", times=2)
+    run_hello(folder)
+    dev.wait_for("hello world")
+    assert "waiting for a change" not in dev.output
+
+
 def test_a_failure_is_shown_with_its_traceback(dev: Running, folder: Path) -> None:
     (folder / "failing.py").write_text("def fail():\n    raise ValueError('not today')\n")
     dev.wait_for("reloaded")

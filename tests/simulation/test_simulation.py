@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,8 @@ from deferq.model.settings import Declare
 from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
-from deferq.runtime.settling import settle
+from deferq.runtime.pools import Finished
+from deferq.runtime.settling import WORKER_LOST, settle
 from tests.simulation.history import Broken
 from tests.simulation.world import SimulatedWorld
 from tests.support import FakeClock
@@ -36,18 +37,20 @@ def memory(clock: FakeClock) -> LeasingEngine:
     return MemoryEngine(clock=clock)
 
 
-def simulate(seed: int, make_engine: MakeEngine, test: str) -> None:
+def simulate(seed: int, make_engine: MakeEngine, test: str, *, children: bool = False) -> None:
     try:
-        SimulatedWorld(seed, make_engine).run()
+        SimulatedWorld(seed, make_engine, children=children).run()
     except Exception as error:
         pytest.fail(f"DEFERQ_SEED={seed} python -m pytest tests/simulation -k {test}\n{error!r}\n{error}")
 
 
-def first_caught(make_engine: MakeEngine, dispatching: Callable[..., Dispatch], most: int = 300) -> str:
+def first_caught(
+    make_engine: MakeEngine, dispatching: Callable[..., Dispatch], most: int = 300, *, children: bool = False
+) -> str:
     """What the first seed says that notices something."""
     for seed in range(most):
         try:
-            SimulatedWorld(seed, make_engine, dispatching).run()
+            SimulatedWorld(seed, make_engine, dispatching, children=children).run()
         except Broken as broken:
             return str(broken)
     return "nothing"
@@ -62,6 +65,11 @@ def test_no_promise_is_broken_on_sqlite(tmp_path: Path) -> None:
     for seed in seeds(50):
         path = tmp_path / f"{seed}.db"
         simulate(seed, lambda clock, path=path: SqliteEngine(str(path), clock=clock), "on_sqlite")  # type: ignore[misc]
+
+
+def test_no_promise_is_broken_with_children() -> None:
+    for seed in seeds(100):
+        simulate(seed, memory, "with_children", children=True)
 
 
 # ---- planted bugs
@@ -134,6 +142,15 @@ class GivesBackWhatWasLost(dispatcher._Dispatcher):
                 self._unsettled.append(settle(task, INTERRUPTED, 0, self._world.now_us(), 0.0))
 
 
+class GivesBackWhatDiedWithItsChild(dispatcher._Dispatcher):
+    """Takes what a dead child had started for what it had not."""
+
+    def _settle_all(self, finished: Iterable[Finished]) -> None:
+        super()._settle_all(
+            one._replace(outcome=INTERRUPTED) if one.outcome is WORKER_LOST else one for one in finished
+        )
+
+
 def test_an_engine_without_a_fence_is_caught() -> None:
     caught = first_caught(lambda clock: NoFence(clock=clock), dispatcher.dispatch)
     assert "stale lease" in caught
@@ -157,3 +174,15 @@ def test_an_engine_that_lets_a_queue_exceed_its_limits_is_caught(kind: type[Memo
 )
 def test_a_dispatcher_with_a_bug_is_caught(kind: type[dispatcher._Dispatcher], words: str) -> None:
     assert words in first_caught(memory, lambda *arguments: kind(*arguments).run())
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        (IgnoresLostLeases, "is held by"),
+        (DropsOutcomesInAnOutage, "was started"),
+        (GivesBackWhatDiedWithItsChild, "was started"),
+    ],
+)
+def test_a_parent_with_a_bug_is_caught(kind: type[dispatcher._Dispatcher], words: str) -> None:
+    assert words in first_caught(memory, lambda *arguments: kind(*arguments).run(), children=True)

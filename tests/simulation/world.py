@@ -21,7 +21,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Dispatch, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.pools import Lease
 from tests.simulation.history import Broken, History
-from tests.simulation.pool import Run, SimulatedPool
+from tests.simulation.pool import Run, SimulatedChildren, SimulatedPool
 from tests.support import START, US, FakeClock, TaskMaker
 
 LEASE_S, POLL_S = 6.0, 1.0
@@ -54,7 +54,7 @@ class Node:
         self.now_us = world.clock
         config = WorkerConfig(threads=2, lease_s=LEASE_S, poll_s=POLL_S, drain_s=5.0, batch=7, prefetch_s=2.0)
         self.stop = Stop(config.drain_s)
-        self.pool = SimulatedPool(config.threads, world.monotonic, lambda task, lease: world.begin(self, task, lease))
+        self.pool = world.new_pool(config.threads, lambda task, lease: world.begin(self, task, lease))
         self.dispatch = dispatching(config, self.pool, self, self.stop)
         self.resumes_at = world.now
         self.frozen_until = 0.0
@@ -85,14 +85,21 @@ class SimulatedWorld:
     """Everything there is, from one seed."""
 
     def __init__(
-        self, seed: int, make_engine: Callable[[FakeClock], LeasingEngine], dispatching: Dispatching = dispatch
+        self,
+        seed: int,
+        make_engine: Callable[[FakeClock], LeasingEngine],
+        dispatching: Dispatching = dispatch,
+        *,
+        children: bool = False,
     ) -> None:
+        """With `children` tasks run as child processes run them, else as threads do."""
         self.chance = random.Random(seed)
         self.now = 0.0
         self.clock = FakeClock()
         self.engine = make_engine(self.clock)
         self.history = History()
         self._dispatching = dispatching
+        self._children = children
         self._wall_s = 0.0
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
@@ -103,6 +110,12 @@ class SimulatedWorld:
 
     def monotonic(self) -> float:
         return self.now
+
+    def new_pool(self, slots: int, begin: Callable[[Leased, Lease], Run]) -> SimulatedPool:
+        """Where a dispatcher has its tasks run."""
+        if self._children:
+            return SimulatedChildren(slots, self.monotonic, begin, self._fault)
+        return SimulatedPool(slots, self.monotonic, begin)
 
     def run(self) -> None:
         """Let the world run until every task has ended. Raises Broken with the history of what went wrong."""

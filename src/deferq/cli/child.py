@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 from typing import Any
 
@@ -14,7 +15,7 @@ from deferq.cli.streams import log_to_stderr, show_output_at_once
 from deferq.config import SETTINGS
 from deferq.model.events import EventName
 from deferq.runtime import stacks
-from deferq.runtime.children.child import Child
+from deferq.runtime.children.child import Child, end_with_parent
 from deferq.runtime.children.spawning import die_with_parent, inherited
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.executor import Executor
@@ -26,7 +27,9 @@ def be_child(args: argparse.Namespace) -> int:
     die_with_parent()
     stacks.show_on_signals()
     _leave_signals_to_parent()
+    os.register_at_fork(after_in_child=_hear_sigterm_again)
     end, memory = inherited(args.child)
+    end_with_parent(end)
     loaded = load(args.app, args.url)
     show_output_at_once()
     log_to_stderr()
@@ -85,6 +88,11 @@ def _leave_signals_to_parent() -> None:
 
 def _wait_for_parent(number: int, frame: object) -> None:
     """The parent knows."""
+
+
+def _hear_sigterm_again() -> None:
+    """A process that a task forks is the task's affair: `terminate()` must end it."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 class _StartNarrator(Narrator):

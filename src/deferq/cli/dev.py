@@ -17,6 +17,7 @@ from deferq.model.events import Event, EventName
 
 if TYPE_CHECKING:
     from deferq.cli.parent import Application
+    from deferq.runtime.children.nursery import Nursery
     from deferq.runtime.children.parent import ParentWorker
     from deferq.runtime.listeners import Listener
 
@@ -76,10 +77,12 @@ class _Dev:
         from deferq.cli.stopping import Stopping
 
         application = self._application()
-        listeners: list[Listener] = [Narrator(), _ReloadNarrator()]
+        listeners: list[Listener] = [Narrator(), _ReloadNarrator(self._nursery)]
         self._parent = new_parent(self._nursery, application, listeners, drain_s=DRAIN_S)
         Stopping().watch_over(self._parent)
         print_banner("dev", application, self._parent, ("reload", "when the source changes"))
+        if self._watch.changed:  # while it was loaded, when nobody could reload it
+            self._parent.reload("the source has changed")
         self._parent.run()
         application.engine.close()
         return EXIT_OK
@@ -104,12 +107,14 @@ class _ReloadNarrator:
 
     names = frozenset({EventName.CHILD_STARTED, EventName.CHILD_LOST})
 
-    def __init__(self) -> None:
+    def __init__(self, nursery: Nursery) -> None:
+        self._nursery = nursery
         self._first = True
 
     def __call__(self, event: Event) -> None:
         if event.name is EventName.CHILD_LOST:
-            _say(WAITING)
+            if self._nursery.gave_up:
+                _say(WAITING)
         elif not self._first:
             _say("reloaded")
         self._first = False

@@ -20,6 +20,11 @@ class SourceWatch:
         self._changes = changes(_folders(app), threading.Event())
         threading.Thread(target=self._watch, name="deferq-watch", daemon=True).start()
 
+    @property
+    def changed(self) -> bool:
+        """Whether something has changed that has not been waited for."""
+        return self._changed.is_set()
+
     def wait_for_change(self) -> None:
         """Wait until something changes that has not been waited for."""
         while not self._changed.wait(0.1):  # in slices: a signal must be able to end it

@@ -91,6 +91,11 @@ class Coroutines:
         if self._running or self._waiting:
             self._in_loop(self._cancel, ids)
 
+    def let_go(self, unwanted: Callable[[Waiting], bool]) -> None:
+        """Report as interrupted what waits and is unwanted."""
+        if self._waiting:
+            self._in_loop(self._let_go, unwanted)
+
     def overdue(self, now: float) -> list[Finished]:
         """Give up on coroutines that ignore their cancellation, or whose loop is blocked."""
         late = []
@@ -158,8 +163,12 @@ class Coroutines:
             self._report(Finished(running.task, _outcome(handle), duration_us))
         self._fill()
 
+    def _let_go(self, unwanted: Callable[[Waiting], bool]) -> None:
+        for task in remove(self._waiting, unwanted):
+            self._report(Finished(task, INTERRUPTED))
+
     def _cancel(self, ids: Collection[int]) -> None:
-        for task in remove(self._waiting, ids):
+        for task in remove(self._waiting, lambda entry: entry[0].id in ids):
             self._report(Finished(task, Cancelled()))
         for handle, running in self._running.copy().items():  # overdue() takes from the same dict
             if running.task.id in ids:

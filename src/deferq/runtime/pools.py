@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from typing import NamedTuple, Protocol
 
@@ -121,13 +121,13 @@ def take_back(waiting: deque[Waiting], leased_before: float) -> list[Leased]:
     return back
 
 
-def remove(waiting: deque[Waiting], ids: Collection[int]) -> list[Leased]:
-    """Remove the tasks with these ids from a deque that threads take from meanwhile."""
+def remove(waiting: deque[Waiting], unwanted: Callable[[Waiting], bool]) -> list[Leased]:
+    """Remove what is unwanted from a deque that threads take from meanwhile."""
     removed = []
     with suppress(IndexError):
         for _ in range(len(waiting)):  # each passes once; those that stay keep their order
             entry = waiting.popleft()
-            if entry[0].id in ids:
+            if unwanted(entry):
                 removed.append(entry[0])
             else:
                 waiting.append(entry)

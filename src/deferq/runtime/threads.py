@@ -161,7 +161,7 @@ class ThreadPool:
         for slot in self._slots:
             if (attempt := slot.attempt) is not None and attempt.task.id in ids:
                 attempt.current.cancel()
-        for task in remove(self._waiting, ids):
+        for task in remove(self._waiting, lambda entry: entry[0].id in ids):
             self._report(Finished(task, Cancelled()))
         self._call_threads()
         self._coroutines.cancel(ids)

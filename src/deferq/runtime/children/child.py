@@ -13,13 +13,28 @@ from deferq.model.events import Event, EventName
 from deferq.model.task import Leased
 from deferq.runtime.children.starts import Starts
 from deferq.runtime.children.threads import ChildThreads
-from deferq.runtime.children.wire import CANCEL, EVENTS, HELLO, STOP, TASKS, Reader, pack
+from deferq.runtime.children.wire import CANCEL, EVENTS, HELLO, LET_GO, STOP, TASKS, Reader, pack
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
 
 _BYTES = 256 * 1024
 #: Seconds that idle threads have to end.
 CLOSE_S = 1.0
+
+
+def end_with_parent(end: socket.socket) -> None:
+    """End this process as soon as the other end of its socket is closed, also while it loads the application.
+
+    That is for systems whose kernel does not see to it, and for a parent that died before the kernel was asked.
+    """
+    threading.Thread(target=_await_hang_up, args=(end.fileno(),), name="deferq-parent", daemon=True).start()
+
+
+def _await_hang_up(descriptor: int) -> None:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # POLLHUP and POLLERR are noticed anyway
+    poll.poll()
+    os._exit(1)
 
 
 class Child:
@@ -63,7 +78,10 @@ class Child:
         """Do what the parent says next. Only one thread at a time is in here."""
         if timeout_ms is not None and not self._says_something(timeout_ms):
             return
-        data = self._socket.recv(_BYTES)
+        try:
+            data = self._socket.recv(_BYTES)
+        except OSError:  # it died with something unread
+            data = b""
         if not data:
             os._exit(1)  # the parent is dead: nobody would store what came of the tasks
         for kind, content in self._reader.feed(data):
@@ -71,6 +89,8 @@ class Child:
                 self._pool.take(content)
             elif kind == CANCEL:
                 self._pool.cancel_places(set(content))
+            elif kind == LET_GO:
+                self._pool.let_go()
             elif kind == EVENTS:
                 self._tell(content)
             elif kind == STOP:

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from deferq.model.events import EventName
+from deferq.model.outcome import INTERRUPTED
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished
-from deferq.runtime.settling import WORKER_LOST, WORKER_STOPPED
+from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
@@ -87,8 +88,14 @@ class Nursery:
             self._store = child.hello["store"]
             return child.hello
         self.children.remove(child)
-        self.exit_code = child.process.wait()
+        child.end(END_S)
+        self.exit_code = child.process.returncode
         return None
+
+    @property
+    def gave_up(self) -> bool:
+        """Whether nothing is started until somebody asks for a reload."""
+        return self._gave_up
 
     # ---- every time the dispatcher comes by
 
@@ -121,7 +128,7 @@ class Nursery:
         """A task ran past its timeout there. Its siblings may go on for a while; then the child is killed."""
         if child.condition is not Condition.RETIRING:
             self.replace(child, "a task ran past its timeout")
-            child.kill_at = now + self.household.drain_s
+        child.kill_at = min(child.kill_at, now + self.household.drain_s)
         if child.runs_only_late():
             child.kill_at = now
 
@@ -174,26 +181,38 @@ class Nursery:
             child.kill_at = math.inf
             child.kill()
         elif child.channel.closed:
-            child.kill_at = min(child.kill_at, now + END_S)  # it says nothing more, and should be dead soon
-            self._look_at = min(self._look_at, now + SOON_S)
+            self._lose(child, now)
         if child.hello and not child.announced:
-            child.announced = True
-            if child.hello["store"] == self._store:
-                self.introduced(child.hello)
-            self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
+            self._welcome(child)
         match child.condition:
             case Condition.RUNNING:
                 self._look_at_running(child, now, regular)
             case Condition.STUCK:
                 self._look_at_stuck(child, now)
-            case Condition.RETIRING if not child.holds and not child.stopping:
+            case Condition.RETIRING if not (child.holds or child.stopping or child.channel.closed):
                 child.stop()
                 child.kill_at = min(child.kill_at, now + END_S)
+
+    def _lose(self, child: ChildProcess, now: float) -> None:
+        """It says nothing more, and should be dead soon. Until then others do its work."""
+        child.kill_at = min(child.kill_at, now + END_S)
+        self._look_at = min(self._look_at, now + SOON_S)
+        if child.condition in (Condition.RUNNING, Condition.STUCK):
+            child.retire("it has closed its connection", now)
+
+    def _welcome(self, child: ChildProcess) -> None:
+        """It has loaded the application, so others can: those that run already say nothing about that."""
+        child.announced = True
+        if child.hello["store"] == self._store:
+            self._outage.ended()
+            self.introduced(child.hello)
+        self.announce(EventName.CHILD_STARTED, f"pid {child.pid}")
 
     def _look_at_running(self, child: ChildProcess, now: float, regular: bool) -> None:
         if child.hello["store"] != self._store:
             child.retire("it uses another store", now)
-            self._failed_start(child, "it uses another store than the others; start this worker anew", now)
+            why = "it uses another store than the others; start this worker anew"
+            self._failed_start(f"pid {child.pid}: {why}", now)
         elif child.is_stuck(now):
             child.condition, child.stuck_at = Condition.STUCK, now
             child.withdraw(math.inf, now)
@@ -201,8 +220,6 @@ class Nursery:
             self.replace(child, f"it has run {child.finished} tasks")
         elif regular and self.household.max_rss is not None and (rss := child.rss()) > self.household.max_rss:
             self.replace(child, f"it takes {rss / 1e6:,.0f} MB of memory")
-        else:
-            self._outage.ended()
 
     def _look_at_stuck(self, child: ChildProcess, now: float) -> None:
         """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
@@ -216,20 +233,20 @@ class Nursery:
         self.children.remove(child)
         finished = child.bury(now)
         if child.condition is Condition.STARTING:
-            self._failed_start(child, f"{_how_it_ended(child)} before it had loaded the application", now)
+            self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
         elif not child.stopping:
-            started = sum(one.outcome is WORKER_LOST for one in finished)
+            started = sum(one.outcome is WORKER_DIED for one in finished)
+            back = sum(one.outcome is INTERRUPTED for one in finished)
             self.announce(
                 EventName.CHILD_LOST,
-                f"pid {child.pid} {_how_it_ended(child)}; {started} of its tasks had started,"
-                f" {len(finished) - started} go back",
+                f"pid {child.pid} {_how_it_ended(child)}; {started} of its tasks had started, {back} go back",
             )
         return finished
 
-    def _failed_start(self, child: ChildProcess, why: str, now: float) -> None:
+    def _failed_start(self, why: str, now: float) -> None:
         self._outage.failed(now, self._chance())
         self._gave_up = not self.household.insists
-        self.announce(EventName.CHILD_LOST, f"pid {child.pid}: {why}")
+        self.announce(EventName.CHILD_LOST, why)
 
     def _missing(self) -> int:
         there = sum(child.condition is not Condition.RETIRING for child in self.children)
@@ -238,8 +255,11 @@ class Nursery:
     def _fill_up(self, now: float) -> None:
         if self._gave_up or now < self._outage.until:
             return
-        for _ in range(self._missing()):
-            self.children.append(self._spawn())
+        try:
+            for _ in range(self._missing()):
+                self.children.append(self._spawn())
+        except OSError as error:  # no memory, no descriptors, too many processes: that passes
+            self._failed_start(f"no process can be started: {error}", now)
 
 
 def _how_it_ended(child: ChildProcess) -> str:

@@ -35,12 +35,12 @@ class ChildPool:
         now = self._monotonic()
         children = self._takers()
         if not children:
-            self._refused += [Finished(task, INTERRUPTED) for task in tasks]
+            self._refuse(tasks)
         elif len(children) == 1:
-            children[0].send(tasks, lease, now)
+            self._send(children[0], tasks, lease, now)
         else:
             for child, share in _shares(children, tasks):
-                child.send(share, lease, now)
+                self._send(child, share, lease, now)
 
     def finished(self) -> list[Finished]:
         now = self._monotonic()
@@ -127,6 +127,16 @@ class ChildPool:
 
     # ---- inside
 
+    def _send(self, child: ChildProcess, tasks: Sequence[Leased], lease: Lease, now: float) -> None:
+        if len(tasks) > (room := child.room):
+            self._refuse(tasks[room:])
+            tasks = tasks[:room]
+        if tasks:
+            child.send(tasks, lease, now)
+
+    def _refuse(self, tasks: Sequence[Leased]) -> None:
+        self._refused += [Finished(task, INTERRUPTED) for task in tasks]
+
     def _takers(self) -> list[ChildProcess]:
         return [child for child in self._nursery.children if child.condition is Condition.RUNNING]
 
@@ -137,7 +147,7 @@ def _shares(children: Sequence[ChildProcess], tasks: Sequence[Leased]) -> Iterat
     shares = [list(islice(rest, child.free)) for child in children]
     loads = [child.holds + len(share) for child, share in zip(children, shares, strict=True)]
     ahead = list(rest)
-    level = (sum(loads) + len(ahead)) // len(children) + 1
+    level = math.ceil((sum(loads) + len(ahead)) / len(children))
     for share, load in zip(shares, loads, strict=True):
         wanted = max(0, level - load)
         share += ahead[:wanted]

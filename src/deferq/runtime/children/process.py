@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Outcome
 from deferq.model.task import Leased, decode_options
 from deferq.runtime.children.channel import Channel
-from deferq.runtime.children.starts import SEEN_AFTER_S, Starts
-from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, STOP, TASKS, unpack_outcome
+from deferq.runtime.children.starts import PLACES, SEEN_AFTER_S, Starts
+from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, unpack_outcome
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
-from deferq.runtime.settling import WORKER_LOST
+from deferq.runtime.settling import WORKER_DIED
 
 #: Seconds after which a child is stuck that has a free thread and a task that has not started.
 STUCK_S = 0.5
@@ -97,12 +97,17 @@ class ChildProcess:
     @property
     def free(self) -> int:
         """How many more tasks it would start at once."""
-        return max(0, self._idle_threads()) if self.condition is Condition.RUNNING else 0
+        return max(0, min(self._idle_threads(), self.room)) if self.condition is Condition.RUNNING else 0
 
     @property
     def unstarted(self) -> int:
         """How many of its tasks wait for a slot."""
         return max(0, -self._idle_threads()) if self.condition is Condition.RUNNING else 0
+
+    @property
+    def room(self) -> int:
+        """How many more tasks it can hold at all."""
+        return PLACES - len(self._tasks) - len(self._taken_back)
 
     @property
     def holds(self) -> int:
@@ -149,9 +154,9 @@ class ChildProcess:
                 self._in_loop.update(place for place in content if place in self._tasks)
             elif kind == HELLO:
                 self._introduce(content)
+        self.finished += len(finished)
         if self._forbidden:
             self._take_back(now, finished)
-        self.finished += len(finished)
         return finished
 
     def withdraw(self, leased_before: float, now: float) -> None:
@@ -197,11 +202,13 @@ class ChildProcess:
     def wakes_at(self) -> float:
         """Monotonic time at which something has to be looked at, whatever the child says."""
         soon = min(self._forbidden.values()) + SEEN_AFTER_S if self._forbidden else math.inf
-        return min(soon, self._look_for_stuck_at, self._look_for_overdue_at, self.kill_at)
+        stuck_at = self._look_for_stuck_at if self.condition is Condition.RUNNING else math.inf
+        return min(soon, stuck_at, self._look_for_overdue_at, self.kill_at)
 
     def watch(self, poll: select.poll) -> None:
         """Let `poll` notice what it says, when it can hear again, and its death."""
-        poll.register(self.channel.fileno(), select.POLLIN | (select.POLLOUT if self.channel.clogged else 0))
+        if not self.channel.closed:  # it would be readable all the time
+            poll.register(self.channel.fileno(), select.POLLIN | (select.POLLOUT if self.channel.clogged else 0))
         if self.pidfd is not None:
             poll.register(self.pidfd, select.POLLIN)
 
@@ -257,18 +264,17 @@ class ChildProcess:
         """Whether the process has ended."""
         return self.process.poll() is not None
 
-    def bury(self, now: float, lost: Outcome = WORKER_LOST) -> list[Finished]:
+    def bury(self, now: float, lost: Outcome = WORKER_DIED) -> list[Finished]:
         """After its death: what it had reported, what had started and so is lost, and what goes back unspent."""
         self.channel.readable = True
         finished = self.receive(now)
         started = self._starts.started
         for place, task in self._tasks.items():
-            if place in self._late:
-                finished.append(Finished(task, timed_out()))
-            elif started[place]:
-                finished.append(Finished(task, lost, int(max(0.0, now - started[place]) * 1e6)))
-            else:
+            if not started[place]:
                 finished.append(Finished(task, INTERRUPTED))
+            else:
+                how = timed_out() if place in self._late else lost
+                finished.append(Finished(task, how, int(max(0.0, now - started[place]) * 1e6)))
         self._tasks.clear()
         self._close()
         return finished
@@ -325,6 +331,7 @@ class ChildProcess:
 
     def _take_back(self, now: float, finished: list[Finished]) -> None:
         """What was forbidden a moment ago and has not started is ours again. The child has yet to give up its place."""
+        before = len(self._taken_back)
         for place, since in list(self._forbidden.items()):
             if now - since < SEEN_AFTER_S:
                 continue
@@ -334,6 +341,8 @@ class ChildProcess:
                 self._taken_back.add(place)
                 self._timeouts.pop(place, None)
                 self._in_loop.discard(place)
+        if len(self._taken_back) > before:
+            self.channel.send(LET_GO, None)  # else it would hold them, and their places, as long as its slots are busy
 
     def _unstarted_of(self, sent: _Sent) -> list[int]:
         """Places may have been given to other tasks since."""

@@ -63,7 +63,10 @@ class Place:
     def begin(self, now: float) -> bool:
         """Write down that it starts, then look whether it may: the order matters."""
         self._starts.started[self.index] = now
-        return now < self._starts.until[self.index]
+        if now < self._starts.until[self.index]:
+            return True
+        self.put_off()  # or it would count as started if the process died now
+        return False
 
     def put_off(self) -> None:
         """It has not started after all: it waits for a slot."""

@@ -13,11 +13,12 @@ from contextlib import suppress
 from typing import Any
 
 from deferq.codec.codec import Invocation
+from deferq.model.outcome import INTERRUPTED
 from deferq.model.task import Leased
 from deferq.runtime.children.starts import Place, Starts
 from deferq.runtime.children.wire import DONE, IN_LOOP, pack, pack_outcome
 from deferq.runtime.executor import Awaiting, Executor
-from deferq.runtime.pools import Finished, Permit, Waiting
+from deferq.runtime.pools import Finished, Permit, Waiting, remove
 from deferq.runtime.threads import ThreadPool, _Attempt
 
 #: Outcomes that are reported together while there is more to do.
@@ -88,6 +89,12 @@ class ChildThreads(ThreadPool):
         """Cancel the tasks at these places."""
         self.cancel({key[0] for key, index in self._places.copy().items() if index in indexes})
 
+    def let_go(self) -> None:
+        """Report what the parent has taken back, which waits for the places. It would not be started anyway."""
+        for task in remove(self._waiting, _is_taken_back):
+            self._report(Finished(task, INTERRUPTED))
+        self._coroutines.let_go(_is_taken_back)
+
     def send_outcomes(self) -> None:
         """Send what has gathered. One thread does it for all."""
         while self._done and self._sending.acquire(blocking=False):
@@ -133,6 +140,10 @@ class ChildThreads(ThreadPool):
     def _goes_on(self, outcome: Awaiting, attempt: _Attempt) -> None:
         self._send(pack(IN_LOOP, [self._places[attempt.task.id, attempt.task.lease_id]]))
         super()._goes_on(outcome, attempt)
+
+
+def _is_taken_back(waiting: Waiting) -> bool:
+    return waiting[1].until == 0.0
 
 
 def _nobody() -> None:

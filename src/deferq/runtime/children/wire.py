@@ -26,8 +26,8 @@ from deferq.model.outcome import (
 
 #: From a child: it has loaded the application; these tasks ended; these went on to its event loop.
 HELLO, DONE, IN_LOOP = "hello", "done", "in loop"
-#: From the parent: run these; cancel these; hear what happened; there is nothing more to do.
-TASKS, CANCEL, EVENTS, STOP = "tasks", "cancel", "events", "stop"
+#: From the parent: run these; cancel these; let go of what was taken back; hear what happened; nothing is left to do.
+TASKS, CANCEL, LET_GO, EVENTS, STOP = "tasks", "cancel", "let go", "events", "stop"
 
 _LENGTH = struct.Struct("<Q")
 
