@@ -145,7 +145,7 @@ def test_a_task_that_kills_its_process_dies_and_its_neighbours_live(farm: Farm) 
     for killer in killers:
         task = killer.refresh()
         assert (task.state, task.attempts, farm.kinds(killer)) == (State.DEAD, 2, ["worker lost"] * 2)
-        assert len(farm.runs(killer)) == 2
+        assert len(farm.runs(killer)) <= 2  # one may kill the other between its start and its first line
 
 
 def test_a_payload_that_kills_whoever_reads_it_comes_to_an_end(farm: Farm) -> None:

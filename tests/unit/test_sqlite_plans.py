@@ -30,6 +30,7 @@ PLANS = {
     "lease.lanes": {"deferq_ready"},
     "lease.candidates": {"deferq_ready", "key"},
     "lease.lease": {"rowid"},
+    "lease.lease_first": {"deferq_ready", "key", "rowid"},
     "lease.leased": {"deferq_held", "rowid"},
     "limit.standings": {"key", "deferq_held"},
     "limit.spend": {"key"},
@@ -91,7 +92,7 @@ SMALL = re.compile(
 #: Parked tasks are few, and the index holds no others.
 PARTIAL = "SCAN deferq_task USING INDEX deferq_parked"
 #: People who read charts, and the janitor, who folds each row once, may sort a little.
-SORTING = {"read.totals", "sweep.fold_totals"}
+SORTING = {"read.totals", "sweep.fold_totals", "lease.lease_first"}
 _PARAMETER = re.compile(r":(\w+)|\?(\d*)")
 
 
@@ -147,6 +148,14 @@ def test_a_statement_uses_the_index_made_for_it(empty: sqlite3.Connection, name:
 @pytest.mark.parametrize("name", sorted(set(PLANS) - SORTING))
 def test_a_statement_finds_its_rows_in_order_and_sorts_nothing(empty: sqlite3.Connection, name: str) -> None:
     assert [step for step in explain(empty, everything()[name]) if "TEMP B-TREE" in step] == []
+
+
+def test_a_hurried_lease_sorts_no_more_than_the_heads_of_two_halves(empty: sqlite3.Connection) -> None:
+    plan = explain(empty, everything()["lease.lease_first"])
+    assert [step for step in plan if "TEMP B-TREE" in step] == ["USE TEMP B-TREE FOR ORDER BY"]
+    assert plan.index("USE TEMP B-TREE FOR ORDER BY") > max(
+        place for place, step in enumerate(plan) if "at_most_once=?" in step
+    )
 
 
 def test_the_plans_stay_as_they_are_when_statistics_are_collected(empty: sqlite3.Connection) -> None:

@@ -46,27 +46,25 @@ where id in (select value from json_each(:ids));
 -- name: lease_first
 -- The task of one queue that is to be served first, leased and read by one statement that is a transaction of its own;
 -- none of a limited queue.
-with top (priority) as (
-  select (select max(priority) from deferq_task indexed by deferq_ready
-          where state = 0 and url is null and queue = q.name)
-  from deferq_queue q
-  where q.name = :queue and not q.paused and q.rate is null and q.max_concurrent is null
-),
-head (leasable_at, id) as (
-  select * from (
-    select leasable_at, id from top cross join deferq_task t indexed by deferq_ready
-    where t.state = 0 and t.url is null and t.queue = :queue and t.priority = top.priority and t.at_most_once = 0
-      and t.leasable_at <= :now and (:route is null or t.route is null or t.route = :route)
-    order by t.leasable_at, t.id limit 1)
-  union all
-  select * from (
-    select leasable_at, id from top cross join deferq_task t indexed by deferq_ready
-    where t.state = 0 and t.url is null and t.queue = :queue and t.priority = top.priority and t.at_most_once = 1
-      and t.leasable_at <= :now and (:route is null or t.route is null or t.route = :route)
-    order by t.leasable_at, t.id limit 1)
-)
 update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + 1
-where id = (select id from head order by leasable_at, id limit 1)
+where id = (
+  select id from (select leasable_at, id from (
+    select leasable_at, id from deferq_task indexed by deferq_ready
+    where state = 0 and url is null and queue = :queue and at_most_once = 0 and leasable_at <= :now
+      and priority = (select max(priority) from deferq_task indexed by deferq_ready
+                      where state = 0 and url is null and queue = :queue)
+      and (:route is null or route is null or route = :route)
+    order by leasable_at, id limit 1)
+  union all select leasable_at, id from (
+    select leasable_at, id from deferq_task indexed by deferq_ready
+    where state = 0 and url is null and queue = :queue and at_most_once = 1 and leasable_at <= :now
+      and priority = (select max(priority) from deferq_task indexed by deferq_ready
+                      where state = 0 and url is null and queue = :queue)
+      and (:route is null or route is null or route = :route)
+    order by leasable_at, id limit 1)
+  ) order by leasable_at, id limit 1)
+and exists (select 1 from deferq_queue q
+            where q.name = :queue and not q.paused and q.rate is null and q.max_concurrent is null)
 returning id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
   coalesce(payload, (select body from deferq_payload p where p.id = deferq_task.id), x''),
   first_due, lease_id, leasable_at, cancel_requested;
