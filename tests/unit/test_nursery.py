@@ -12,7 +12,7 @@ import pytest
 from deferq.model.events import EventName
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED
 from deferq.model.task import Leased, Options
-from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S, REPLACE_STUCK_S, Household, Nursery
+from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S, REPLACE_STUCK_S, STUCK_AGAIN_S, Household, Nursery
 from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import STUCK_S, ChildProcess, Condition
 from deferq.runtime.children.starts import PLACES
@@ -324,6 +324,23 @@ def test_a_stuck_child_that_says_something_runs_again() -> None:
     scene.spawned[0].done(0, SUCCEEDED)
     scene.look(0.1)
     assert (scene.conditions(), scene.pool.free()) == ([Condition.RUNNING], 2)
+
+
+@pytest.mark.parametrize(("pause_s", "then"), [(STUCK_AGAIN_S / 2, Condition.RETIRING), (60.0, Condition.STUCK)])
+def test_a_child_that_is_stuck_again_soon_after_is_replaced_at_once(pause_s: float, then: Condition) -> None:
+    scene = Scene().begin()
+    child = scene.spawned[0]
+    stuck(scene, child)
+    scene.look(STUCK_S)
+    scene.look(SOON_S)
+    child.done(0, SUCCEEDED)
+    child.done(1, INTERRUPTED)
+    scene.look(0.1)
+    scene.look(pause_s)
+    stuck(scene, child)
+    scene.look(STUCK_S)
+    scene.look(SOON_S)
+    assert scene.conditions()[0] is then
 
 
 def test_there_are_never_more_than_twice_as_many_children() -> None:

@@ -25,6 +25,8 @@ SOON_S = 0.005
 END_S = 5.0
 #: Seconds after which a stuck child is replaced. It goes on with what it runs.
 REPLACE_STUCK_S = 2.0
+#: Seconds within which a child that was stuck must not be stuck again, or it is replaced at once.
+STUCK_AGAIN_S = 15.0
 
 Announce = Callable[[EventName, str], None]
 
@@ -214,19 +216,25 @@ class Nursery:
             why = "it uses another store than the others; start this worker anew"
             self._failed_start(f"pid {child.pid}: {why}", now)
         elif child.is_stuck(now):
-            child.condition, child.stuck_at = Condition.STUCK, now
-            child.withdraw(math.inf, now)
+            self._find_stuck(child, now)
         elif self.household.max_tasks is not None and child.finished >= self.household.max_tasks:
             self.replace(child, f"it has run {child.finished} tasks")
         elif regular and self.household.max_rss is not None and (rss := child.rss()) > self.household.max_rss:
             self.replace(child, f"it takes {rss / 1e6:,.0f} MB of memory")
 
+    def _find_stuck(self, child: ChildProcess, now: float) -> None:
+        """Its tasks shall not wait there. A task may let go of the lock now and then, between two long calls."""
+        child.stuck_again = now - child.stuck_at < STUCK_AGAIN_S
+        child.condition, child.stuck_at = Condition.STUCK, now
+        child.withdraw(math.inf, now)
+
     def _look_at_stuck(self, child: ChildProcess, now: float) -> None:
         """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
-        if child.said_at > child.stuck_at:
+        lasts = child.stuck_again or now - child.stuck_at >= REPLACE_STUCK_S
+        if lasts and len(self.children) < 2 * self.household.children:
+            self.replace(child, "it starts no tasks: something holds its interpreter lock")
+        elif child.said_at > child.stuck_at:
             child.condition = Condition.RUNNING
-        elif now - child.stuck_at >= REPLACE_STUCK_S and len(self.children) < 2 * self.household.children:
-            self.replace(child, "it has not started a task for some seconds: something holds its interpreter lock")
         self._look_at = min(self._look_at, now + LOOK_EVERY_S / 2)
 
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:

@@ -82,8 +82,10 @@ class ChildProcess:
         self._look_for_overdue_at = math.inf
         #: Places of tasks that ran past their timeout.
         self._late: set[int] = set()
-        #: Monotonic time at which something was last heard of it; at which it was found stuck.
-        self.said_at = self.stuck_at = now
+        #: Monotonic time at which something was last heard of it.
+        self.said_at = now
+        #: Monotonic time at which it was found stuck, and whether that was soon after the time before.
+        self.stuck_at, self.stuck_again = -math.inf, False
         #: Its listeners know that it is there.
         self.announced = False
         #: It was told to end.
