@@ -261,10 +261,10 @@ class _Dispatcher:
         # What we still run under an older lease was lost without our noticing: the store has just given it to us again.
         self._forget([self._held[task.id] for task in turn.leased if task.id in self._held])
         lease = Lease(asked_at, asked_at + BELIEVED * self._config.lease_s)
+        self._pool.start(turn.leased, lease)
         self._leases[want.lease_id] = lease
         self._held.update((task.id, task) for task in turn.leased)
         self._renew_at = min(self._renew_at, asked_at + self._config.lease_s / 3)
-        self._pool.start(turn.leased, lease)
 
     def _look_for_these(self, group: Sequence[Settlement], turn: Turn, asked_at: float) -> None:
         """What was just put back is due again at a time we know, and an engine may have looked before it settled."""

@@ -135,6 +135,8 @@ class ChildProcess:
         for place in places:
             started[place] = 0.0
             until[place] = lease.until
+        self.channel.send(TASKS, list(zip(places, map(tuple, tasks), strict=True)))
+        # The child begins while the books are kept: nothing of what it says is read before.
         self._tasks.update(zip(places, tasks, strict=True))
         while self._sent and not self._unstarted_of(self._sent[0]):
             self._sent.popleft()
@@ -143,7 +145,6 @@ class ChildProcess:
         for place, task in zip(places, tasks, strict=True):
             if task.options is not None:
                 self._note_timeout(place, task, now)
-        self.channel.send(TASKS, list(zip(places, map(tuple, tasks), strict=True)))
 
     def receive(self, now: float) -> list[Finished]:
         """What it has finished since the last call."""
