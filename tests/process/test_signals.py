@@ -181,6 +181,16 @@ def test_sigusr1_shows_the_line_at_which_a_task_stands(shop: Path, deferq: Defer
         running.wait_for(" in hold")
 
 
+@pytest.mark.parametrize("verb", ["worker", "dev"])
+def test_sigusr1_shows_the_parent_and_its_child(shop: Path, deferq: Deferq, verb: str) -> None:
+    put(deferq, "hold")
+    with Running(shop, verb, "shop_jobs") as running:
+        wait_for_file(shop / "begun")
+        running.send(signal.SIGUSR1)
+        running.wait_for("children/pool.py")
+        running.wait_for("children/child.py")
+
+
 def test_sigusr1_is_answered_while_a_task_holds_the_interpreter(shop: Path, deferq: Deferq) -> None:
     put(deferq, "grind")
     with Running(shop, "dev", "shop_jobs", "--no-reload") as running:

@@ -34,8 +34,7 @@ class Stopping:
         for number in SIGNALS:
             signal.signal(number, self._on_signal)
         if isinstance(worker, ParentWorker):
-            signal.signal(signal.SIGUSR1, lambda *_: worker.show_stacks())
-            stacks.show_on_signals()
+            stacks.show_on_signals_and_call(worker.show_stacks)
         if signal.getsignal(HANGUP) is not signal.SIG_IGN:  # nohup wants it to live on
             signal.signal(HANGUP, self._on_hangup)
 

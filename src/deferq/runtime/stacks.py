@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import signal
 import sys
+from collections.abc import Callable
 
 
 def show_on_signals() -> None:
@@ -19,6 +20,18 @@ def show_on_signals() -> None:
         faulthandler.register(signal.SIGUSR1, file=sys.__stderr__, chain=_has_handler(signal.SIGUSR1))
         faulthandler.register(signal.SIGQUIT, file=sys.__stderr__, chain=True)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+
+
+def show_on_signals_and_call(handler: Callable[[], None]) -> None:
+    """As `show_on_signals`, and SIGUSR1 also calls `handler` afterwards.
+
+    What prints would stay behind a handler that is set later, and setting it up again changes nothing: so it is taken
+    away first. Meanwhile the signal waits, since it would end the process.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    faulthandler.unregister(signal.SIGUSR1)
+    signal.signal(signal.SIGUSR1, lambda *_: handler())
+    show_on_signals()
 
 
 def _has_handler(number: signal.Signals) -> bool:
