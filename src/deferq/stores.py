@@ -109,9 +109,10 @@ def _default_path(settings: Settings) -> Path:
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
     except OSError as error:
+        verb = "used" if folder.exists() else "made"
         raise StoreUnavailable(
-            f"The folder {folder} for the default store cannot be made ({error.strerror}). Set url, DEFERQ_URL or"
-            " --url to a file in a folder that may be written."
+            f"The folder {folder} for the default store cannot be {verb} ({error.strerror}). Run this as its owner, or"
+            " set url, DEFERQ_URL or --url to a file in a folder that may be written."
         ) from error
     return folder / "deferq.db"
 

@@ -110,6 +110,19 @@ def test_a_default_folder_that_cannot_be_made_says_what_to_set(folder: Path) -> 
         sqlite_at(folder)
 
 
+def test_a_default_folder_of_somebody_else_is_not_said_to_be_missing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / ".deferq").mkdir()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    with pytest.raises(StoreUnavailable, match=r"cannot be used \(Permission denied\).*as its owner.*--url"):
+        open_engine(gather({}, environ={}, folder=folder))
+
+
 def test_settings_reach_the_engine(folder: Path) -> None:
     engine = sqlite_at(folder, url="sqlite:///jobs.db", payload_limit=5_000)
     assert 5_000 < engine.payload_limit < 10_000
