@@ -187,7 +187,7 @@ def test_sigusr1_shows_the_parent_and_its_child(shop: Path, deferq: Deferq, verb
     with Running(shop, verb, "shop_jobs") as running:
         wait_for_file(shop / "begun")
         running.send(signal.SIGUSR1)
-        running.wait_for("children/pool.py")
+        running.wait_for("runtime/driver.py")
         running.wait_for("children/child.py")
 
 
