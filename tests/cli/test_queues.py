@@ -198,6 +198,14 @@ def test_a_new_queue_can_be_set_up_before_its_first_task(run: Run, mail: Deferq)
     assert (settings(mail, "later").paused, settings(mail, "later").limits) == (True, Limits(max_concurrent=1))
 
 
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [(("pause", "later"), True), (("set", "later", "--rate", "1/s"), True), (("resume", "later"), False)],
+)
+def test_a_verb_that_can_make_a_queue_says_how(run: Run, mail: Deferq, words: tuple[str, ...], offered: bool) -> None:
+    assert ("say --new" in run("queues", *words).err) is offered
+
+
 def test_a_name_that_no_queue_can_have_is_refused(run: Run, mail: Deferq) -> None:
     said = run("queues", "pause", "no such", "--new")
     assert (said.code, "queue: a queue name has" in said.err) == (2, True)

@@ -14,6 +14,8 @@ from deferq.model.queue import Queue, check_queue_name
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.suggest import did_you_mean
 
+_OFFER = " If it has not been used yet, say --new."
+
 
 def add_queues(parser: argparse.ArgumentParser) -> None:
     """One or more names of queues in a store."""
@@ -26,17 +28,21 @@ def add_new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--new", action="store_true", help="the queue need not have been used yet")
 
 
-def find(deferq: Deferq, names: Sequence[str], *, new: bool = False) -> list[QueueSettings]:
-    """The queues of these names. Raises CommandError for one that the store does not have, unless it may be `new`."""
+def find(deferq: Deferq, names: Sequence[str], *, new: bool | None = None) -> list[QueueSettings]:
+    """The queues of these names. Raises CommandError for one that the store does not have, unless it may be `new`.
+
+    None: the command has no `--new`, so none is offered.
+    """
     known = {queue.name: queue for queue in deferq.engine.queues()}
     for name in names:
         check_queue_name(name)
         if name not in known and name not in deferq.queues and not new:
-            raise CommandError(f"There is no queue '{name}'.{did_you_mean(name, known, otherwise=_those(known))}")
+            those = did_you_mean(name, known, otherwise=_those(known))
+            raise CommandError(f"There is no queue '{name}'.{those}{'' if new is None else _OFFER}")
     return [known.get(name, _declared(deferq, name)) for name in names]
 
 
-def change_each(args: argparse.Namespace, change: QueueChange, *, new: bool = False) -> list[QueueSettings]:
+def change_each(args: argparse.Namespace, change: QueueChange, *, new: bool | None = None) -> list[QueueSettings]:
     """Apply `change` to the queues that were named; returns them as they are now."""
     with open_store(args) as deferq:
         names = list(dict.fromkeys(args.queues))
