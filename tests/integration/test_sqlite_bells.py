@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -168,6 +169,25 @@ def test_a_folder_that_cannot_be_read_costs_nobody_a_task(engine: SqliteEngine, 
     assert engine.put([task]) == [Stored(task.id)]
     engine.bells.unlink()
     with closing(engine.bell(1)) as bell:
+        engine.put([new()])
+        assert bell.wait(0)
+
+
+def test_a_bell_for_which_no_descriptor_was_free_is_rung_the_next_time(
+    engine: SqliteEngine, new: TaskMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_open = os.open
+
+    def no_descriptor_is_free(path: str | Path, flags: int, *args: int) -> int:
+        if str(engine.bells) in str(path):
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real_open(path, flags, *args)
+
+    with closing(engine.bell(1)) as bell:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "open", no_descriptor_is_free)
+            engine.put([new()])
+        assert not bell.wait(0)
         engine.put([new()])
         assert bell.wait(0)
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from threading import Lock
 
 _IGNORED = {errno.EAGAIN, errno.EINTR}
+#: No descriptor or memory is free, which passes.
+_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
 _NAME = re.compile(r"([0-9a-f]{8})-[0-9a-f]+")
 #: Stands for the dispatcher of a FIFO whose name says nothing: no lease is its.
 NOBODY = -1
@@ -146,7 +148,7 @@ class Ringer:
             self._seen = version
 
     def _look(self) -> bool:
-        """Open new bells and let go of old ones; false if the folder could not be read."""
+        """Open new bells and let go of old ones; false if that has to be done again."""
         try:
             names = {name for name in os.listdir(self._folder) if not name.startswith(".")}
         except FileNotFoundError:
@@ -157,17 +159,19 @@ class Ringer:
         for gone in set(self._bells) - names:
             os.close(self._bells.pop(gone))
         self._dead = {name: holder for name, holder in self._dead.items() if name in names}
-        for name in names - set(self._bells) - set(self._dead):
-            self._open(name)
-        return True
+        new = names - set(self._bells) - set(self._dead)
+        return all([self._open(name) for name in new])
 
-    def _open(self, name: str) -> None:
+    def _open(self, name: str) -> bool:
+        """Open one bell; false if that may succeed the next time."""
         path = os.path.join(self._folder, name)
         try:
             self._bells[name] = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
             if error.errno == errno.ENXIO:  # nobody has it open for reading, and its owner always has
                 self._dead[name] = _holder(name)
+            return error.errno not in _FULL
+        return True
 
     def _ring_one(self, name: str, fd: int) -> None:
         try:
