@@ -176,6 +176,17 @@ def test_a_record_that_is_no_json_does_not_break_the_page(run: Run, deferq: Defe
     assert run("status").code == 0
 
 
+@pytest.mark.parametrize("field", ["host", "pid", "queues", "route", "threads", "running", "started", "children"])
+@pytest.mark.parametrize("value", [None, 5, "five", [5], {"five": 5}])
+def test_a_worker_of_a_release_that_says_other_things_does_not_break_the_page(
+    run: Run, deferq: Deferq, field: str, value: object
+) -> None:
+    alive(deferq, **{field: value})
+
+    assert run("status").code == 0
+    assert run("status", "--json").code == 0
+
+
 def test_counts_that_stopped_at_their_cap_say_so(run: Run, deferq: Deferq) -> None:
     deferq.defer_many(deferq.call(jobs.add, n) for n in range(10_050))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from deferq.cli.times import US
 from deferq.engines.base import LeasingEngine, Record
 from deferq.runtime.dispatcher import BEAT_EVERY_S
 from deferq.runtime.pulse import BEATS_MISSED_MAX, KIND
+
+T = TypeVar("T")
 
 _PAGE = 100
 
@@ -69,20 +71,21 @@ def _records(engine: LeasingEngine) -> Iterator[Record]:
 
 
 def _seen(record: Record, now: int) -> WorkerSeen:
-    document = _read(record.document)
+    said = _read(record.document)
+    queues = _said(said, "queues", list)
     return WorkerSeen(
         key=record.key,
         alive=record.due is not None and record.due > now,
-        host=str(document.get("host", "")),
-        pid=document.get("pid"),
-        queues=document.get("queues"),
-        route=document.get("route"),
-        threads=document.get("threads"),
-        running=document.get("running", 0),
-        abandoned=document.get("abandoned", 0),
-        started=document.get("started"),
+        host=_said(said, "host", str) or "",
+        pid=_said(said, "pid", int),
+        queues=None if queues is None else [str(queue) for queue in queues],
+        route=_said(said, "route", str),
+        threads=_said(said, "threads", int),
+        running=_said(said, "running", int) or 0,
+        abandoned=_said(said, "abandoned", int) or 0,
+        started=_said(said, "started", int),
         silent_s=_silent_s(record, now),
-        children=tuple(_child(one) for one in document.get("children") or () if isinstance(one, dict)),
+        children=tuple(_child(one) for one in _said(said, "children", list) or () if isinstance(one, dict)),
     )
 
 
@@ -92,8 +95,14 @@ def _silent_s(record: Record, now: int) -> float:
 
 
 def _child(said: dict[str, Any]) -> ChildSeen:
-    running, tasks, rss = (said.get(name) or 0 for name in ("running", "tasks", "rss"))
-    return ChildSeen(said.get("pid"), str(said.get("state", "")), running, tasks, rss)
+    running, tasks, rss = (_said(said, name, int) or 0 for name in ("running", "tasks", "rss"))
+    return ChildSeen(_said(said, "pid", int), _said(said, "state", str) or "", running, tasks, rss)
+
+
+def _said(said: dict[str, Any], name: str, kind: type[T]) -> T | None:
+    """What stands there under a name; None if another release means something else by it."""
+    value = said.get(name)
+    return value if isinstance(value, kind) else None
 
 
 def _read(text: str) -> dict[str, Any]:
