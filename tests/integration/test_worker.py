@@ -19,7 +19,7 @@ from deferq.codec.codec import Codec
 from deferq.codec.signing import Keyring
 from deferq.codec.targets import locate
 from deferq.current import current_task
-from deferq.engines.base import Cancel, LeasingEngine, Want, new_lease_id
+from deferq.engines.base import Bell, Cancel, LeasingEngine, Want, new_lease_id
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, PermanentTaskFailure, RetryTask, Snooze, StoreUnavailable
@@ -336,6 +336,28 @@ def test_run_ends_in_the_calling_thread_once_it_is_asked_to_stop(place: Place) -
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_worker_that_ends_by_itself_may_be_asked_to_stop_meanwhile(place: Place) -> None:
+    class EndsJustNow(Worker):
+        """Its thread lets go of the bell as soon as somebody has looked at it."""
+
+        hanging: Bell | None = None
+
+        @property
+        def _bell(self) -> Bell | None:  # type: ignore[override]
+            bell, self.hanging = self.hanging, None
+            return bell
+
+        @_bell.setter
+        def _bell(self, bell: Bell | None) -> None:
+            self.hanging = bell
+
+    worker = EndsJustNow(place.engine, place.codec)
+    with closing(place.engine.bell(1)) as bell:
+        worker._bell = bell
+        worker.request_stop()
+        assert bell.wait(0)
+
+
 def test_an_embedded_worker_starts_once_in_each_process(tmp_path: Path) -> None:
     made: list[Worker] = []
 

@@ -102,8 +102,9 @@ class AnyWorker(ABC):
     def request_stop(self, drain_s: float | None = None) -> None:
         """Ask it to stop, without waiting. Safe in a signal handler; a second call may shorten the time."""
         self._stop.request(drain_s)
-        if self._bell is not None:
-            self._bell.ring()
+        bell = self._bell  # its thread may be at its end, and let go of it now
+        if bell is not None:
+            bell.ring()
 
     # ---- where tasks run
 

@@ -159,8 +159,8 @@ class Ringer:
         for gone in set(self._bells) - names:
             os.close(self._bells.pop(gone))
         self._dead = {name: holder for name, holder in self._dead.items() if name in names}
-        new = names - set(self._bells) - set(self._dead)
-        return all([self._open(name) for name in new])
+        opened = [self._open(name) for name in names - set(self._bells) - set(self._dead)]
+        return all(opened)
 
     def _open(self, name: str) -> bool:
         """Open one bell; false if that may succeed the next time."""
