@@ -13,6 +13,7 @@ import pytest
 
 import deferq
 from deferq import Deferq, State
+from deferq.model.events import EventName
 from tests.support.sample_tasks import add, begun, gate, wait_for_gate
 
 ROOT = Path(__file__).parents[2]
@@ -79,6 +80,22 @@ def test_what_was_stopped_can_be_started_again(app: Deferq) -> None:
     assert handle.state is State.PENDING
     app.start()
     assert handle.wait(WAIT_S) == 3
+
+
+def test_a_start_while_it_comes_to_its_end_starts_another(app: Deferq) -> None:
+    stopping = threading.Event()
+    app.listeners.append(lambda event: stopping.set() if event.name is EventName.WORKER_STOPPING else None)
+    app.start()
+    held_up = app.defer(wait_for_gate)
+    assert begun.wait(WAIT_S)
+    stop = threading.Thread(target=app.stop, args=[WAIT_S])
+    stop.start()
+    assert stopping.wait(WAIT_S)
+    app.start()
+    gate.set()
+    stop.join()
+    assert held_up.wait(0) == "through"
+    assert app.defer(add, 1, 2).wait(WAIT_S) == 3
 
 
 def test_stopping_what_never_ran_does_nothing(app: Deferq, database: Path) -> None:

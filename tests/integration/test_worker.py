@@ -343,7 +343,7 @@ def test_a_worker_that_ends_by_itself_may_be_asked_to_stop_meanwhile(place: Plac
         hanging: Bell | None = None
 
         @property
-        def _bell(self) -> Bell | None:  # type: ignore[override]
+        def _bell(self) -> Bell | None:
             bell, self.hanging = self.hanging, None
             return bell
 

@@ -36,9 +36,10 @@ class EmbeddedWorker:
                     self._begin()
 
     def start(self) -> None:
-        """Start the worker of this process unless it runs; also after it was stopped."""
+        """Start the worker of this process unless it runs; also after it was stopped, or while it comes to its end."""
         with self._lock():
-            if self.worker is None or not self.worker.running:
+            worker = self.worker
+            if worker is None or not worker.running or worker.stopping:
                 self._begin()
 
     @property

@@ -73,6 +73,11 @@ class AnyWorker(ABC):
         """Whether it runs in this process."""
         return self._pid == os.getpid()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether it was asked to stop, and lets running tasks finish."""
+        return self.running and self._stop.requested
+
     def run(self) -> None:
         """Work until stopped. Raises StoreError if the store is broken for good."""
         self._claim_process()
