@@ -6,13 +6,14 @@ import json
 import signal
 import socket
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from deferq import Deferq
 from deferq.engines.base import RecordChange
-from deferq.model.settings import Pause
+from deferq.model.settings import Pause, SetLimits
 from tests.cli import jobs
 from tests.cli.conftest import Run, work_off
 from tests.cli.processes import Running
@@ -297,3 +298,14 @@ def test_watching_ends_with_its_terminal(folder: Path, url: str, deferq: Deferq)
         terminal.wait_for("1 task waits")
         terminal.hang_up()
         terminal.exit_code()
+
+
+def test_a_queue_with_a_slow_rate_may_have_tasks_that_wait_for_long(run: Run, deferq: Deferq) -> None:
+    deferq.call(jobs.add, 1).defer(queue="mail", eta=datetime.now(UTC) - timedelta(minutes=12))
+    deferq.engine.change_queues([("mail", SetLimits({"rate": "1/d"}))])
+    alive(deferq)
+
+    said = run("status")
+
+    assert said.code == 0
+    assert "its rate is 1/d" in said.out

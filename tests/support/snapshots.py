@@ -9,6 +9,7 @@ from deferq.cli.rates import WINDOWS, window
 from deferq.cli.snapshot import Snapshot, Waiting
 from deferq.cli.workers import WorkerSeen
 from deferq.engines.base import Counts, QueueCounts, Total
+from deferq.model.limits import Limits
 
 NOW = 1_900_000_000_000_000
 MINUTE = 60_000_000
@@ -33,6 +34,7 @@ def snapshot(
     workers: Iterable[WorkerSeen] = (),
     totals: Iterable[Total] = (),
     waiting: dict[str, Waiting] | None = None,
+    limits: dict[str, Limits] | None = None,
     log_bytes: int | None = None,
     cap: int = 10_000,
 ) -> Snapshot:
@@ -42,5 +44,6 @@ def snapshot(
         workers=tuple(workers),
         windows=tuple(window(list(totals), NOW, minutes) for minutes in WINDOWS),
         waiting=waiting or {},
+        limits=limits or {},
         log_bytes=log_bytes,
     )

@@ -7,6 +7,7 @@ import pytest
 from deferq.cli.snapshot import Snapshot, Waiting
 from deferq.cli.warning import LATE_S, LOG_BYTES_MAX, Warned, warnings_of
 from deferq.cli.workers import ChildSeen
+from deferq.model.limits import Limits
 from tests.support.snapshots import MINUTE, NOW, queue_counts, snapshot, total, worker_seen
 
 
@@ -192,9 +193,10 @@ def test_parked_tasks_that_were_not_among_those_looked_at() -> None:
 
 
 def late(**changed: object) -> Snapshot:
-    totals = changed.pop("totals", ())
+    totals, rate = changed.pop("totals", ()), changed.pop("rate", None)
     queue = queue_counts(**{"ready": 2, "oldest_ready": NOW - 12 * MINUTE, **changed})
-    return snapshot(queue, workers=[worker_seen()], totals=totals)  # type: ignore[arg-type]
+    limits = {"mail": Limits(rate=rate)}  # type: ignore[arg-type]
+    return snapshot(queue, workers=[worker_seen()], totals=totals, limits=limits)  # type: ignore[arg-type]
 
 
 def test_a_queue_of_which_nothing_is_run_is_serious() -> None:
@@ -213,6 +215,17 @@ def test_a_queue_that_is_run_too_slowly_is_a_note() -> None:
 
 def test_what_was_run_long_ago_is_no_excuse() -> None:
     assert the("late", late(totals=[total(ago=8 * MINUTE)])).serious
+
+
+def test_a_queue_whose_rate_lets_hardly_any_task_start_is_a_note() -> None:
+    warned = the("late", late(rate="10/h"))
+
+    assert not warned.serious
+    assert warned.text.endswith("has waited for 12 min: its rate is 10/h, one every 6 min")
+
+
+def test_a_rate_that_lets_tasks_start_in_time_is_no_excuse() -> None:
+    assert the("late", late(rate="1/m")).serious
 
 
 @pytest.mark.parametrize("changed", [{"paused": True}, {"oldest_ready": NOW - int((LATE_S - 1) * 1e6)}])

@@ -11,6 +11,7 @@ from deferq.cli.databases import Database
 from deferq.cli.rates import WINDOWS, Window, window, window_start
 from deferq.cli.workers import WorkerSeen, workers
 from deferq.engines.base import Counts, Filter, LeasingEngine, QueueCounts
+from deferq.model.limits import Limits
 from deferq.model.state import State
 from deferq.model.task import Task
 
@@ -38,6 +39,8 @@ class Snapshot:
     windows: tuple[Window, ...]
     #: By queue, of those where it was worth a look.
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
+    #: By queue.
+    limits: Mapping[str, Limits] = field(default_factory=dict)
     #: The size of the store's log; None: it has none, or it cannot be read.
     log_bytes: int | None = None
 
@@ -63,6 +66,7 @@ def take(engine: LeasingEngine) -> Snapshot:
         workers=seen,
         windows=tuple(window(totals, counts.now, minutes) for minutes in WINDOWS),
         waiting={queue.queue: _waiting(engine, queue.queue, counts.now) for queue in worth_a_look},
+        limits={queue.name: queue.limits for queue in engine.queues()},
         log_bytes=_log_bytes(engine),
     )
 

@@ -13,6 +13,7 @@ from deferq.cli.snapshot import Snapshot
 from deferq.cli.times import US, duration
 from deferq.cli.workers import WorkerSeen
 from deferq.engines.base import QueueCounts
+from deferq.model.limits import NO_LIMITS, seconds_between
 
 #: A ready task that has waited so long is late.
 LATE_S = 300.0
@@ -147,15 +148,24 @@ def parked(seen: Snapshot) -> Iterator[Warned]:
 
 
 def late(seen: Snapshot) -> Iterator[Warned]:
-    """A worker serves the queue, but not in time: serious if nothing of the queue was run in the meantime."""
+    """A worker serves the queue, but not in time: serious if none of its tasks was run, and some should have been."""
     for queue in seen.counts.queues:
         waited_s = waited(queue, seen.counts.now)
         if queue.paused or waited_s < LATE_S or not seen.serving(queue.queue):
             continue
-        ran = seen.windows[-1].of(queue.queue).attempts
-        why = "tasks come faster than they are run" if ran else "and none of its tasks has ended in the last 5 min"
+        why, serious = _why_late(queue.queue, seen)
         text = f"the oldest ready task of queue {queue.queue} has waited for {duration(waited_s)}: {why}"
-        yield Warned(code="late", serious=not ran, queue=queue.queue, text=text)
+        yield Warned(code="late", serious=serious, queue=queue.queue, text=text)
+
+
+def _why_late(queue: str, seen: Snapshot) -> tuple[str, bool]:
+    """For people, and whether it is serious."""
+    limits = seen.limits.get(queue, NO_LIMITS)
+    if seen.windows[-1].of(queue).attempts:
+        return "tasks come faster than they are run", False
+    if limits.rate is not None and 2 * (every_s := seconds_between(limits.rate)) > LATE_S:
+        return f"its rate is {limits.rate}, one every {duration(every_s)}", False
+    return "and none of its tasks has ended in the last 5 min", True
 
 
 def paused_queue(seen: Snapshot) -> Iterator[Warned]:

@@ -119,6 +119,12 @@ def rate_of(text: str) -> Rate:
     return Rate(tokens // common, period_us // common)
 
 
+def seconds_between(text: str) -> float:
+    """How many seconds lie between two starts at a rate in its shortest form."""
+    rate = rate_of(text)
+    return rate.period_us / rate.tokens / US
+
+
 def _whole(field: str, value: object, most: int) -> None:
     if value is None:
         return
