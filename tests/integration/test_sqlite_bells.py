@@ -20,7 +20,7 @@ import pytest
 
 from deferq.engines.answers import Stored
 from deferq.engines.base import PollableBell
-from deferq.engines.sqlite import SqliteEngine
+from deferq.engines.sqlite import SqliteEngine, bells
 from tests.support import FakeClock, TaskMaker
 
 ROOT = Path(__file__).parents[2]
@@ -271,6 +271,16 @@ def test_the_bells_of_an_engine_are_closed_without_a_write_into_another_file(
     finally:
         stop.set()
         ringer.join(10)
+
+
+def test_a_bell_that_lives_to_the_end_of_the_interpreter_goes_in_silence(
+    engine: SqliteEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that ended while a task went on has left its bell hanging; by then modules are gone."""
+    with closing(engine.bell(1)) as bell, monkeypatch.context() as patched:
+        patched.setattr(bells, "contextlib", None)
+        patched.setattr(bells, "os", None)
+        bell.__del__()
 
 
 def test_closing_a_bell_twice_is_fine(engine: SqliteEngine) -> None:

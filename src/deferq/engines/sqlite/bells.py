@@ -89,8 +89,11 @@ class FifoBell:
         self._fd, self._closed = -1, True
 
     def __del__(self) -> None:
-        with contextlib.suppress(OSError, AttributeError):
+        # Without `contextlib`: when the interpreter ends, modules may be gone before a bell that was kept.
+        try:  # noqa: SIM105
             os.close(self._fd)
+        except (OSError, AttributeError):
+            pass
 
 
 class Ringer:
