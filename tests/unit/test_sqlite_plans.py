@@ -87,11 +87,12 @@ PLANS = {
 ROOMS = ("put", "lease", "limit", "settle", "read", "change", "sweep")
 #: Rows of the statement's own making, and queues, of which there are few.
 SMALL = re.compile(
-    r"SCAN (json_each|lane|half|q|deferq_queue|\(subquery-\d+\)|\d+ CONSTANT ROWS)\b|SCAN \(subquery-\d+\)$"
+    r"SCAN (json_each|lane|half|top|head|q|deferq_queue|\(subquery-\d+\)|\d+ CONSTANT ROWS)\b|SCAN \(subquery-\d+\)$"
 )
 #: Parked tasks are few, and the index holds no others.
 PARTIAL = "SCAN deferq_task USING INDEX deferq_parked"
-#: People who read charts, and the janitor, who folds each row once, may sort a little.
+#: People who read charts, and the janitor, who folds each row once, may sort a little. The lease in a hurry sorts two
+#: heads, and each of them keeps one row, from rows that come in order.
 SORTING = {"read.totals", "sweep.fold_totals", "lease.lease_first"}
 _PARAMETER = re.compile(r":(\w+)|\?(\d*)")
 
@@ -305,3 +306,14 @@ def test_a_lease_of_two_hundred_over_many_lanes_stays_cheap(tmp_path: Path, cloc
         taken = steps.of(lambda: turn.append(engine.turn((), want(200))))
         assert len(turn[0].leased) == 200
         assert taken < 200 * 400
+
+
+def test_a_lease_in_a_hurry_looks_at_the_first_task_alone(tmp_path: Path, clock: FakeClock, new: TaskMaker) -> None:
+    steps = Steps()
+    with closing(SqliteEngine(tmp_path / "deferq.db", clock=clock, synchronous="OFF", connect=steps)) as engine:
+        engine.put(new.many(5_000))
+        engine.turn((), want(1))
+        turn = []
+        taken = steps.of(lambda: turn.append(engine.turn((), want(1)._replace(hurry=True))))
+        assert len(turn[0].leased) == 1
+        assert taken < 1_000
