@@ -30,8 +30,8 @@ def be_child(args: argparse.Namespace) -> int:
     os.register_at_fork(after_in_child=_hear_sigterm_again)
     end, memory = inherited(args.child)
     end_with_parent(end)
-    loaded = load(args.app, args.url)
     show_output_at_once()
+    loaded = load(args.app, args.url)
     log_to_stderr()
     _leave_signals_to_parent()  # importing the application may have changed that
     config = _config(args, loaded)

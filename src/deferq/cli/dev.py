@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deferq.runtime.listeners import Listener
 
 DRAIN_S = 2.0
-WAITING = "waiting for a change of the source"
+NOT_LOADED = "the application cannot be loaded; waiting for a change of the source"
 EPILOG = (
     "Exit codes: 0 stopped; 2 wrong usage or configuration, or (with --no-reload) the application cannot be imported or"
     " the store cannot be used; 130 or 143 ended by a second signal."
@@ -77,7 +77,9 @@ class _Dev:
         from deferq.cli.stopping import Stopping
 
         application = self._application()
-        listeners: list[Listener] = [Narrator(), _ReloadNarrator(self._nursery)]
+        narrator = Narrator()
+        narrator.names -= _ReloadNarrator.names
+        listeners: list[Listener] = [narrator, _ReloadNarrator(self._nursery)]
         self._parent = new_parent(self._nursery, application, listeners, drain_s=DRAIN_S)
         Stopping().watch_over(self._parent)
         print_banner("dev", application, self._parent, ("reload", "when the source changes"))
@@ -92,7 +94,7 @@ class _Dev:
         from deferq.cli.parent import first_application
 
         while (application := first_application(self._nursery)) is None:
-            _say(f"the application cannot be loaded (exit code {self._nursery.exit_code}); {WAITING}")
+            _say(NOT_LOADED)
             self._watch.wait_for_change()
         return application
 
@@ -113,8 +115,7 @@ class _ReloadNarrator:
 
     def __call__(self, event: Event) -> None:
         if event.name is EventName.CHILD_LOST:
-            if self._nursery.gave_up:
-                _say(WAITING)
+            _say(NOT_LOADED if self._nursery.gave_up else f"a child process is lost: {event.detail}")
         elif not self._first:
             _say("reloaded")
         self._first = False

@@ -156,9 +156,9 @@ def _why_not(name: str, error: BaseException) -> str:
             f"{_near_module(name)}\nLooked in: {', '.join(map(_shown, sys.path))}.\nRun the command in the folder that"
             " holds it, or give the file itself (deferq worker path/to/app.py)."
         )
+    where = f"\nModules are looked for in: {', '.join(map(_shown, sys.path))}." if missing else ""
     return (
-        f"The application '{name}' cannot be imported: it raised {type(error).__name__}.\n{_relevant_end(error)}\n"
-        f"The current folder is {Path.cwd()}; modules are looked for in: {', '.join(map(_shown, sys.path))}."
+        f"The application '{name}' cannot be imported: it raised {type(error).__name__}.\n{_relevant_end(error)}{where}"
     )
 
 

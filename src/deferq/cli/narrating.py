@@ -37,7 +37,7 @@ _WITHOUT_DETAIL = {EventName.TASK_STARTED, EventName.TASK_SUCCEEDED}
 class Narrator:
     """A listener that writes a line for each event, with the traceback of what failed."""
 
-    names = frozenset(_TASK_LINES) | frozenset(_WORKER_LINES)
+    names: frozenset[EventName] = frozenset(_TASK_LINES) | frozenset(_WORKER_LINES)
 
     def __init__(self, out: TextIO | None = None) -> None:
         self._out = out or sys.stderr

@@ -13,6 +13,7 @@ from deferq.cli.output import printable
 from deferq.cli.version import version
 from deferq.config import Settings, Value
 from deferq.engines.base import LeasingEngine
+from deferq.errors import ConfigError
 from deferq.runtime.children.nursery import Household, Nursery
 from deferq.runtime.children.parent import ParentWorker
 from deferq.runtime.children.spawning import spawn
@@ -51,6 +52,11 @@ def first_application(nursery: Nursery) -> Application | None:
         return None
     values = {name: Value(value, "application") for name, value in hello["settings"].items()}
     settings = Settings(values, Path(hello["project"]))
+    if hello["store"].startswith("memory:"):
+        raise ConfigError(
+            "The store memory:// lives in one process, and children could not run its tasks. Use sqlite:///jobs.db, or"
+            " start the worker in your own process: deferq.start()."
+        )
     return Application(hello, settings, stores.open_engine(settings))
 
 

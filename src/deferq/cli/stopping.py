@@ -48,6 +48,7 @@ class Stopping:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._signalled:
+            os.write(2, b"deferq: ended at once; what was running runs again\n")
             os._exit(128 + number)  # whoever asks twice does not want to wait; others see that it is dead
         self._signalled = True
         self.ask()

@@ -130,6 +130,7 @@ class Nursery:
         """A task ran past its timeout there. Its siblings may go on for a while; then the child is killed."""
         if child.condition is not Condition.RETIRING:
             self.replace(child, "a task ran past its timeout")
+        child.condemned = True
         child.kill_at = min(child.kill_at, now + self.household.drain_s)
         if child.runs_only_late():
             child.kill_at = now
@@ -242,6 +243,8 @@ class Nursery:
         finished = child.bury(now)
         if child.condition is Condition.STARTING:
             self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
+        elif child.condemned and not child.stopping:
+            self.announce(EventName.CHILD_REPLACED, f"pid {child.pid} was ended: a task ran past its timeout")
         elif not child.stopping:
             started = sum(one.outcome is WORKER_DIED for one in finished)
             back = sum(one.outcome is INTERRUPTED for one in finished)

@@ -88,6 +88,8 @@ class ChildProcess:
         self.stuck_at, self.stuck_again = -math.inf, False
         #: Its listeners know that it is there.
         self.announced = False
+        #: A task ran past its timeout there, so its parent ends it.
+        self.condemned = False
         #: It was told to end.
         self.stopping = False
         #: Can be read once it is dead, where the system has such a thing.

@@ -59,4 +59,4 @@ def die_with_parent() -> None:
 
 
 def _python() -> list[str]:
-    return [sys.executable, "-u", "-P", "-m", "deferq"]
+    return [sys.executable, "-P", "-m", "deferq"]
