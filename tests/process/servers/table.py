@@ -27,7 +27,13 @@ class Server(NamedTuple):
 
 GUNICORN = [
     Server("gunicorn", "wsgi", "gunicorn shop:app --workers 2 --bind 127.0.0.1:8000"),
-    Server("gunicorn with threads", "wsgi", "gunicorn shop:app --workers 2 --threads 4 --bind 127.0.0.1:8000"),
+    # After Ctrl-C its workers may be blocked in their own signal handler until gunicorn kills them.
+    Server(
+        "gunicorn with threads",
+        "wsgi",
+        "gunicorn shop:app --workers 2 --threads 4 --bind 127.0.0.1:8000",
+        stops=((SIGTERM, 0),),
+    ),
     Server("gunicorn preloading", "wsgi", "gunicorn shop:app --workers 2 --preload --bind 127.0.0.1:8000", quick=True),
     Server(
         "gunicorn reloading", "wsgi", "gunicorn shop:app --reload --bind 127.0.0.1:8000", processes=1, source="shop.py"
