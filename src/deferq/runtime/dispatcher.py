@@ -290,7 +290,8 @@ class _Dispatcher:
         self._give_back(now - UNSTARTED_S)
         if now >= self._renew_at:
             yield from self._renew(now)
-        if now >= self._scan_at and not self._unsettled and not self._stop.requested:
+        # Somewhat early, if it is awake anyway: an idle worker shall wake up once a second, and not for each thing.
+        if now >= self._scan_at - self._config.poll_s / 4 and not self._unsettled and not self._stop.requested:
             self._scan_at = now + self._jittered(self._config.poll_s)
             yield from self._rescue()
         if now >= self._sweep_at and not self._stop.requested:

@@ -71,7 +71,8 @@ class Nursery:
         self._chance = chance
         self._outage = Outage()
         self._closed = False
-        self._look_at = -math.inf
+        #: When all children are looked at next, whether anything is known of them or not; when that must not wait.
+        self._next_round_at = self._look_at = -math.inf
         #: The store that the first child named; the others must agree.
         self._store: str | None = None
         self._gave_up = False
@@ -106,9 +107,9 @@ class Nursery:
         if self._reload_why:
             self._reload(now)
         finished: list[Finished] = []
-        regular = now >= self._look_at
+        regular = now >= min(self._look_at, self._next_round_at)
         if regular:
-            self._look_at = now + LOOK_EVERY_S
+            self._look_at, self._next_round_at = math.inf, now + LOOK_EVERY_S
         for child in list(self.children):
             if (regular or child.channel.closed) and child.is_dead():
                 finished += self._bury(child, now)
