@@ -209,7 +209,7 @@ CORRUPT: list[tuple[str, Callable[[Place, TaskHandle], bytes], str]] = [
     ("B20 zeros as signature", _signature(lambda mac: bytes(32)), "PayloadSignatureError"),
     ("B20 the signature as hex", _signature(lambda mac: mac.hex().upper().encode()), "PayloadSignatureError"),
     ("B20 no signature", _signature(lambda mac: b""), "PayloadSignatureError"),
-    ("B20 spaces", _signature(lambda mac: mac[:-1] + b" "), "PayloadSignatureError"),
+    ("B20 spaces", _signature(lambda mac: mac[:-8] + b" " * 8), "PayloadSignatureError"),
     ("B20 padding", _signature(lambda mac: mac + b"="), "PayloadSignatureError"),
     ("B21 the body of another task", _of_another_task, "PayloadSignatureError"),
     ("B22 another purpose", _result_as_payload, "PayloadSignatureError"),
