@@ -5,10 +5,10 @@ PYTHON ?=
 ARGS ?=
 ONLY ?=
 
-.PHONY: help demo test check bench proof clean
+.PHONY: help demo test check bench proof proof-long clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
 
 demo:  ## a small web application that defers work of every kind and accounts for it
 	@scripts/environment --wheel .venv-demo "" $(PYTHON)
@@ -29,8 +29,11 @@ bench:  ## measure deferq beside other task queues (ONLY=drain narrows)
 	@scripts/environment .venv-bench bench $(PYTHON)
 	.venv-bench/bin/python -m bench $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
-proof:  ## every test on every Python found, and the wheel
+proof:  ## every test on every Python found, the wheel, and the programme of seeds, kills and images
 	python3 scripts/proof $(ARGS)
+
+proof-long:  ## the same, and the programme for a night
+	python3 scripts/proof --tier long --minutes 600 $(ARGS)
 
 clean:  ## remove environments, caches and results
 	rm -rf .venv* .bench .deferq dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Sequence
 
 import pytest
 
-from tests.support import FakeClock, TaskMaker
+from tests.support import FakeClock, TaskMaker, tiers
+
+#: Seconds that one test of the programme may take where it tries much.
+PROGRAMME_TIMEOUT_S = {"proof": 1_200, "long": 8 * 3_600}
 
 
 def pytest_configure() -> None:
@@ -15,6 +20,24 @@ def pytest_configure() -> None:
         signal.signal(number, signal.SIG_DFL)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    """What tries more takes longer."""
+    if (timeout_s := PROGRAMME_TIMEOUT_S.get(tiers.TIER)) is not None:
+        for item in items:
+            if item.get_closest_marker("programme"):
+                item.add_marker(pytest.mark.timeout(timeout_s), append=False)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was tried, and leave it to `scripts/proof`."""
+    if lines := tiers.lines():
+        terminalreporter.section(f"tried ({tiers.TIER})")
+        for line in lines:
+            terminalreporter.line(line)
+    if path := os.environ.get("DEFERQ_TRIED"):
+        tiers.save(path)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from tests.support.clock import START, US, FakeClock
 from tests.support.leases import bury_stalled, lease, lease_one, settle, settle_each, settlement, want
 from tests.support.tasks import TaskMaker
+from tests.support.tiers import sized, tried
 
 __all__ = [
     "START",
@@ -15,5 +16,7 @@ __all__ = [
     "settle",
     "settle_each",
     "settlement",
+    "sized",
+    "tried",
     "want",
 ]
