@@ -361,13 +361,15 @@ def asleep() -> Scene:
 def test_who_is_woken_with_nothing_in_hand_asks_for_one_task_before_all_else() -> None:
     scene = asleep()
     effect = scene.step(True)
-    assert isinstance(effect, TakeTurn) and effect.want is not None
+    assert isinstance(effect, TakeTurn)
+    assert effect.want is not None
     assert (effect.want.hurry, effect.want.free, effect.want.ahead) == (True, 1, 0)
 
     task = leased(1, effect.want.lease_id)
     following = scene.step(Turn(scene.now_us(), (), [task], scene.now_us()))
     assert scene.pool.running() == 1
-    assert isinstance(following, TakeTurn) and following.want is not None
+    assert isinstance(following, TakeTurn)
+    assert following.want is not None
     assert (following.want.hurry, following.want.free) == (False, 1)
 
 
@@ -382,4 +384,6 @@ def test_who_is_woken_while_tasks_run_is_in_no_hurry() -> None:
     scene.leasing(1)
     scene.until(Wait)
     effect = scene.step(True)
-    assert isinstance(effect, TakeTurn) and effect.want is not None and not effect.want.hurry
+    assert isinstance(effect, TakeTurn)
+    assert effect.want is not None
+    assert not effect.want.hurry

@@ -12,7 +12,15 @@ import pytest
 from deferq.model.events import EventName
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED
 from deferq.model.task import Leased, Options
-from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S, REPLACE_STUCK_S, START_S, STUCK_AGAIN_S, Household, Nursery
+from deferq.runtime.children.nursery import (
+    END_S,
+    LOOK_EVERY_S,
+    REPLACE_STUCK_S,
+    START_S,
+    STUCK_AGAIN_S,
+    Household,
+    Nursery,
+)
 from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import STUCK_S, ChildProcess, Condition
 from deferq.runtime.children.starts import PLACES
