@@ -47,6 +47,7 @@ def stop(worker: Running) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.programme
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell how much memory is used")
 def test_tasks_for_later_take_no_memory_of_a_worker(farm: Farm) -> None:
     import child_tasks as tasks
