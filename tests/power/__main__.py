@@ -1,0 +1,39 @@
+"""`python -m tests.power --first 17 --images 300` tries power cuts and says in JSON what was found.
+
+--images is the number wanted in all: seed after seed is tried until there are so many, or the time is up.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from dataclasses import asdict
+from itertools import count
+
+from tests.power.trying import CHAIN, Tally, try_seed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.power", description=__doc__)
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
+    parser.add_argument("--step", type=int, default=1, help="from seed to seed (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=300, help="how many to judge (default: %(default)s)")
+    parser.add_argument("--per-run", type=int, default=150, help="how many of one run (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=60, help="to stop after (default: %(default)s)")
+    parser.add_argument("--synchronous", default="FULL", help="(default: %(default)s)")
+    options = parser.parse_args()
+    deadline = time.monotonic() + options.seconds
+    tally = Tally()
+    for seed in count(options.first, options.step):
+        if tally.images >= options.images or time.monotonic() > deadline:
+            break
+        images = min(options.per_run, -(-(options.images - tally.images) // CHAIN) + 10)
+        tally.add(try_seed(seed, images, deadline, synchronous=options.synchronous))
+    json.dump(asdict(tally), sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

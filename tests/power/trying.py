@@ -1,0 +1,128 @@
+"""Power cuts in great number: runs from seeds, cut at any moment, in any of the ways in which it may go."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.power.images import Disk, Image, fate
+from tests.power.judging import Finding, Judge, MakeEngine, Verdict
+from tests.power.workload import Run, record
+
+#: Images of a run that are judged before the next run is recorded.
+PER_RUN = 150
+#: So many runs follow each other, each on what a power cut left of the one before.
+CHAIN = 3
+#: A disk in memory, if there is one: what survives here is what was recorded as synced, not what this machine syncs.
+SHARED_MEMORY = Path("/dev/shm")
+
+
+@dataclass
+class Tally:
+    """What was tried, and what was found."""
+
+    runs: int = 0
+    images: int = 0
+    findings: Counter[str] = field(default_factory=Counter)
+    #: For each image in which answered calls are missing, how many.
+    lost: list[int] = field(default_factory=list)
+    #: The first few images that were not as promised, each in a line.
+    examples: list[str] = field(default_factory=list)
+
+    def note(self, verdict: Verdict, where: str) -> None:
+        self.images += 1
+        self.findings[verdict.finding.name] += 1
+        if verdict.finding is Finding.LOST:
+            self.lost.append(verdict.lost)
+        if verdict.finding is not Finding.SOUND and len(self.examples) < 10:
+            self.examples.append(f"{where}: {verdict.finding.name}: {verdict.why}")
+
+    def add(self, other: Tally) -> None:
+        self.runs += other.runs
+        self.images += other.images
+        self.findings += other.findings
+        self.lost += other.lost
+        self.examples += other.examples
+
+    @property
+    def wrong(self) -> int:
+        """Images that were not as promised."""
+        return self.images - self.findings[Finding.SOUND.name]
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder, in memory if possible."""
+    path = tempfile.mkdtemp(prefix="deferq-power-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
+    try:
+        yield Path(path)
+    finally:
+        shutil.rmtree(path)
+
+
+def try_seed(seed: int, images: int, deadline: float = float("inf"), **options: Any) -> Tally:
+    """A chain of runs from `seed`, and `images` different images of each, while there is time."""
+    tally, random = Tally(), Random(seed)
+    before, found = None, None
+    for number in range(CHAIN):
+        with folder() as place:
+            run = record(place, seed * CHAIN + number, before=before, found=found, **options)
+        sound = try_run(run, images, random, tally, deadline)
+        if not sound or time.monotonic() > deadline:
+            break
+        before, found = random.choice(sound)
+    return tally
+
+
+def try_run(
+    run: Run,
+    images: int,
+    random: Random,
+    tally: Tally,
+    deadline: float = float("inf"),
+    make: MakeEngine | None = None,
+) -> list[tuple[Image, Any]]:
+    """Judge different images of a run; returns those that are as promised, with what stands in them."""
+    tally.runs += 1
+    sound = []
+    with folder() as place:
+        judge = Judge(place, run, make=make)
+        for image, moment, how in different(run, images, random):
+            if time.monotonic() > deadline:
+                break
+            verdict = judge.judge(image, moment, random)
+            tally.note(verdict, f"seed {run.seed}, moment {moment} of {len(run.events)}, {how}")
+            if verdict.finding is Finding.SOUND:
+                sound.append((image, verdict.content))
+    return sound
+
+
+def different(run: Run, images: int, random: Random) -> Iterator[tuple[Image, int, str]]:
+    """Up to so many images of a run with their moments, no two alike, from its first moment to its last."""
+    disk, reached, seen = Disk(run.before), 0, set()
+    for moment in sorted(random.choices(range(1, len(run.events) + 1), k=images)):
+        disk.go_on(run.events[reached:moment])
+        reached = moment
+        how = fate(random, disk)
+        image = disk.image(how)
+        if (key := fingerprint(image)) not in seen:
+            seen.add(key)
+            yield image, moment, how.how
+
+
+def fingerprint(image: Image) -> bytes:
+    """The same for the same files."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, data in sorted(image.items()):
+        digest.update(f"{name}:{len(data)}:".encode())
+        digest.update(data)
+    return digest.digest()
