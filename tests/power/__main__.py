@@ -9,7 +9,6 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
 from itertools import count
 
 from tests.power.trying import CHAIN, Tally, try_seed
@@ -31,7 +30,7 @@ def main() -> int:
             break
         images = min(options.per_run, -(-(options.images - tally.images) // CHAIN) + 10)
         tally.add(try_seed(seed, images, deadline, synchronous=options.synchronous))
-    json.dump(asdict(tally), sys.stdout)
+    json.dump(vars(tally), sys.stdout)
     return 0
 
 

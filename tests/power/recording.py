@@ -133,7 +133,8 @@ def recorded(folder: Path, recording: Recording) -> Iterator[Recording]:
             yield recording
     finally:
         del vfs.listeners[str(folder)]
-    assert listening().errors[before:] == []
+    errors = listening().errors[before:]
+    assert not errors, f"while listening: {errors}"
 
 
 class _HeardOs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import tempfile
 import time
@@ -45,6 +46,12 @@ class Tally:
             self.lost.append(verdict.lost)
         if verdict.finding is not Finding.SOUND and len(self.examples) < 10:
             self.examples.append(f"{where}: {verdict.finding.name}: {verdict.why}")
+
+    @classmethod
+    def of(cls, text: str) -> Tally:
+        """From the JSON of `vars(tally)`."""
+        fields = json.loads(text)
+        return cls(**{**fields, "findings": Counter(fields["findings"])})
 
     def add(self, other: Tally) -> None:
         self.runs += other.runs

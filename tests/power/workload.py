@@ -410,11 +410,13 @@ class Workload:
     def hold(self) -> None:
         """A reader keeps a snapshot, so that the log cannot start over."""
         if self.reader is None:
-            self.reader = self.connect(str(self.path))
-            self.reader.execute("begin")
-            self.reader.execute("select count(*) from deferq_task").fetchone()
+            with self.step("keep a snapshot"):
+                self.reader = self.connect(str(self.path))
+                self.reader.execute("begin")
+                self.reader.execute("select count(*) from deferq_task").fetchone()
 
     def let_go(self) -> None:
         if self.reader is not None:
-            self.reader.close()
-            self.reader = None
+            with self.step("let a snapshot go"):
+                self.reader.close()
+                self.reader = None

@@ -1,0 +1,178 @@
+"""The power is cut at any moment: what was answered is there, and the store goes on.
+
+Engines work on a file, and everything that reaches it is recorded below SQLite. From a recording come the files that a
+disk may hold after a cut at any moment of it, and another engine opens each of them. A seed that fails is tried again by
+`python -m tests.power --first SEED --images 300`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from statistics import median
+from typing import Any
+
+import pytest
+
+from deferq.engines.sqlite import SqliteEngine, files
+from tests.power import recording, vfs
+from tests.power.judging import Finding, Judge, MakeEngine, Verdict
+from tests.power.recording import Event, FolderSynced, Synced
+from tests.power.trying import Tally, different, folder, try_run
+from tests.power.workload import FILE, Run, record
+from tests.support import FakeClock, sized, tried
+
+ROOT = Path(__file__).parents[2]
+PROCESSES = 2
+#: What a planted mistake may take to be found: images of one run.
+SOON = 150
+
+try:
+    recording.listening()
+except vfs.Unavailable as reason:
+    pytest.skip(f"{reason}, so what it writes cannot be recorded", allow_module_level=True)
+
+
+def cut_the_power(images: int, synchronous: str, seconds: float) -> Tally:
+    """So many images, from seeds that are shared out among processes."""
+    command = [sys.executable, "-m", "tests.power", "--synchronous", synchronous, "--step", str(PROCESSES)]
+    command += ["--images", str(-(-images // PROCESSES)), "--seconds", str(seconds)]
+    command += ["--per-run", str(min(150, images // 10))]
+    running = [
+        subprocess.Popen([*command, "--first", str(first)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for first in range(PROCESSES)
+    ]
+    tally = Tally()
+    for process in running:
+        said, _ = process.communicate()
+        assert process.returncode == 0
+        tally.add(Tally.of(said))
+    tried(f"power cuts, synchronous={synchronous}", tally.images)
+    return tally
+
+
+# ---- what is promised
+
+
+@pytest.mark.programme
+def test_what_was_answered_is_there_after_any_power_cut() -> None:
+    tally = cut_the_power(sized(400, 20_000, 1_000_000), "FULL", sized(30, 300, 6 * 3_600))
+    assert tally.examples == []
+    assert tally.wrong == 0
+    assert tally.images > 0
+
+
+@pytest.mark.programme
+def test_with_normal_a_power_cut_loses_the_last_calls_and_breaks_nothing() -> None:
+    tally = cut_the_power(sized(100, 3_000, 100_000), "NORMAL", sized(30, 100, 3_600))
+    assert set(tally.findings) == {Finding.SOUND.name, Finding.LOST.name}, tally.examples
+    share = tally.findings[Finding.LOST.name] / tally.images
+    print(f"NORMAL: {share:.0%} of {tally.images} images lack answered calls, {median(tally.lost)} in the median")
+
+
+@pytest.mark.programme
+def test_with_normal_no_more_is_lost_than_came_after_the_last_checkpoint() -> None:
+    """With the log's measures as they are, and one put after another."""
+
+
+# ---- the harness is able to fail
+
+
+def first_wrong(run: Run, make: MakeEngine | None = None) -> Verdict:
+    """The first image of a run that is not as promised; there must be one soon."""
+    random = Random(1)
+    with folder() as place:
+        judge = Judge(place, run, make=make)
+        for image, moment, _ in different(run, SOON, random):
+            verdict = judge.judge(image, moment, random)
+            if verdict.finding is not Finding.SOUND:
+                return verdict
+    raise AssertionError("nothing was found")
+
+
+def recorded_run(**options: Any) -> Run:
+    with folder() as place:
+        return record(place, 1, **options)
+
+
+@pytest.fixture(scope="module")
+def run() -> Run:
+    """A run as it ought to be."""
+    return recorded_run()
+
+
+def test_a_run_as_it_ought_to_be_has_nothing_to_find(run: Run) -> None:
+    tally = Tally()
+    try_run(run, 50, Random(1), tally)
+    assert tally.examples == []
+
+
+def test_synchronous_off_is_found() -> None:
+    tally = Tally()
+    try_run(recorded_run(synchronous="OFF"), 100, Random(1), tally)
+    assert tally.findings[Finding.LOST.name]
+    assert tally.findings[Finding.CORRUPT.name] + tally.findings[Finding.REFUSED.name] + tally.findings["MIXED"]
+
+
+def test_an_engine_that_forgets_to_ask_for_full_is_found() -> None:
+    class Forgetful(sqlite3.Connection):
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            return super().execute(sql.replace("synchronous = FULL", "synchronous = NORMAL"), *parameters)
+
+    run = recorded_run(connect=lambda path: recording.connect(path, factory=Forgetful))
+    assert first_wrong(run).finding is Finding.LOST
+
+
+def test_an_engine_that_answers_before_it_commits_is_found() -> None:
+    class Hasty(sqlite3.Connection):
+        owes_commit = False
+
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            if sql == "commit":
+                self.owes_commit = True
+                return super().execute("select 1")
+            if sql == "begin immediate" and self.owes_commit:
+                super().execute("commit")
+                self.owes_commit = False
+            return super().execute(sql, *parameters)
+
+    run = recorded_run(
+        connect=lambda path: recording.connect(path, factory=Hasty), engines=1, only=["put_many"], calls=30
+    )
+    assert first_wrong(run).finding in (Finding.LOST, Finding.MIXED)
+
+
+LIES: dict[str, Callable[[Event], bool]] = {
+    "about everything": lambda event: isinstance(event, Synced | FolderSynced),
+    "about files": lambda event: isinstance(event, Synced),
+    "about the database": lambda event: event == Synced(1),
+    "about the folder": lambda event: isinstance(event, FolderSynced),
+}
+
+
+@pytest.mark.parametrize("about", LIES)
+def test_a_disk_that_lies_about_what_it_has_synced_is_found(run: Run, about: str) -> None:
+    """The events stay where they are, since calls were answered at a place in them."""
+    nothing = FolderSynced() if about == "about files" else Synced(0)
+    lied = replace(run, events=[nothing if LIES[about](event) else event for event in run.events])
+    assert first_wrong(lied).finding is not Finding.SOUND
+
+
+def test_an_engine_that_throws_the_log_away_as_it_opens_is_found(run: Run) -> None:
+    def make(path: Path, clock: FakeClock) -> SqliteEngine:
+        path.with_name(f"{FILE}-wal").unlink(missing_ok=True)
+        return SqliteEngine(path, clock=clock)
+
+    assert first_wrong(run, make).finding is not Finding.SOUND
+
+
+def test_an_engine_that_takes_a_database_with_a_log_for_cut_short_is_found(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_has_wal", lambda path: False)
+    assert first_wrong(run).finding is Finding.REFUSED
