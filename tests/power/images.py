@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -163,10 +163,9 @@ def lengths(random: Random, disk: Disk) -> Fate:
 
 
 def in_order(random: Random, disk: Disk) -> Fate:
-    """The first so many, file by file, the last of them torn or not."""
-    kept: set[int] = set()
-    for changes in (*disk.changes.values(), disk.moves):
-        kept.update(map(id, changes[: random.randint(0, len(changes))]))
+    """The first so many, file by file."""
+    under_way: list[Sequence[Event]] = [*disk.changes.values(), disk.moves]
+    kept = {id(event) for events in under_way for event in events[: random.randint(0, len(events))]}
     return Fate("in order", random, lambda event: id(event) in kept, random.random() < 0.5)
 
 

@@ -40,8 +40,10 @@ class Content(NamedTuple):
 
 
 def content(connection: Connection) -> Content:
-    """Read all of it."""
-    rows = tuple(tuple(connection.execute(f"select * from deferq_{table}")) for table in TABLES)
+    """Read all of it, and the table of an application if there is one."""
+    tables = [f"deferq_{table}" for table in TABLES]
+    tables += [row[0] for row in connection.execute("select name from sqlite_master where name = 'app'")]
+    rows = tuple(tuple(connection.execute(f"select * from {table}")) for table in tables)
     return Content(hash(rows), found(connection))
 
 
@@ -60,7 +62,8 @@ def found(connection: Connection) -> Facts:
         for queue, name, task_id, buried in run("select queue, name, task_id, until is not null from deferq_name")
     )
     facts.update(
-        (("queue", name), (paused, most)) for name, paused, most in run("select name, paused, max_concurrent from deferq_queue")
+        (("queue", name), (paused, most))
+        for name, paused, most in run("select name, paused, max_concurrent from deferq_queue")
     )
     facts.update(
         (("record", kind, key), (version, document))

@@ -12,9 +12,10 @@ import pytest
 from deferq.engines.sqlite import SqliteEngine
 from tests.power import vfs
 from tests.power.images import Disk
+from tests.power.noting import FILE, Run
 from tests.power.recording import Cut, FolderSynced, Made, Recording, Removed, Synced, Written, connect, recorded
+from tests.power.runs import check_recording, record
 from tests.power.trying import folder
-from tests.power.workload import FILE, Run, check_recording, record
 from tests.support import FakeClock, TaskMaker
 
 
@@ -74,9 +75,13 @@ def test_an_error_while_listening_is_not_lost(tmp_path: Path) -> None:
         def written(self, file: int, at: int, data: bytes) -> None:
             raise RuntimeError("deaf")
 
-    with pytest.raises(AssertionError, match="deaf"), recorded(tmp_path, Deaf()):
-        with closing(connect(str(tmp_path / FILE))) as connection, pytest.raises(sqlite3.OperationalError):
-            connection.execute("create table t (x)")
+    with (
+        pytest.raises(AssertionError, match="deaf"),
+        recorded(tmp_path, Deaf()),
+        closing(connect(str(tmp_path / FILE))) as connection,
+        pytest.raises(sqlite3.OperationalError),
+    ):
+        connection.execute("create table t (x)")
 
 
 def test_the_recorded_sqlite_is_the_one_that_engines_use() -> None:
@@ -92,8 +97,27 @@ def test_every_promise_is_what_stands_in_the_file(runs: list[Run]) -> None:
 
 def test_every_call_is_made(runs: list[Run]) -> None:
     made = Counter(step.what for run in runs for step in run.steps if step.changed)
-    calls = {"put", "put many", "put large", "put by three threads", "put named, replace", "turn", "renew", "bury stalled"}
-    calls |= {"cancel", "reschedule", "delete", "purge", "requeue", "wake", "sweep", "change a queue", "change a record"}
+    calls = {
+        "put",
+        "put many",
+        "put large",
+        "put by three threads",
+        "put named, replace",
+        "turn",
+        "renew",
+        "bury stalled",
+    }
+    calls |= {
+        "cancel",
+        "reschedule",
+        "delete",
+        "purge",
+        "requeue",
+        "wake",
+        "sweep",
+        "change a queue",
+        "change a record",
+    }
     assert calls <= set(made)
     others = {"reopen one", "reopen all", "checkpoint", "put a mistake", "keep a snapshot", "let a snapshot go"}
     assert others <= {step.what for run in runs for step in run.steps}

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sqlite3
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.power.images import Disk, Image, fate
+from deferq.engines.sqlite import SqliteEngine
+from tests.power.images import Disk, Image, fate, write
 from tests.power.judging import Finding, Judge, MakeEngine, Verdict
-from tests.power.workload import Run, record
+from tests.power.noting import FILE, Run
+from tests.power.promises import Content, content
+from tests.power.runs import record
 
 #: Images of a run that are judged before the next run is recorded.
 PER_RUN = 150
@@ -79,7 +83,10 @@ def folder() -> Iterator[Path]:
 def try_seed(seed: int, images: int, deadline: float = float("inf"), **options: Any) -> Tally:
     """A chain of runs from `seed`, and `images` different images of each, while there is time."""
     tally, random = Tally(), Random(seed)
-    before, found = None, None
+    before: Image | None = None
+    found: Content | None = None
+    if seed % 4 == 3:
+        before, found = application(seed)
     for number in range(CHAIN):
         with folder() as place:
             run = record(place, seed * CHAIN + number, before=before, found=found, **options)
@@ -90,6 +97,23 @@ def try_seed(seed: int, images: int, deadline: float = float("inf"), **options: 
     return tally
 
 
+def application(seed: int) -> tuple[Image, Content]:
+    """A database that an application has made for itself, in the usual form: pages of 4,096 bytes and no log.
+
+    And what stands in it once an engine has opened it.
+    """
+    with folder() as place:
+        write(place / FILE, b"")
+        with closing(sqlite3.connect(place / FILE)) as connection:
+            connection.execute("pragma page_size = 4096")
+            connection.execute("create table app (x)")
+            connection.execute("insert into app values (?)", (seed,))
+            connection.commit()
+        image = {FILE: (place / FILE).read_bytes()}
+        with closing(SqliteEngine(place / FILE)) as engine:
+            return image, engine._read(content)
+
+
 def try_run(
     run: Run,
     images: int,
@@ -97,10 +121,10 @@ def try_run(
     tally: Tally,
     deadline: float = float("inf"),
     make: MakeEngine | None = None,
-) -> list[tuple[Image, Any]]:
+) -> list[tuple[Image, Content | None]]:
     """Judge different images of a run; returns those that are as promised, with what stands in them."""
     tally.runs += 1
-    sound = []
+    sound: list[tuple[Image, Content | None]] = []
     with folder() as place:
         judge = Judge(place, run, make=make)
         for image, moment, how in different(run, images, random):
@@ -115,7 +139,7 @@ def try_run(
 
 def different(run: Run, images: int, random: Random) -> Iterator[tuple[Image, int, str]]:
     """Up to so many images of a run with their moments, no two alike, from its first moment to its last."""
-    disk, reached, seen = Disk(run.before), 0, set()
+    disk, reached, seen = Disk(run.before), 0, set[bytes]()
     for moment in sorted(random.choices(range(1, len(run.events) + 1), k=images)):
         disk.go_on(run.events[reached:moment])
         reached = moment

@@ -25,7 +25,7 @@ OK, IOERR = 0, 10
 class Vfs(Structure):
     """`sqlite3_vfs`, version 3."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("iVersion", c_int),
         ("szOsFile", c_int),
         ("mxPathname", c_int),
@@ -42,7 +42,7 @@ class Vfs(Structure):
 class IoMethods(Structure):
     """`sqlite3_io_methods`, version 3: what can be done to an open file."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("iVersion", c_int),
         *((name, c_void_p) for name in ("xClose", "xRead", "xWrite", "xTruncate", "xSync", "xFileSize", "xLock")),
         *((name, c_void_p) for name in ("xUnlock", "xCheckReservedLock", "xFileControl", "xSectorSize")),

@@ -250,7 +250,7 @@ def test_an_engine_in_memory_has_a_secret_of_its_own(folder: Path) -> None:
 
 @pytest.fixture
 def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, set[str]]]:
-    """Folders that Python syncs, and the names that stand in them then. (SQLite syncs its own files and their folder.)"""
+    """Folders that Python syncs, and the names that stand in them then. (SQLite syncs its own files and folder.)"""
     folders: list[tuple[Path, set[str]]] = []
 
     def fsync(descriptor: int) -> None:

@@ -1,209 +1,56 @@
-"""An engine at work, recorded: everything its methods can do to a file, and what they answered when."""
+"""An engine at work: everything its methods can do to a file."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from random import Random
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import count
 from threading import Thread
-from typing import NamedTuple
-
-import pytest
+from typing import Any
 
 from deferq.engines.answers import Stored
 from deferq.engines.base import Cancel, Delete, Record, RecordChange, Reschedule, Retention, Want, new_lease_id
-from deferq.engines.sqlite import SqliteEngine, checkpoint, connections
-from deferq.engines.sqlite.connections import Connect
 from deferq.engines.sqlite.gate import Gate
 from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Pause, Resume, SetLimits
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
-from tests.power.images import Disk, Image, everything, write
-from tests.power.promises import Content, Facts, Promises, content
-from tests.power.recording import Event, Recording, connect, recorded
-from tests.support import US, FakeClock, TaskMaker, settlement
+from tests.power.noting import Noted
+from tests.power.promises import Facts
+from tests.support import US, settlement
 
-FILE = "deferq.db"
-TOMBSTONE_S = 20
 KEPT = Retention(succeeded_s=20, succeeded_max=20, cancelled_s=20, dead_s=30, totals_s=300)
 ERROR = ErrorText(error_type="ValueError", message="boom", traceback="line\n" * 20)
 RETRY = RetryPolicy(max_attempts=3, min_backoff_s=2, jitter=False)
 QUEUES = ("mail", "index", "rare")
 NAMES = ("a", "b", "c", "d")
-NEVER = 1 << 40
 
 
-class Step(NamedTuple):
-    """One call, from when it began to when it was answered."""
+class Workload(Noted):
+    """Takes any of its ways, each of them a call or two."""
 
-    what: str
-    began: int
-    answered: int
-    #: What holds from then on, by what was answered until then.
-    promised: Facts
-    #: What another connection read in the file then.
-    content: Content
-    #: The gate's page.
-    gate: bytes
-    #: What may hold in between, if it takes more than one commit.
-    between: tuple[Facts, ...] = ()
-    #: Whether anything is otherwise than before.
-    changed: bool = True
-
-
-@dataclass
-class Run:
-    """What was recorded."""
-
-    seed: int
-    events: list[Event] = field(default_factory=list)
-    steps: list[Step] = field(default_factory=list)
-    #: What stood in the folder before it, and what an engine made of it; None: nothing.
-    before: Image | None = None
-    found: Content | None = None
-
-
-@contextmanager
-def small(random: Random) -> Iterator[bool]:
-    """The log's measures, so small that all that happens to a log happens within a hundred calls.
-
-    Yields whether a reader may keep a snapshot: whoever cuts the log waits for it.
-    """
-    cuts = random.random() < 0.4
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint, "CHECKPOINT_BYTES", random.choice((40_000, 80_000, 200_000)))
-        patch.setattr(checkpoint, "TRUNCATE_BYTES", random.choice((0, 100_000)) if cuts else NEVER)
-        patch.setattr(checkpoint, "LOOK_EVERY", random.choice((2, 4)))
-        patch.setattr(checkpoint, "ROOM", bytes(random.choice((16, 40)) * 1024))
-        patch.setattr(connections, "LOG_LIMIT_BYTES", random.choice((50_000, NEVER)))
-        yield not cuts
-
-
-def record(
-    folder: Path,
-    seed: int,
-    *,
-    calls: int = 120,
-    synchronous: str = "FULL",
-    connect: Connect = connect,
-    engines: int = 2,
-    only: Sequence[str] = (),
-    before: Image | None = None,
-    found: Content | None = None,
-) -> Run:
-    """Record a run from `seed` in an empty folder, or on what stood there `before`; `only` these ways, if any."""
-    random = Random(seed)
-    run = Run(seed, before=before, found=found)
-    recording = Recording(before or {})
-    run.events = recording.events
-    with ExitStack() as stack:
-        may_hold = stack.enter_context(small(random))
-        stack.enter_context(recorded(folder, recording))
-        for name, data in (before or {}).items():
-            write(folder / name, data)
-        work = Workload(folder / FILE, random, recording, run, synchronous, connect, engines)
-        stack.callback(work.end)
-        work.start()
-        ways = [way for way in work.ways if way.__name__ in only or not only]
-        ways = [way for way in ways if may_hold or way != work.hold]
-        for _ in range(calls):
-            random.choice(ways)()
-    check_recording(run, folder)
-    return run
-
-
-def check_recording(run: Run, folder: Path) -> None:
-    """Whether all that happened was heard: what was recorded comes to what stands there."""
-    disk = Disk(run.before)
-    disk.go_on(run.events)
-    for name, content in disk.image(everything(Random(), disk)).items():
-        assert (folder / name).read_bytes() == content, f"something happened to {name} that was not heard"
-
-
-class Workload:
-    """Two engines on one file, a clock, and what was promised."""
-
-    def __init__(
-        self,
-        path: Path,
-        random: Random,
-        recording: Recording,
-        run: Run,
-        synchronous: str,
-        connect: Connect,
-        engines: int,
-    ) -> None:
-        self.path = path
-        self.random = random
-        self.recording = recording
-        self.run = run
-        self.synchronous = synchronous
-        self.connect = connect
-        # Later than whatever stood there before.
-        self.clock = FakeClock(FakeClock().now + run.seed % 1_000_000 * 3_600 * US)
-        self.new = TaskMaker(self.clock)
-        self.promises = Promises()
-        self.engines = [self.make() for _ in range(engines)]
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
         self.held: list[Leased] = []
-        self.reader: sqlite3.Connection | None = None
-        self.serial = 0
-        put, turn = [self.put_one] * 6, [self.turn] * 8
-        seldom = (self.reopen, self.reopen_all, self.hold, self.let_go, self.meet, self.mistake, self.checkpoint)
-        changes = (self.cancel, self.reschedule, self.delete, self.purge, self.requeue, self.wake)
-        self.ways: list[Callable[[], None]] = [
-            *put,
-            *turn,
-            *[self.put_named] * 3,
-            *[self.put_many] * 2,
-            self.put_large,
-            *(self.renew, self.sweep, self.sweep, self.bury),
-            *changes,
-            self.change_queue,
-            self.change_record,
-            *seldom,
-        ]
-
-    def make(self) -> SqliteEngine:
-        return SqliteEngine(
-            self.path,
-            clock=self.clock,
-            synchronous=self.synchronous,
-            tombstone_s=TOMBSTONE_S,
-            connect=self.connect,
-        )
+        self._serials = count(1)
 
     @property
-    def engine(self) -> SqliteEngine:
-        return self.random.choice(self.engines)
-
-    @contextmanager
-    def step(self, what: str) -> Iterator[Promises]:
-        """One call; within, what it answered is noted."""
-        began, before = len(self.recording), dict(self.promises.facts)
-        yield self.promises
-        answered, promised = len(self.recording), dict(self.promises.facts)
-        gate = Path(f"{self.path}-gate").read_bytes()
-        now = self.engines[0]._read(content)
-        changed = promised != before or not self.run.steps or now != self.run.steps[-1].content
-        self.run.steps.append(Step(what, began, answered, promised, now, gate, changed=changed))
-        self.clock.advance(self.random.choice((0, 0, 0, 1, 5)))
-
-    def start(self) -> None:
-        with self.step("open") as promises:
-            self.engines[0].open()
-            self.engines[0]._read(promises.believe)
-
-    def end(self) -> None:
-        if self.reader is not None:
-            self.reader.close()
-        for engine in self.engines:
-            engine.close()
+    def ways(self) -> list[Callable[[], None]]:
+        """What it may do next; what stands here twice it does twice as often."""
+        return [
+            *[self.put_one] * 6,
+            *[self.put_named] * 3,
+            *[self.put_many] * 2,
+            *(self.put_large, self.mistake, self.meet),
+            *[self.turn] * 8,
+            *(self.renew, self.bury, self.sweep, self.sweep),
+            *(self.cancel, self.reschedule, self.delete, self.purge, self.requeue, self.wake),
+            *(self.change_queue, self.change_record),
+            *(self.reopen, self.reopen_all, self.checkpoint, self.hold, self.let_go),
+        ]
 
     # ---- putting
 
@@ -253,7 +100,7 @@ class Workload:
             threads = [Thread(target=engine.put, args=[batch]) for batch in batches]
             for number, thread in enumerate(threads):
                 thread.start()
-                while len(engine._commits._line) <= number:
+                while len(engine._commits._line) <= number and thread.is_alive():
                     time.sleep(0.0002)
             gate.release()
             for thread in threads:
@@ -277,11 +124,11 @@ class Workload:
         self.held += turn.leased
 
     def want(self) -> Want:
-        self.serial += 1
+        lease_id = new_lease_id(self.run.seed, next(self._serials))
         free = self.random.choice((1, 2, 8))
         lease_us = self.random.choice((3, 30)) * US
         hurry = self.random.random() < 0.5
-        return Want(free, self.random.choice((0, 4)), new_lease_id(7, self.serial), lease_us, hurry=hurry)
+        return Want(free, self.random.choice((0, 4)), lease_id, lease_us, hurry=hurry)
 
     def some_held(self) -> list[Leased]:
         """Some of the tasks in hand, which are then no more."""
@@ -290,20 +137,19 @@ class Workload:
         return some
 
     def outcome(self) -> Outcome:
-        random = self.random
-        return random.choice(
-            (
-                *[Succeeded(random.randbytes(random.choice((10, 500))))] * 2,
-                *[Succeeded()] * 4,
-                Failed(error=ERROR),
-                Failed(error=ERROR, permanent=True, reason="permanent"),
-                Retried(after_s=1),
-                Snoozed(after_s=2),
-                Cancelled(reason="expired"),
-                Parked(error=ERROR),
-                INTERRUPTED,
-            )
+        result = self.random.randbytes(self.random.choice((10, 500)))
+        outcomes: tuple[Outcome, ...] = (
+            *[Succeeded(result)] * 2,
+            *[Succeeded()] * 4,
+            Failed(error=ERROR),
+            Failed(error=ERROR, permanent=True, reason="permanent"),
+            Retried(after_s=1),
+            Snoozed(after_s=2),
+            Cancelled(reason="expired"),
+            Parked(error=ERROR),
+            INTERRUPTED,
         )
+        return self.random.choice(outcomes)
 
     def then(self) -> list[NewTask]:
         return [self.new("mail")] if self.random.random() < 0.2 else []
