@@ -199,14 +199,14 @@ class Workload(Noted):
             assert self.engine.purge("rare") == len(promises.purged("rare"))
 
     def requeue(self) -> None:
-        ids = self.some(State.DEAD, State.CANCELLED)[:1]
+        ids = self.some(State.DEAD, State.CANCELLED)
         with self.step("requeue") as promises:
             for task_id in self.engine.requeue(ids):
-                promises.requeued(task_id, self.clock.now)
+                promises.requeued(task_id)
 
     def wake(self) -> None:
         with self.step("wake") as promises:
-            assert self.engine.wake() == len(promises.woken(self.clock.now))
+            assert self.engine.wake() == len(promises.woken())
 
     def sweep(self) -> None:
         """Which tasks it took is not answered, so the file is believed here."""

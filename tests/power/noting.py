@@ -74,7 +74,7 @@ class Noted:
         # Later than whatever stood there before.
         self.clock = FakeClock(FakeClock().now + run.seed % 1_000_000 * 3_600 * US)
         self.new = TaskMaker(self.clock)
-        self.promises = Promises()
+        self.promises = Promises(self.clock, TOMBSTONE_S * US)
         self.engines = [self.make() for _ in range(engines)]
         #: A snapshot that somebody keeps.
         self.reader: sqlite3.Connection | None = None

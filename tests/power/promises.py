@@ -7,7 +7,7 @@ from sqlite3 import Connection
 from typing import Any, NamedTuple
 
 from deferq.engines.answers import PutAnswer, Stored
-from deferq.engines.base import Record, Settlement
+from deferq.engines.base import Clock, Record, Settlement
 from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
@@ -58,8 +58,8 @@ def found(connection: Connection) -> Facts:
         )
     }
     facts.update(
-        (("name", queue, name), (task_id, buried))
-        for queue, name, task_id, buried in run("select queue, name, task_id, until is not null from deferq_name")
+        (("name", queue, name), (task_id, until))
+        for queue, name, task_id, until in run("select queue, name, task_id, until from deferq_name")
     )
     facts.update(
         (("queue", name), (paused, most))
@@ -77,7 +77,9 @@ def found(connection: Connection) -> Facts:
 class Promises:
     """Keeps the facts up to date with what was answered."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, tombstone_us: int) -> None:
+        self._clock = clock
+        self._tombstone_us = tombstone_us
         self.facts: Facts = {}
         #: The names that tasks bear, whether or not they still have them to themselves.
         self._names: dict[int, tuple[str, str]] = {}
@@ -112,12 +114,12 @@ class Promises:
                 self.facts["task", task.id] = TaskFact(State.PENDING, due=task.eta)
 
     def _take_name(self, task_id: int, queue: str, name: str) -> None:
-        holder, buried = self.facts.get(("name", queue, name), (None, True))
-        if not buried:
+        holder, until = self.facts.get(("name", queue, name), (None, 0))
+        if until is None:
             del self._names[holder]
             if self.task(holder).state == State.PENDING:
                 self._ends(holder, State.CANCELLED)
-        self.facts["name", queue, name] = (task_id, 0)
+        self.facts["name", queue, name] = (task_id, None)
         self._names[task_id] = (queue, name)
 
     def leased(self, leased: Iterable[Leased]) -> None:
@@ -166,18 +168,20 @@ class Promises:
         self.deleted(pending)
         return pending
 
-    def requeued(self, task_id: int, now: int) -> None:
+    def requeued(self, task_id: int) -> None:
+        now = self._clock()
         self.facts["task", task_id] = TaskFact(State.PENDING, 0, self.task(task_id).lease_id, now)
         self._parked.discard(task_id)
         if task_id in self._names:
-            holder, _ = self.facts.get(("name", *self._names[task_id]), (task_id, 1))
-            if holder == task_id:
-                self.facts["name", *self._names[task_id]] = (task_id, 0)
+            holder, until = self.facts.get(("name", *self._names[task_id]), (task_id, None))
+            if holder == task_id or (until is not None and until <= now):
+                self.facts["name", *self._names[task_id]] = (task_id, None)
             else:
                 del self._names[task_id]
 
-    def woken(self, now: int) -> list[int]:
+    def woken(self) -> list[int]:
         """Those that were parked; returns them."""
+        now = self._clock()
         parked = [task_id for task_id in self.ids(State.PENDING) if task_id in self._parked]
         woken = [task_id for task_id in parked if self.task(task_id).due > now]
         self.rescheduled(woken, now)
@@ -199,5 +203,5 @@ class Promises:
 
     def _bury(self, task_id: int) -> None:
         """Its name, if it has one, becomes a tombstone."""
-        if task_id in self._names and self.facts.get(("name", *self._names[task_id])) == (task_id, 0):
-            self.facts["name", *self._names[task_id]] = (task_id, 1)
+        if task_id in self._names and self.facts.get(("name", *self._names[task_id])) == (task_id, None):
+            self.facts["name", *self._names[task_id]] = (task_id, self._clock() + self._tombstone_us)
