@@ -21,7 +21,7 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=300, help="how many to judge (default: %(default)s)")
     parser.add_argument("--per-run", type=int, default=150, help="how many of one run (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="to stop after (default: %(default)s)")
-    parser.add_argument("--synchronous", default="FULL", help="(default: %(default)s)")
+    parser.add_argument("--synchronous", default="FULL,FULL", help="of each engine (default: %(default)s)")
     options = parser.parse_args()
     deadline = time.monotonic() + options.seconds
     tally = Tally()
@@ -29,7 +29,7 @@ def main() -> int:
         if tally.images >= options.images or time.monotonic() > deadline:
             break
         images = min(options.per_run, -(-(options.images - tally.images) // CHAIN) + 10)
-        tally.add(try_seed(seed, images, deadline, synchronous=options.synchronous))
+        tally.add(try_seed(seed, images, deadline, synchronous=options.synchronous.split(",")))
     json.dump(vars(tally), sys.stdout)
     return 0
 

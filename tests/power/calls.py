@@ -234,7 +234,7 @@ class Workload(Noted):
         number = self.random.randrange(len(self.engines))
         with self.step("reopen one"):
             self.engines[number].close()
-            self.engines[number] = self.make()
+            self.engines[number] = self.make(self.engines[number].synchronous)
 
     def reopen_all(self) -> None:
         """The last one to be closed moves the log and removes it."""
@@ -242,7 +242,7 @@ class Workload(Noted):
         with self.step("reopen all"):
             for engine in self.engines:
                 engine.close()
-            self.engines = [self.make() for _ in self.engines]
+            self.engines = [self.make(engine.synchronous) for engine in self.engines]
             self.engine.open()
 
     def checkpoint(self) -> None:

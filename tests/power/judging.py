@@ -38,6 +38,8 @@ class Verdict(NamedTuple):
     finding: Finding
     #: How many answered calls that changed something are not in it.
     lost: int = 0
+    #: How many of these were answered by an engine with FULL.
+    broken: int = 0
     why: str = ""
     #: What stands in it, if it could be read.
     content: Content | None = None
@@ -117,11 +119,12 @@ class Judge:
 
     def _older(self, found: int, last: int, seen: Content) -> Verdict:
         """It is as it was after the call `found`; those after it up to `last` were answered."""
-        lost = [step.what for step in self._run.steps[found + 1 : last + 1] if step.changed]
+        lost = [step for step in self._run.steps[found + 1 : last + 1] if step.changed]
         if not lost:
             return Verdict(Finding.SOUND, content=seen)
-        why = f"{len(lost)} answered calls are not in it, the first of them: {lost[0]}"
-        return Verdict(Finding.LOST, len(lost), why, seen)
+        broken = sum(step.synchronous == "FULL" for step in lost)
+        why = f"{len(lost)} answered calls are not in it, the first of them: {lost[0].what}"
+        return Verdict(Finding.LOST, len(lost), broken, why, seen)
 
     def _is_as_before(self, seen: Content) -> bool:
         found = self._run.found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,10 +33,12 @@ class Step(NamedTuple):
     content: Content
     #: The gate's page.
     gate: bytes
+    #: Of the engine that answered.
+    synchronous: str
+    #: Whether anything is otherwise than before.
+    changed: bool
     #: What may hold in between, if it takes more than one commit.
     between: tuple[Facts, ...] = ()
-    #: Whether anything is otherwise than before.
-    changed: bool = True
 
 
 @dataclass
@@ -61,36 +63,38 @@ class Noted:
         recording: Recording,
         run: Run,
         *,
-        synchronous: str,
+        synchronous: Sequence[str],
         connect: Connect,
-        engines: int,
     ) -> None:
         self.path = path
         self.random = random
         self.recording = recording
         self.run = run
-        self.synchronous = synchronous
         self.connect = connect
         # Later than whatever stood there before.
         self.clock = FakeClock(FakeClock().now + run.seed % 1_000_000 * 3_600 * US)
         self.new = TaskMaker(self.clock)
         self.promises = Promises(self.clock, TOMBSTONE_S * US)
-        self.engines = [self.make() for _ in range(engines)]
+        self.engines = [self.make(each) for each in synchronous]
+        #: The one that was asked last.
+        self.asked = self.engines[0]
         #: A snapshot that somebody keeps.
         self.reader: sqlite3.Connection | None = None
 
-    def make(self) -> SqliteEngine:
+    def make(self, synchronous: str) -> SqliteEngine:
         return SqliteEngine(
             self.path,
             clock=self.clock,
-            synchronous=self.synchronous,
+            synchronous=synchronous,
             tombstone_s=TOMBSTONE_S,
             connect=self.connect,
         )
 
     @property
     def engine(self) -> SqliteEngine:
-        return self.random.choice(self.engines)
+        """One of them."""
+        self.asked = self.random.choice(self.engines)
+        return self.asked
 
     @contextmanager
     def step(self, what: str) -> Iterator[Promises]:
@@ -101,15 +105,17 @@ class Noted:
         gate = Path(f"{self.path}-gate").read_bytes()
         now = self.engines[0]._read(content)
         changed = promised != before or not self.run.steps or now != self.run.steps[-1].content
-        self.run.steps.append(Step(what, began, answered, promised, now, gate, changed=changed))
+        self.run.steps.append(Step(what, began, answered, promised, now, gate, self.asked.synchronous, changed))
         self.clock.advance(self.random.choice((0, 0, 0, 1, 5)))
 
     def start(self) -> None:
+        """The first call."""
         with self.step("open") as promises:
             self.engines[0].open()
             self.engines[0]._read(promises.believe)
 
     def end(self) -> None:
+        """Close whatever is open."""
         if self.reader is not None:
             self.reader.close()
         for engine in self.engines:

@@ -41,14 +41,16 @@ def record(
     seed: int,
     *,
     calls: int = 120,
-    synchronous: str = "FULL",
+    synchronous: Sequence[str] = ("FULL", "FULL"),
     connect: Connect = connect,
-    engines: int = 2,
     only: Sequence[str] = (),
     before: Image | None = None,
     found: Content | None = None,
 ) -> Run:
-    """Record a run from `seed` in an empty folder, or on what stood there `before`; `only` these ways, if any."""
+    """Record a run from `seed` in an empty folder, or on what stood there `before`; `only` these ways, if any.
+
+    There is an engine for each word of `synchronous`.
+    """
     random = Random(seed)
     run = Run(seed, before=before, found=found)
     recording = Recording(before or {})
@@ -58,9 +60,7 @@ def record(
         stack.enter_context(recorded(folder, recording))
         for name, data in (before or {}).items():
             write(folder / name, data)
-        work = Workload(
-            folder / FILE, random, recording, run, synchronous=synchronous, connect=connect, engines=engines
-        )
+        work = Workload(folder / FILE, random, recording, run, synchronous=synchronous, connect=connect)
         stack.callback(work.end)
         work.start()
         ways = [way for way in work.ways if way.__name__ in only or not only]

@@ -58,7 +58,7 @@ def cut_the_power(images: int, synchronous: str, seconds: float) -> Tally:
         said, _ = process.communicate()
         assert process.returncode == 0
         tally.add(Tally.of(said))
-    tried(f"power cuts, synchronous={synchronous}", tally.images)
+    tried(f"power cuts, synchronous={' and '.join(dict.fromkeys(synchronous.split(',')))}", tally.images)
     return tally
 
 
@@ -105,7 +105,7 @@ def tasks_in(image: Image) -> list[int]:
 
 @pytest.mark.programme
 def test_what_was_answered_is_there_after_any_power_cut() -> None:
-    tally = cut_the_power(sized(400, 20_000, 1_000_000), "FULL", sized(30, 300, 6 * 3_600))
+    tally = cut_the_power(sized(300, 20_000, 1_000_000), "FULL,FULL", sized(30, 300, 6 * 3_600))
     assert tally.examples == []
     assert tally.wrong == 0
     assert tally.images > 0
@@ -113,10 +113,17 @@ def test_what_was_answered_is_there_after_any_power_cut() -> None:
 
 @pytest.mark.programme
 def test_with_normal_a_power_cut_loses_the_last_calls_and_breaks_nothing() -> None:
-    tally = cut_the_power(sized(100, 3_000, 100_000), "NORMAL", sized(30, 100, 3_600))
+    tally = cut_the_power(sized(80, 3_000, 100_000), "NORMAL,NORMAL", sized(30, 100, 3_600))
     assert set(tally.findings) == {Finding.SOUND.name, Finding.LOST.name}, tally.examples
     share = tally.findings[Finding.LOST.name] / tally.images
     print(f"NORMAL: {share:.0%} of {tally.images} images lack answered calls, {median(tally.lost)} in the median")
+
+
+@pytest.mark.programme
+def test_what_an_engine_with_full_has_answered_is_there_whatever_one_with_normal_loses_beside_it() -> None:
+    tally = cut_the_power(sized(80, 3_000, 100_000), "FULL,NORMAL", sized(30, 100, 3_600))
+    assert set(tally.findings) <= {Finding.SOUND.name, Finding.LOST.name}, tally.examples
+    assert tally.broken == 0
 
 
 @pytest.mark.programme
@@ -170,9 +177,15 @@ def test_a_run_as_it_ought_to_be_has_nothing_to_find(run: Run) -> None:
 
 def test_synchronous_off_is_found() -> None:
     tally = Tally()
-    try_run(recorded_run(synchronous="OFF"), 100, Random(1), tally)
+    try_run(recorded_run(synchronous=["OFF"]), 100, Random(1), tally)
     assert tally.findings[Finding.LOST.name]
     assert tally.findings[Finding.CORRUPT.name] + tally.findings[Finding.REFUSED.name] + tally.findings["MIXED"]
+
+
+def test_one_engine_with_off_endangers_what_another_with_full_has_answered() -> None:
+    tally = Tally()
+    try_run(recorded_run(synchronous=["FULL", "OFF"]), 100, Random(1), tally)
+    assert tally.broken
 
 
 def test_an_engine_that_forgets_to_ask_for_full_is_found() -> None:
@@ -200,7 +213,7 @@ def test_an_engine_that_answers_before_it_commits_is_found() -> None:
             return super().execute(sql, *parameters)
 
     run = recorded_run(
-        connect=lambda path: recording.connect(path, factory=Hasty), engines=1, only=["put_many"], calls=30
+        connect=lambda path: recording.connect(path, factory=Hasty), synchronous=["FULL"], only=["put_many"], calls=30
     )
     assert first_wrong(run).finding in (Finding.LOST, Finding.MIXED)
 

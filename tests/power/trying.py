@@ -40,12 +40,15 @@ class Tally:
     findings: Counter[str] = field(default_factory=Counter)
     #: For each image in which answered calls are missing, how many.
     lost: list[int] = field(default_factory=list)
+    #: Images in which calls are missing that an engine with FULL has answered.
+    broken: int = 0
     #: The first few images that were not as promised, each in a line.
     examples: list[str] = field(default_factory=list)
 
     def note(self, verdict: Verdict, where: str) -> None:
         self.images += 1
         self.findings[verdict.finding.name] += 1
+        self.broken += verdict.broken > 0
         if verdict.finding is Finding.LOST:
             self.lost.append(verdict.lost)
         if verdict.finding is not Finding.SOUND and len(self.examples) < 10:
@@ -62,6 +65,7 @@ class Tally:
         self.images += other.images
         self.findings += other.findings
         self.lost += other.lost
+        self.broken += other.broken
         self.examples += other.examples
 
     @property
