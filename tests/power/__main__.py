@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import time
-from itertools import count
 
-from tests.power.trying import CHAIN, Tally, try_seed
+from tests.power.trying import PER_RUN, try_seeds
 
 
 def main() -> int:
@@ -19,17 +17,14 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed (default: %(default)s)")
     parser.add_argument("--step", type=int, default=1, help="from seed to seed (default: %(default)s)")
     parser.add_argument("--images", type=int, default=300, help="how many to judge (default: %(default)s)")
-    parser.add_argument("--per-run", type=int, default=150, help="how many of one run (default: %(default)s)")
+    parser.add_argument("--per-run", type=int, default=PER_RUN, help="how many of one run (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=60, help="to stop after (default: %(default)s)")
     parser.add_argument("--synchronous", default="FULL,FULL", help="of each engine (default: %(default)s)")
     options = parser.parse_args()
-    deadline = time.monotonic() + options.seconds
-    tally = Tally()
-    for seed in count(options.first, options.step):
-        if tally.images >= options.images or time.monotonic() > deadline:
-            break
-        images = min(options.per_run, -(-(options.images - tally.images) // CHAIN) + 10)
-        tally.add(try_seed(seed, images, deadline, synchronous=options.synchronous.split(",")))
+    wanted = options.synchronous.split(",")
+    tally = try_seeds(
+        range(options.first, sys.maxsize, options.step), options.images, options.per_run, options.seconds, wanted
+    )
     json.dump(vars(tally), sys.stdout)
     return 0
 

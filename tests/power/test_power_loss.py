@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,11 +28,13 @@ from tests.power.judging import Finding, Judge, MakeEngine, Verdict
 from tests.power.noting import FILE, Run
 from tests.power.recording import Event, FolderSynced, Recording, Synced, recorded
 from tests.power.runs import record
-from tests.power.trying import Tally, different, folder, try_run
+from tests.power.trying import PER_RUN, Tally, different, folder, try_run, try_seeds
 from tests.support import FakeClock, TaskMaker, sized, tried
 
 ROOT = Path(__file__).parents[2]
 PROCESSES = 2
+#: So few images are judged by the test itself.
+FEW = 200
 #: What a planted mistake may take to be found: images of one run.
 SOON = 150
 #: The number of the log in a recording: the database and a journal come before it.
@@ -44,11 +46,20 @@ except vfs.Unavailable as reason:
     pytest.skip(f"{reason}, so what it writes cannot be recorded", allow_module_level=True)
 
 
-def cut_the_power(images: int, synchronous: str, seconds: float) -> Tally:
-    """So many images, from seeds that are shared out among processes."""
-    command = [sys.executable, "-m", "tests.power", "--synchronous", synchronous, "--step", str(PROCESSES)]
-    command += ["--images", str(-(-images // PROCESSES)), "--seconds", str(seconds)]
-    command += ["--per-run", str(min(150, images // 10))]
+def cut_the_power(images: int, synchronous: Sequence[str], seconds: float) -> Tally:
+    """So many images, from seeds that are shared out among processes if there are many."""
+    if images < FEW:
+        tally = try_seeds(range(1_000), images, PER_RUN, seconds, synchronous)
+    else:
+        tally = cut_the_power_at_once(-(-images // PROCESSES), synchronous, seconds)
+    tried(f"power cuts, synchronous={' and '.join(dict.fromkeys(synchronous))}", tally.images)
+    return tally
+
+
+def cut_the_power_at_once(images: int, synchronous: Sequence[str], seconds: float) -> Tally:
+    """So many in each process."""
+    command = [sys.executable, "-m", "tests.power", "--synchronous", ",".join(synchronous), "--step", str(PROCESSES)]
+    command += ["--images", str(images), "--seconds", str(seconds)]
     running = [
         subprocess.Popen([*command, "--first", str(first)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for first in range(PROCESSES)
@@ -58,7 +69,6 @@ def cut_the_power(images: int, synchronous: str, seconds: float) -> Tally:
         said, _ = process.communicate()
         assert process.returncode == 0
         tally.add(Tally.of(said))
-    tried(f"power cuts, synchronous={' and '.join(dict.fromkeys(synchronous.split(',')))}", tally.images)
     return tally
 
 
@@ -105,7 +115,7 @@ def tasks_in(image: Image) -> list[int]:
 
 @pytest.mark.programme
 def test_what_was_answered_is_there_after_any_power_cut() -> None:
-    tally = cut_the_power(sized(300, 20_000, 1_000_000), "FULL,FULL", sized(30, 300, 6 * 3_600))
+    tally = cut_the_power(sized(250, 20_000, 1_000_000), ["FULL", "FULL"], sized(30, 300, 6 * 3_600))
     assert tally.examples == []
     assert tally.wrong == 0
     assert tally.images > 0
@@ -113,7 +123,7 @@ def test_what_was_answered_is_there_after_any_power_cut() -> None:
 
 @pytest.mark.programme
 def test_with_normal_a_power_cut_loses_the_last_calls_and_breaks_nothing() -> None:
-    tally = cut_the_power(sized(80, 3_000, 100_000), "NORMAL,NORMAL", sized(30, 100, 3_600))
+    tally = cut_the_power(sized(50, 3_000, 100_000), ["NORMAL", "NORMAL"], sized(30, 100, 3_600))
     assert set(tally.findings) == {Finding.SOUND.name, Finding.LOST.name}, tally.examples
     share = tally.findings[Finding.LOST.name] / tally.images
     print(f"NORMAL: {share:.0%} of {tally.images} images lack answered calls, {median(tally.lost)} in the median")
@@ -121,7 +131,7 @@ def test_with_normal_a_power_cut_loses_the_last_calls_and_breaks_nothing() -> No
 
 @pytest.mark.programme
 def test_what_an_engine_with_full_has_answered_is_there_whatever_one_with_normal_loses_beside_it() -> None:
-    tally = cut_the_power(sized(80, 3_000, 100_000), "FULL,NORMAL", sized(30, 100, 3_600))
+    tally = cut_the_power(sized(50, 3_000, 100_000), ["FULL", "NORMAL"], sized(30, 100, 3_600))
     assert set(tally.findings) <= {Finding.SOUND.name, Finding.LOST.name}, tally.examples
     assert tally.broken == 0
 
@@ -177,7 +187,7 @@ def test_a_run_as_it_ought_to_be_has_nothing_to_find(run: Run) -> None:
 
 def test_synchronous_off_is_found() -> None:
     tally = Tally()
-    try_run(recorded_run(synchronous=["OFF"]), 100, Random(1), tally)
+    try_run(recorded_run(synchronous=["OFF"]), 60, Random(1), tally)
     assert tally.findings[Finding.LOST.name]
     assert tally.findings[Finding.CORRUPT.name] + tally.findings[Finding.REFUSED.name] + tally.findings["MIXED"]
 

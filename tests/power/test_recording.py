@@ -23,7 +23,7 @@ from tests.support import FakeClock, TaskMaker
 def runs() -> list[Run]:
     """Some runs."""
     made = []
-    for seed in range(12):
+    for seed in range(8):
         with folder() as place:
             made.append(record(place, seed))
     return made

@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,6 +82,19 @@ def folder() -> Iterator[Path]:
         yield Path(path)
     finally:
         shutil.rmtree(path)
+
+
+def try_seeds(seeds: Iterable[int], images: int, per_run: int, seconds: float, synchronous: Sequence[str]) -> Tally:
+    """One seed after another, until there are so many images or the time is up."""
+    deadline = time.monotonic() + seconds
+    tally = Tally()
+    for seed in seeds:
+        left = images - tally.images
+        if left <= 0 or time.monotonic() > deadline:
+            break
+        # Some images are alike, and count once.
+        tally.add(try_seed(seed, min(per_run, left // CHAIN + 10), deadline, synchronous=synchronous))
+    return tally
 
 
 def try_seed(seed: int, images: int, deadline: float = float("inf"), **options: Any) -> Tally:
