@@ -68,6 +68,14 @@ def listening() -> vfs.ListeningVfs:
     return vfs.ListeningVfs()
 
 
+def skip_if_unavailable() -> None:
+    """Skip the calling test module where SQLite cannot be heard."""
+    try:
+        listening()
+    except vfs.Unavailable as reason:
+        pytest.skip(f"{reason}, so what it writes cannot be recorded", allow_module_level=True)
+
+
 class Recording:
     """Hears of everything in one folder. Its length is the moment: what has an earlier index happened before."""
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import _ctypes
 import sqlite3
+import sys
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,10 +16,23 @@ from deferq.engines.sqlite import SqliteEngine
 from tests.power import vfs
 from tests.power.images import Disk
 from tests.power.noting import FILE, Run
-from tests.power.recording import Cut, FolderSynced, Made, Recording, Removed, Synced, Written, connect, recorded
+from tests.power.places import folder
+from tests.power.recording import (
+    Cut,
+    FolderSynced,
+    Made,
+    Recording,
+    Removed,
+    Synced,
+    Written,
+    connect,
+    recorded,
+    skip_if_unavailable,
+)
 from tests.power.runs import check_recording, record
-from tests.power.trying import folder
 from tests.support import FakeClock, TaskMaker
+
+skip_if_unavailable()
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +102,12 @@ def test_an_error_while_listening_is_not_lost(tmp_path: Path) -> None:
 
 def test_the_recorded_sqlite_is_the_one_that_engines_use() -> None:
     assert vfs.library().sqlite3_libversion().decode() == sqlite3.sqlite_version
+
+
+def test_an_interpreter_that_hides_its_sqlite_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "_sqlite3", SimpleNamespace(__file__=_ctypes.__file__))
+    with pytest.raises(vfs.Unavailable, match="hides its SQLite"):
+        vfs.library()
 
 
 def test_every_promise_is_what_stands_in_the_file(runs: list[Run]) -> None:

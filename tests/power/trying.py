@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import sqlite3
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from random import Random
 from typing import Any
 
-from deferq.engines.sqlite import SqliteEngine
-from tests.power.images import Disk, Image, fate, write
+from tests.power.images import Disk, Image, fate
 from tests.power.judging import Finding, Judge, MakeEngine, Verdict
-from tests.power.noting import FILE, Run
-from tests.power.promises import Content, content
+from tests.power.noting import Run
+from tests.power.places import folder
+from tests.power.promises import Content
 from tests.power.runs import record
+from tests.power.stores import application, older
 
 #: Images of a run that are judged before the next run is recorded.
 PER_RUN = 150
 #: So many runs follow each other, each on what a power cut left of the one before.
 CHAIN = 3
-#: A disk in memory, if there is one: what survives here is what was recorded as synced, not what this machine syncs.
-SHARED_MEMORY = Path("/dev/shm")
+#: Upon what some chains begin, by the last two bits of their seed.
+STORES = {1: older, 3: application}
 
 
 @dataclass
@@ -74,16 +70,6 @@ class Tally:
         return self.images - self.findings[Finding.SOUND.name]
 
 
-@contextmanager
-def folder() -> Iterator[Path]:
-    """A folder, in memory if possible."""
-    path = tempfile.mkdtemp(prefix="deferq-power-", dir=SHARED_MEMORY if SHARED_MEMORY.is_dir() else None)
-    try:
-        yield Path(path)
-    finally:
-        shutil.rmtree(path)
-
-
 def try_seeds(seeds: Iterable[int], images: int, per_run: int, seconds: float, synchronous: Sequence[str]) -> Tally:
     """One seed after another, until there are so many images or the time is up."""
     deadline = time.monotonic() + seconds
@@ -102,8 +88,8 @@ def try_seed(seed: int, images: int, deadline: float = float("inf"), **options: 
     tally, random = Tally(), Random(seed)
     before: Image | None = None
     found: Content | None = None
-    if seed % 4 == 3:
-        before, found = application(seed)
+    if (store := STORES.get(seed % 4)) is not None:
+        before, found = store(seed)
     for number in range(CHAIN):
         with folder() as place:
             run = record(place, seed * CHAIN + number, before=before, found=found, **options)
@@ -112,23 +98,6 @@ def try_seed(seed: int, images: int, deadline: float = float("inf"), **options: 
             break
         before, found = random.choice(sound)
     return tally
-
-
-def application(seed: int) -> tuple[Image, Content]:
-    """A database that an application has made for itself, in the usual form: pages of 4,096 bytes and no log.
-
-    And what stands in it once an engine has opened it.
-    """
-    with folder() as place:
-        write(place / FILE, b"")
-        with closing(sqlite3.connect(place / FILE)) as connection:
-            connection.execute("pragma page_size = 4096")
-            connection.execute("create table app (x)")
-            connection.execute("insert into app values (?)", (seed,))
-            connection.commit()
-        image = {FILE: (place / FILE).read_bytes()}
-        with closing(SqliteEngine(place / FILE)) as engine:
-            return image, engine._read(content)
 
 
 def try_run(
