@@ -21,7 +21,9 @@ from typing import Any
 
 import pytest
 
-from deferq.engines.sqlite import SqliteEngine, files
+from deferq.engines.answers import PutAnswer
+from deferq.engines.sqlite import SqliteEngine, files, putting, settling
+from deferq.model.task import NewTask
 from tests.power import recording
 from tests.power.images import Image, write
 from tests.power.judging import Finding, Judge, MakeEngine, Verdict
@@ -234,6 +236,18 @@ def test_an_engine_that_answers_before_it_commits_is_found() -> None:
         connect=lambda path: recording.connect(path, factory=Hasty), synchronous=["FULL"], only=["put_many"], calls=30
     )
     assert first_wrong(run).finding in (Finding.LOST, Finding.MIXED)
+
+
+def test_an_engine_that_stores_follow_ups_by_a_commit_of_their_own_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def put_apart(connection: sqlite3.Connection, tasks: Sequence[NewTask], now: int) -> list[PutAnswer]:
+        connection.execute("commit")
+        connection.execute("begin immediate")
+        return putting.put(connection, tasks, now)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(settling, "put", put_apart)
+        run = recorded_run(only=["put_many", "turn"])
+    assert first_wrong(run).finding is Finding.MIXED
 
 
 LIES: dict[str, Callable[[Event], bool]] = {
