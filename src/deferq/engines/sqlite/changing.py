@@ -63,13 +63,14 @@ def requeue(connection: Connection, ids: Sequence[int], now: int) -> list[int]:
     """Make ended tasks pending again. A name comes back unless somebody else has it by now."""
     parameters = {"ids": json_list(ids), "now": now}
     ended = {row[0] for row in connection.execute(SQL["states"], parameters) if row[1] in (State.DEAD, State.CANCELLED)}
-    _take_names_back(connection, ids, parameters)
+    _take_names_back(connection, ids, now)
     connection.execute(SQL["requeue"], parameters)
     return [task_id for task_id in ids if task_id in ended]
 
 
-def _take_names_back(connection: Connection, ids: Sequence[int], parameters: dict[str, str | int]) -> None:
+def _take_names_back(connection: Connection, ids: Sequence[int], now: int) -> None:
     """Of those with the same name the first takes it, and the others have none."""
+    parameters = {"ids": json_list(ids), "now": now}
     named = {row[0]: row[1:] for row in connection.execute(SQL["names_of_ended"], parameters)}
     holders: dict[tuple[str, str], int] = {}
     for task_id in ids:
