@@ -51,11 +51,6 @@ class Disk:
                     self.names = moved(self.names, self.moves)
                     self.moves = []
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nothing is under way, so that there is one image only."""
-        return not self.moves and not any(self.changes.values())
-
     def image(self, fate: Fate) -> Image:
         """What stands on the disk if things go that way."""
         names = moved(self.names, [move for move in self.moves if fate.happens(move)])

@@ -2,7 +2,7 @@
 
 Engines work on a file, and everything that reaches it is recorded below SQLite. From a recording come the files that a
 disk may hold after a cut at any moment of it, and another engine opens each of them. What a seed found is found again
-by `python -m tests.power --first SEED --images 300`.
+by `python -m tests.power --images 1 --first SEED --per-run IMAGES`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.power.places import folder
 from tests.power.recording import Event, FolderSynced, Recording, Synced, recorded
 from tests.power.runs import record
 from tests.power.stores import Store, application, older
-from tests.power.trying import PER_RUN, Tally, different, try_run, try_seeds
+from tests.power.trying import CHAIN, PER_RUN, Tally, different, try_run, try_seeds
 from tests.support import FakeClock, TaskMaker, sized, tried
 
 ROOT = Path(__file__).parents[2]
@@ -49,27 +49,32 @@ recording.skip_if_unavailable()
 
 def cut_the_power(images: int, synchronous: Sequence[str], seconds: float) -> Tally:
     """So many images, from seeds that are shared out among processes if there are many."""
+    per_run = sized(images // CHAIN // (1 if images < FEW else PROCESSES) + 5, PER_RUN, PER_RUN)
     if images < FEW:
-        tally = try_seeds(range(1_000), images, PER_RUN, seconds, synchronous)
+        tally = try_seeds(range(1_000), images, per_run, seconds, synchronous)
     else:
-        tally = cut_the_power_at_once(-(-images // PROCESSES), synchronous, seconds)
+        tally = cut_the_power_at_once(-(-images // PROCESSES), per_run, synchronous, seconds)
     tried(f"power cuts, synchronous={' and '.join(dict.fromkeys(synchronous))}", tally.images)
     return tally
 
 
-def cut_the_power_at_once(images: int, synchronous: Sequence[str], seconds: float) -> Tally:
+def cut_the_power_at_once(images: int, per_run: int, synchronous: Sequence[str], seconds: float) -> Tally:
     """So many in each process."""
     command = [sys.executable, "-m", "tests.power", "--synchronous", ",".join(synchronous), "--step", str(PROCESSES)]
-    command += ["--images", str(images), "--seconds", str(seconds)]
+    command += ["--images", str(images), "--per-run", str(per_run), "--seconds", str(seconds)]
     running = [
         subprocess.Popen([*command, "--first", str(first)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for first in range(PROCESSES)
     ]
     tally = Tally()
-    for process in running:
-        said, _ = process.communicate()
-        assert process.returncode == 0
-        tally.add(Tally.of(said))
+    try:
+        for process in running:
+            said, _ = process.communicate()
+            assert process.returncode == 0
+            tally.add(Tally.of(said))
+    finally:
+        for process in running:
+            process.kill()
     return tally
 
 
@@ -116,7 +121,7 @@ def tasks_in(image: Image) -> list[int]:
 
 @pytest.mark.programme
 def test_what_was_answered_is_there_after_any_power_cut() -> None:
-    tally = cut_the_power(sized(250, 20_000, 1_000_000), ["FULL", "FULL"], sized(30, 360, 6 * 3_600))
+    tally = cut_the_power(sized(240, 20_000, 1_000_000), ["FULL", "FULL"], sized(60, 360, 6 * 3_600))
     assert tally.examples == []
     assert tally.wrong == 0
     assert tally.images > 0
@@ -124,7 +129,7 @@ def test_what_was_answered_is_there_after_any_power_cut() -> None:
 
 @pytest.mark.programme
 def test_with_normal_a_power_cut_loses_the_last_calls_and_breaks_nothing() -> None:
-    tally = cut_the_power(sized(50, 3_000, 100_000), ["NORMAL", "NORMAL"], sized(30, 100, 3_600))
+    tally = cut_the_power(sized(50, 3_000, 100_000), ["NORMAL", "NORMAL"], sized(60, 100, 3_600))
     assert set(tally.findings) == {Finding.SOUND.name, Finding.LOST.name}, tally.examples
     tried("power cuts, synchronous=NORMAL, that lost answered calls", len(tally.lost))
     print(f"NORMAL: answered calls that are missing: {median(tally.lost)} in the median, {max(tally.lost)} at most")
@@ -132,7 +137,7 @@ def test_with_normal_a_power_cut_loses_the_last_calls_and_breaks_nothing() -> No
 
 @pytest.mark.programme
 def test_what_an_engine_with_full_has_answered_is_there_whatever_one_with_normal_loses_beside_it() -> None:
-    tally = cut_the_power(sized(50, 3_000, 100_000), ["FULL", "NORMAL"], sized(30, 100, 3_600))
+    tally = cut_the_power(sized(50, 3_000, 100_000), ["FULL", "NORMAL"], sized(60, 100, 3_600))
     assert set(tally.findings) <= {Finding.SOUND.name, Finding.LOST.name}, tally.examples
     assert tally.broken == 0
 

@@ -75,11 +75,9 @@ def try_seeds(seeds: Iterable[int], images: int, per_run: int, seconds: float, s
     deadline = time.monotonic() + seconds
     tally = Tally()
     for seed in seeds:
-        left = images - tally.images
-        if left <= 0 or time.monotonic() > deadline:
+        if tally.images >= images or time.monotonic() > deadline:
             break
-        # Some images are alike, and count once.
-        tally.add(try_seed(seed, min(per_run, left // CHAIN + 10), deadline, synchronous=synchronous))
+        tally.add(try_seed(seed, per_run, deadline, synchronous=synchronous))
     return tally
 
 
@@ -117,7 +115,8 @@ def try_run(
             if time.monotonic() > deadline:
                 break
             verdict = judge.judge(image, moment, random)
-            tally.note(verdict, f"seed {run.seed}, moment {moment} of {len(run.events)}, {how}")
+            where = f"seed {run.seed // CHAIN}, {images} images per run: run {run.seed % CHAIN + 1}"
+            tally.note(verdict, f"{where}, moment {moment} of {len(run.events)}, {how}")
             if verdict.finding is Finding.SOUND:
                 sound.append((image, verdict.content))
     return sound
