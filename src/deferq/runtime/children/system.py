@@ -37,6 +37,25 @@ class Process(Protocol):
         """Nobody asks about it any more."""
 
 
+class Connection(Protocol):
+    """What the parent uses of the socket to a child."""
+
+    def setblocking(self, flag: bool, /) -> None:
+        """Whether calls may wait."""
+
+    def fileno(self) -> int:
+        """To be polled."""
+
+    def send(self, data: bytes | bytearray, /) -> int:
+        """Send what there is room for; returns how many bytes that were."""
+
+    def recv(self, size: int, /) -> bytes:
+        """What has come, at most so many bytes; none: the other end is closed."""
+
+    def close(self) -> None:
+        """Let the other end see that nothing more will come."""
+
+
 class Poll(Protocol):
     """What the parent uses of `select.poll`."""
 
