@@ -305,7 +305,15 @@ class EngineMachine(RuleBasedStateMachine):
         assert stored.keys() == self.tasks.keys()
         for task_id, expected in self.tasks.items():
             task = stored[task_id]
-            assert (task.state, task.attempts, task.starts, task.parks, task.crashes, task.name, task.cancel_requested) == (
+            assert (
+                task.state,
+                task.attempts,
+                task.starts,
+                task.parks,
+                task.crashes,
+                task.name,
+                task.cancel_requested,
+            ) == (
                 expected.state,
                 expected.attempts,
                 expected.starts,

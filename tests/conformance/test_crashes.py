@@ -76,7 +76,8 @@ def test_a_settlement_whose_answer_was_lost_counts_one_death(engine: LeasingEngi
 
 
 @pytest.mark.parametrize(
-    "outcome", [SUCCEEDED, Failed(error=ERROR), Retried(after_s=0), Snoozed(after_s=0), INTERRUPTED, Parked(error=ERROR)]
+    "outcome",
+    [SUCCEEDED, Failed(error=ERROR), Retried(after_s=0), Snoozed(after_s=0), INTERRUPTED, Parked(error=ERROR)],
 )
 def test_no_other_outcome_makes_it_forgotten(engine: LeasingEngine, crashed: int, outcome: Outcome) -> None:
     settle(engine, lease_one(engine), outcome)
