@@ -6,11 +6,10 @@ import asyncio
 import ctypes
 import os
 import resource
-import signal
 import time
 from pathlib import Path
 
-from deferq import current_task
+from deferq import RetryTask, current_task
 
 RUNS = Path("runs")
 
@@ -40,64 +39,26 @@ def exits() -> None:
     os._exit(0)
 
 
-def is_killed() -> None:
-    note()
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kills_twice_then_eats() -> None:
-    """As a task does whose worker the system kills when memory runs out."""
-    note()
-    if current_task().attempt <= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
+def eats() -> None:
     eaten = []
     while True:
         eaten.append(bytes(1_000_000))
 
 
-def kills_twice_then_eats_in_small_pieces() -> None:
-    note()
-    if current_task().attempt <= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
+def eats_in_small_pieces() -> None:
     eaten: list[object] = []
     while True:
         eaten = [eaten, object()]
 
 
-async def async_kills_twice_then_eats() -> None:
+async def async_eats() -> None:
     await asyncio.sleep(0)
-    kills_twice_then_eats()
+    eats()
 
 
-def kills_twice_then_raises() -> None:
-    note()
-    if current_task().attempt <= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    raise ValueError("tired")
-
-
-def kills_twice_then_tells() -> dict[str, object]:
-    note()
-    if current_task().attempt <= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return {"pid": os.getpid(), "limit": resource.getrlimit(resource.RLIMIT_DATA)[0]}
-
-
-def kills_twice_then_holds(name: str = "go") -> str:
-    note()
-    if current_task().attempt <= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    while not Path(name).exists():
-        time.sleep(0.005)
-    return "through"
-
-
-def kills_twice_then_closes_all() -> None:
-    note()
-    if current_task().attempt <= 2:
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.closerange(3, 200)
-    time.sleep(60)
+def tells() -> tuple[int, int]:
+    """Its process, and how much data that may have."""
+    return os.getpid(), resource.getrlimit(resource.RLIMIT_DATA)[0]
 
 
 def holds(name: str = "go") -> str:
@@ -106,3 +67,10 @@ def holds(name: str = "go") -> str:
     while not Path(name).exists():
         time.sleep(0.005)
     return "through"
+
+
+def looks() -> None:
+    note()
+    while not current_task().cancelled:
+        time.sleep(0.005)
+    raise RetryTask(after=0)
