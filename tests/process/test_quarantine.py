@@ -211,3 +211,16 @@ def test_it_dies_with_its_parent_and_the_next_worker_takes_it(farm: Farm) -> Non
         assert handle.wait(STEADY_S) == "through"
         stop(running)
     assert handle.refresh().crashes == 3
+
+
+@pytest.mark.slow
+def test_what_a_worker_inside_a_program_has_parked_the_next_worker_with_children_runs_at_its_start(farm: Farm) -> None:
+    handle = put_suspect(farm, tasks.tells)
+    inside = farm.deferq.worker(listeners=[])
+    inside.start()
+    until(lambda: handle.refresh().parks, "it is not parked")
+    inside.stop()
+    with worker(farm) as running:
+        assert handle.wait(STEADY_S)[0] != os.getpid()
+        stop(running)
+    assert quarantines(running) == 1
