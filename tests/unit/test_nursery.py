@@ -439,6 +439,21 @@ def test_a_late_task_that_is_alone_is_killed_with_its_child_at_once() -> None:
     assert scene.conditions() == [Condition.STARTING]
 
 
+def test_a_child_that_was_killed_keeps_nobody_awake_until_it_is_dead() -> None:
+    scene = Scene().begin()
+    scene.start(late(1))
+    scene.spawned[0].start(0, scene.now)
+    kills = []
+    scene.spawned[0].process.kill = lambda: kills.append(scene.now)  # type: ignore[method-assign]
+    scene.look(5.0)
+    scene.look()
+    assert len(kills) == 1
+    assert scene.nursery.wakes_at() > scene.now
+    scene.look(0.1)
+    assert len(kills) == 1
+    assert scene.nursery.wakes_at() > scene.now
+
+
 def test_its_siblings_may_go_on_for_the_drain_time() -> None:
     scene = Scene(drain_s=3.0).begin()
     scene.start(late(1), leased(2))

@@ -145,6 +145,8 @@ class Nursery:
 
     def condemn(self, child: ChildProcess, now: float) -> None:
         """A task ran past its timeout there. Its siblings may go on for a while; then the child is killed."""
+        if child.killed:
+            return  # to kill it again and again would keep the parent from hearing of its death
         if child.condition is not Condition.RETIRING:
             self.replace(child, "a task ran past its timeout")
         child.condemned = True

@@ -99,6 +99,8 @@ class ChildProcess:
         self.condemned = False
         #: It was told to end.
         self.stopping = False
+        #: It was ended by force, and is dead soon.
+        self.killed = False
         self._look_for_stuck_at = math.inf
         self._new_poll = new_poll
 
@@ -274,6 +276,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End it now."""
+        self.killed = True
         self.process.kill()
 
     def is_dead(self) -> bool:
@@ -345,7 +348,7 @@ class ChildProcess:
         """What was forbidden a moment ago and has not started is ours again. The child has yet to give up its place."""
         before = len(self._taken_back)
         for place, since in list(self._forbidden.items()):
-            if now - since < SEEN_AFTER_S:
+            if now < since + SEEN_AFTER_S:
                 continue
             del self._forbidden[place]
             if not self._starts.started[place]:

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
-from deferq.model.task import Leased
-from deferq.runtime.children.starts import Place, Starts
+from deferq.model.task import Leased, decode_options
+from deferq.runtime.children.starts import Place
 from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, Reader, pack, pack_outcome
 from deferq.runtime.executor import timed_out
 from deferq.testing.simulate.books import Books
-from deferq.testing.simulate.plumbing import SimulatedSocket
+from deferq.testing.simulate.plumbing import SimulatedSocket, SimulatedStarts
 
 #: How a process may end that nobody asked to: SIGKILL, SIGSEGV, os._exit(0), sys.exit(1).
 _CODES = (-9, -9, -11, 0, 1)
@@ -71,15 +71,17 @@ class SimulatedChild:
         self,
         fortune: Fortune,
         end: SimulatedSocket,
-        starts: Starts,
+        starts: SimulatedStarts,
         hello: dict[str, Any],
         *,
         loads_s: float,
+        healthy: bool = False,
     ) -> None:
+        """It takes `loads_s` seconds to load the application; nothing happens to a healthy one before it has."""
         self._fortune = fortune
         self._chance, self._fault = fortune.chance, fortune.fault
         self._socket = end
-        end.arrived = self._stir
+        end.stirred = self._stir
         self._starts = starts
         self._hello = hello
         self._reader = Reader()
@@ -96,6 +98,7 @@ class SimulatedChild:
         self._hears_at = self._reports_at = self._deaf_until = -math.inf
         self._stuck_until = fortune.monotonic() + loads_s
         self._introduced = self._stopping = False
+        self._healthy = healthy
         #: Exit code; None: it lives.
         self.code: int | None = None
         self.dies_at = math.inf
@@ -138,6 +141,7 @@ class SimulatedChild:
         self._marked.clear()
         self._waiting.clear()
         self._loop.clear()
+        self._starts.settle()
         self._socket.close()
 
     def kill(self) -> None:
@@ -175,8 +179,12 @@ class SimulatedChild:
             raise _End(0)
 
     def _introduce(self, now: float) -> None:
-        self._perhaps_die(0.1)
         self._introduced = True
+        if self._healthy:
+            self._outgoing += pack(HELLO, self._hello)
+            self._said = len(self._outgoing)
+            return
+        self._perhaps_die(0.1)
         if self._fault(0.03):  # it was stopped, or the machine is slow
             self._deaf_until = now + self._chance.choice((0.3, 3.0))
         self._say(pack(HELLO, self._hello))
@@ -201,6 +209,7 @@ class SimulatedChild:
             data = b""
         if not data:
             raise _End(1)  # its parent is dead
+        self._starts.settle()
         for kind, content in self._reader.feed(data):
             self._perhaps_die()
             self._obey(kind, content, now)
@@ -282,7 +291,7 @@ class SimulatedChild:
     def _begin(self, given: Given, now: float, *, in_loop: bool) -> None:
         """The user's code runs, and does what it likes."""
         seconds, outcome = self._fortune.begin(given.task)
-        timeout_s = given.task.decoded.timeout_s
+        timeout_s = decode_options(given.task.options).timeout_s
         if in_loop and timeout_s is not None and timeout_s < seconds and not self._fault(0.3):
             seconds, outcome = timeout_s, _TIMED_OUT
         self.attempts.append(Attempt(given, now, now + seconds, outcome, in_loop))
@@ -304,6 +313,7 @@ class SimulatedChild:
                 self._deaf_until = ends_at
             case _:
                 self._socket.close()  # it closes descriptors that are not its own
+                self._hears_at = now + self._chance.choice((0.0, 1.0, 30.0))
 
     # ---- reporting
 
@@ -336,6 +346,7 @@ class SimulatedChild:
 
     def _flush(self) -> None:
         if self._outgoing:
+            self._starts.settle()
             try:
                 del self._outgoing[: self._socket.send(self._outgoing)]
             except BlockingIOError:

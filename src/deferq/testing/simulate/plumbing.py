@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -74,8 +75,8 @@ class SimulatedSocket:
         self._reset = False
         self.closed = False
         self.peer: SimulatedSocket = self
-        #: Called when there is something to read.
-        self.arrived: Callable[[], None] = _nothing
+        #: Called when there is something to read, or room to write.
+        self.stirred: Callable[[], None] = _nothing
         #: Bytes that the other end has taken for good.
         self.delivered = 0
 
@@ -91,19 +92,24 @@ class SimulatedSocket:
         return readable | writable | (POLLHUP if self.peer.closed else 0)
 
     def send(self, data: bytes | bytearray, /) -> int:
+        if self.closed:
+            raise OSError(errno.EBADF, "this end is closed")
         if self.peer.closed:
             raise BrokenPipeError("the other end is closed")
         if not (sent := min(len(data), self._free())):
             raise BlockingIOError("the other end does not read")
         self.peer._incoming += data[:sent]
         self.delivered += sent
-        self.peer.arrived()
+        self.peer.stirred()
         return sent
 
     def recv(self, size: int, /) -> bytes:
+        if self.closed:
+            raise OSError(errno.EBADF, "this end is closed")
         if self._incoming:
             data = bytes(self._incoming[:size])
             del self._incoming[:size]
+            self.peer.stirred()
             return data
         if self._reset:  # the other end was closed before it had read everything, which is told once
             self._reset = False
@@ -117,12 +123,12 @@ class SimulatedSocket:
             self.closed = True
             self._descriptors.close(self._fileno)
             self.peer._reset = bool(self._incoming)
-            self.peer.arrived()
+            self.peer.stirred()
 
     @property
     def unread(self) -> bool:
         """Whether something can be read, be it the end."""
-        return bool(self._incoming) or self.peer.closed
+        return bool(self._incoming) or self.peer.closed or self.closed
 
     def _free(self) -> int:
         return self._room - len(self.peer._incoming)
@@ -155,6 +161,9 @@ class _Cells:
         self._before[index] = (self._numbers.get(index, 0.0), self._monotonic() + LAG_S, who)
         self._numbers[index] = number
 
+    def settle(self) -> None:
+        self._before.clear()
+
 
 class View:
     """The same numbers as one process sees them."""
@@ -169,13 +178,22 @@ class View:
     def __setitem__(self, index: int, number: float, /) -> None:
         self._cells.write(index, number, self._who)
 
+    def settle(self) -> None:
+        """All see the same."""
+        self._cells.settle()
+
 
 class SimulatedStarts(Starts):
     """One process's view of which tasks have started, and until when each may."""
 
     def __init__(self, started: View, until: View) -> None:
-        self.started = started
-        self.until = until
+        self.started: View = started
+        self.until: View = until
+
+    def settle(self) -> None:
+        """A system call: what was written before it is seen by all who hear of it."""
+        self.started.settle()
+        self.until.settle()
 
 
 def shared_starts(monotonic: Callable[[], float]) -> tuple[SimulatedStarts, SimulatedStarts]:

@@ -15,7 +15,9 @@ class TaskMaker:
         self._clock = clock
         self._last_id = 0
 
-    def __call__(self, queue: str, *, in_s: float = 0.0, retry: RetryPolicy = DEFAULT_RETRY) -> NewTask:
+    def __call__(
+        self, queue: str, *, in_s: float = 0.0, retry: RetryPolicy = DEFAULT_RETRY, timeout_s: float | None = None
+    ) -> NewTask:
         """A task that is due `in_s` seconds from now."""
         now = self._clock()
         self._last_id = max(self._last_id + 1, (now - EPOCH_2020_US) << ID_RANDOM_BITS)
@@ -31,6 +33,6 @@ class TaskMaker:
             if_exists="raise",
             route=None,
             url=None,
-            options=Options(retry=retry).encode(),
+            options=Options(retry=retry, timeout_s=timeout_s).encode(),
             payload=b"envelope of %d" % self._last_id,
         )
