@@ -13,10 +13,10 @@ import pytest
 from deferq.model.events import EventName
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Interrupted, Outcome
 from deferq.model.task import Leased, Options
-from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S
+from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S, START_S
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.children.quarantine import BACK_MAX_S, TAKEN, TURN_MIN_S, Quarantine
-from deferq.runtime.children.quarantined import LOAD_S, QuarantineChild
+from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.children.starts import memory_file
 from deferq.runtime.children.wire import HELLO
 from deferq.runtime.dispatcher import UNSTARTED_S
@@ -275,7 +275,7 @@ def test_a_process_that_cannot_load_the_application_spends_nothing_and_the_next_
 def test_a_process_that_loads_for_ever_is_given_up() -> None:
     scene = Scene().begin()
     scene.start(suspect(1))
-    scene.look(LOAD_S + 0.1)
+    scene.look(START_S + 0.1)
     assert "could not load" in back(scene.look(LOOK_EVERY_S)[1]).reason
 
 

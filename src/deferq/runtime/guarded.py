@@ -32,7 +32,7 @@ class GuardedThreads(ThreadPool):
 def left_to_others(task: Leased) -> Parked:
     """The outcome of a suspect task in a process that has no others."""
     message = (
-        f"Its worker has died {task.crashes} times while it ran. So it runs only in a process of its own, in quarantine,"
-        " and this worker has none: it is part of another program. Start one that has: deferq worker."
+        f"Its worker has died {task.crashes} times while it ran. So it runs only in a process of its own, in"
+        " quarantine, and this worker has none: it is part of another program. Start one that has: deferq worker."
     )
     return Parked(error=ErrorText(error_type="Suspect", message=message))

@@ -22,6 +22,8 @@ from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
+#: Seconds that a child has to load the application. One that hangs there would never be replaced.
+START_S = 300.0
 #: Seconds until a look at a child that is about to be dead.
 SOON_S = 0.005
 #: Seconds that a child has to end once it has nothing to do any more.
@@ -207,6 +209,8 @@ class Nursery:
         if child.hello and not child.announced and not child.apart:
             self._welcome(child)
         match child.condition:
+            case Condition.STARTING if now >= child.started_at + START_S:
+                child.kill()
             case Condition.RUNNING:
                 self._look_at_running(child, now, regular)
             case Condition.STUCK:
@@ -263,31 +267,24 @@ class Nursery:
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:
         self.children.remove(child)
         finished = child.bury(now)
-        how = how_it_ended(child.process.returncode)
+        how = f"pid {child.pid} {how_it_ended(child.process.returncode)}"
         if isinstance(child, QuarantineChild) and self.quarantine is not None:
-            finished = self.quarantine.after(child, finished, now)
+            if not child.stopping:
+                self.announce(EventName.CHILD_LOST, f"{how}; a suspect task was alone in it")
+            return self.quarantine.after(child, finished, now)
         if child.condition is Condition.STARTING:
-            self._failed_start(f"pid {child.pid} {how} before it had loaded the application", now, child.apart)
+            self._failed_start(f"{how} {_how_far_it_came(child, now)}", now)
         elif child.condemned and not child.stopping:
             self.announce(EventName.CHILD_REPLACED, f"pid {child.pid} was ended: a task ran past its timeout")
         elif not child.stopping:
             started = sum(one.outcome is WORKER_DIED for one in finished)
             back = sum(one.outcome is INTERRUPTED for one in finished)
-            self.announce(
-                EventName.CHILD_LOST,
-                f"pid {child.pid} {how}; "
-                + (
-                    "a suspect task was alone in it"
-                    if child.apart
-                    else f"{started} of its tasks had started, {back} go back"
-                ),
-            )
+            self.announce(EventName.CHILD_LOST, f"{how}; {started} of its tasks had started, {back} go back")
         return finished
 
-    def _failed_start(self, why: str, now: float, apart: bool = False) -> None:
-        if not apart:
-            self._outage.failed(now, self._chance())
-            self._gave_up = not self.household.insists
+    def _failed_start(self, why: str, now: float) -> None:
+        self._outage.failed(now, self._chance())
+        self._gave_up = not self.household.insists
         self.announce(EventName.CHILD_LOST, why)
 
     def _missing(self) -> int:
@@ -311,6 +308,11 @@ class Nursery:
                 self.children.append(self._spawn())
         except OSError as error:  # no memory, no descriptors, too many processes: that passes
             self._failed_start(f"no process can be started: {error}", now)
+
+
+def _how_far_it_came(child: ChildProcess, now: float) -> str:
+    late = f" within {START_S:.0f} s" if now >= child.started_at + START_S else ""
+    return f"before it had loaded the application{late}"
 
 
 def _nothing(hello: Mapping[str, Any]) -> None:

@@ -55,7 +55,7 @@ class Quarantine:
             self._outage.failed(now, self._chance())
             self._why_not = NOT_STARTED
             return self._back(now)
-        child.give(task, lease, store, now)
+        child.give(task, lease, store)
         self.told(task, f"pid {child.pid}; its worker has died {task.crashes} times")
         return child
 

@@ -21,14 +21,15 @@ from deferq.runtime.errortext import TRACEBACK_BYTES_MAX, cut
 from deferq.runtime.pools import Finished, Lease
 from deferq.runtime.settling import WORKER_DIED
 
-#: Seconds that it has to load the application. The task waits for it meanwhile, and its lease is renewed.
-LOAD_S = 300.0
+#: Seconds for which a task goes back that an application with another store cannot run.
+OTHER_STORE_S = 60.0
 
 
 class QuarantineChild(ChildProcess):
     """A child made for one task. The task waits in the parent until the child has loaded the application.
 
-    So what the start of a process takes is not part of the attempt, and a process that cannot start spends nothing.
+    Its lease is renewed meanwhile. So what the start of a process takes is not part of the attempt, and a process that
+    cannot start spends nothing.
     """
 
     apart = True
@@ -43,10 +44,9 @@ class QuarantineChild(ChildProcess):
         #: Why its parent killed it; empty: it did not.
         self._killed_since = ""
 
-    def give(self, task: Leased, lease: Lease, store: str | None, now: float) -> None:
+    def give(self, task: Leased, lease: Lease, store: str | None) -> None:
         """Let it run this task as soon as it can, if it uses that store."""
         self._waiting, self._store = (task, lease), store
-        self.kill_at = now + LOAD_S
 
     # ---- as every child, but for the task that waits
 
@@ -100,12 +100,11 @@ class QuarantineChild(ChildProcess):
     def _go_on(self, now: float) -> None:
         if self._waiting is not None:
             (task, lease), self._waiting = self._waiting, None
-            self.kill_at = math.inf
             if self.hello["store"] == self._store:
                 self.send([task], lease, now)
             else:
                 other = "the application in quarantine uses another store; start this worker anew"
-                self._given_back.append(Finished(task, Interrupted(after_s=LOAD_S, reason=other)))
+                self._given_back.append(Finished(task, Interrupted(after_s=OTHER_STORE_S, reason=other)))
         if not self.holds:
             self.retire("its task has ended", now)
 
@@ -113,6 +112,7 @@ class QuarantineChild(ChildProcess):
         if self._waiting is not None:
             self._given_back.append(Finished(self._waiting[0], outcome))
             self._waiting, self.kill_at = None, now
+            self.stopping = True  # nobody needs it any more
 
     def _after_death(self, one: Finished, stack: str) -> Finished:
         if one.outcome is WORKER_DIED:
