@@ -23,12 +23,11 @@ from deferq.runtime.executor import Executor
 
 #: Where a system that does not tell how much memory it has is taken to have 2 GiB.
 UNKNOWN = 2 * 1024**3
-_CGROUPS = Path("/sys/fs/cgroup")
 
 
 def default_cap() -> int:
     """Half of the memory that this process may have at all, in bytes."""
-    return min([_installed(), *_allowed()]) // 2
+    return min([_installed(), *allowed_by_groups()]) // 2
 
 
 def _installed() -> int:
@@ -37,16 +36,16 @@ def _installed() -> int:
     return UNKNOWN
 
 
-def _allowed() -> Iterator[int]:
-    """What a container, or the service manager, allows: the limits of our control group and those above it."""
+def allowed_by_groups(ours: Path = Path("/proc/self/cgroup"), root: Path = Path("/sys/fs/cgroup")) -> Iterator[int]:
+    """What a container, or the service manager, allows: the limits of our control group and of those above it."""
     with suppress(OSError, UnicodeDecodeError):
-        groups = Path("/proc/self/cgroup").read_text().split("\n")
-        ours = next((_CGROUPS / line[3:].strip("/") for line in groups if line.startswith("0::")), _CGROUPS)
-        for group in (ours, *ours.parents):
+        names = [line[3:].strip("/") for line in ours.read_text().splitlines() if line.startswith("0::")]
+        group = root / (names[0] if names else "")
+        for folder in (group, *group.parents):
             for name in ("memory.max", "memory/memory.limit_in_bytes"):
                 with suppress(OSError, ValueError):
-                    yield int((group / name).read_text())
-            if group == _CGROUPS:
+                    yield int((folder / name).read_text())
+            if folder == root:
                 return
 
 

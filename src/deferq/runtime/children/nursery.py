@@ -174,7 +174,7 @@ class Nursery:
         for child in self.children:
             if child.condition is not Condition.RETIRING:
                 child.retire(why, now)
-                child.kill_at = now + self.household.drain_s
+                child.kill_at = min(child.kill_at, now + self.household.drain_s)
 
     # ---- the end
 
