@@ -43,6 +43,9 @@ class Attempt:
     ends_at: float
     outcome: Outcome
     in_loop: bool = False
+    timeout_s: float | None = None
+    #: When the parent came by first after its timeout was over.
+    seen_late_at: float = math.inf
 
 
 class Fortune(NamedTuple):
@@ -294,7 +297,7 @@ class SimulatedChild:
         timeout_s = decode_options(given.task.options).timeout_s
         if in_loop and timeout_s is not None and timeout_s < seconds and not self._fault(0.3):
             seconds, outcome = timeout_s, _TIMED_OUT
-        self.attempts.append(Attempt(given, now, now + seconds, outcome, in_loop))
+        self.attempts.append(Attempt(given, now, now + seconds, outcome, in_loop, timeout_s))
         if self._fault(0.1):
             self._misbehave(now, now + seconds)
         elif given.task.id % 3 == 1 and self._fault(0.2):
@@ -334,6 +337,7 @@ class SimulatedChild:
         frame = pack(DONE, [(given.place.index, us, pack_outcome(outcome)) for given, us, outcome in done])
         self._reports.append((self._said + len(frame), [(given.task, outcome) for given, _, outcome in done]))
         self._say(frame)
+        self._perhaps_die(0.02)
 
     def _say(self, frame: bytes) -> None:
         self._said += len(frame)
