@@ -105,6 +105,7 @@ class SimulatedChild:
         #: Exit code; None: it lives.
         self.code: int | None = None
         self.dies_at = math.inf
+        self.killed = False
         self._dies_of = -9
         #: Bytes of memory.
         self.rss = 50_000_000
@@ -117,9 +118,11 @@ class SimulatedChild:
             return math.inf
         times = [attempt.ends_at for attempt in self.attempts]
         times += [looks_at for looks_at, _, _ in self._marked]
-        if self._socket.unread:
+        if self._socket.unread and not self._outgoing:
             times.append(max(self._hears_at, self._deaf_until))
-        if self._done:
+        if self._outgoing and self._socket.writable:
+            times.append(self._hears_at)
+        if self._done and not self._outgoing:
             times.append(self._reports_at)
         if not self._introduced or self._stopping:
             times.append(self._stuck_until)
@@ -149,6 +152,7 @@ class SimulatedChild:
 
     def kill(self) -> None:
         """SIGKILL: it may go on for a moment on another processor."""
+        self.killed = True
         after_s = self._chance.choice((0.0, 0.0, 0.004))
         self.dies_at, self._dies_of = min(self.dies_at, self._fortune.monotonic() + after_s), -9
         if not after_s:
