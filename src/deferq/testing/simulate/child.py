@@ -43,6 +43,9 @@ class Attempt:
     ends_at: float
     outcome: Outcome
     in_loop: bool = False
+    timeout_s: float | None = None
+    #: When the parent came by first after its timeout was over.
+    seen_late_at: float = math.inf
 
 
 class Fortune(NamedTuple):
@@ -102,6 +105,7 @@ class SimulatedChild:
         #: Exit code; None: it lives.
         self.code: int | None = None
         self.dies_at = math.inf
+        self.killed = False
         self._dies_of = -9
         #: Bytes of memory.
         self.rss = 50_000_000
@@ -114,9 +118,11 @@ class SimulatedChild:
             return math.inf
         times = [attempt.ends_at for attempt in self.attempts]
         times += [looks_at for looks_at, _, _ in self._marked]
-        if self._socket.unread:
+        if self._socket.unread and not self._outgoing:
             times.append(max(self._hears_at, self._deaf_until))
-        if self._done:
+        if self._outgoing and self._socket.writable:
+            times.append(self._hears_at)
+        if self._done and not self._outgoing:
             times.append(self._reports_at)
         if not self._introduced or self._stopping:
             times.append(self._stuck_until)
@@ -146,6 +152,7 @@ class SimulatedChild:
 
     def kill(self) -> None:
         """SIGKILL: it may go on for a moment on another processor."""
+        self.killed = True
         after_s = self._chance.choice((0.0, 0.0, 0.004))
         self.dies_at, self._dies_of = min(self.dies_at, self._fortune.monotonic() + after_s), -9
         if not after_s:
@@ -294,7 +301,7 @@ class SimulatedChild:
         timeout_s = decode_options(given.task.options).timeout_s
         if in_loop and timeout_s is not None and timeout_s < seconds and not self._fault(0.3):
             seconds, outcome = timeout_s, _TIMED_OUT
-        self.attempts.append(Attempt(given, now, now + seconds, outcome, in_loop))
+        self.attempts.append(Attempt(given, now, now + seconds, outcome, in_loop, timeout_s))
         if self._fault(0.1):
             self._misbehave(now, now + seconds)
         elif given.task.id % 3 == 1 and self._fault(0.2):
@@ -334,6 +341,7 @@ class SimulatedChild:
         frame = pack(DONE, [(given.place.index, us, pack_outcome(outcome)) for given, us, outcome in done])
         self._reports.append((self._said + len(frame), [(given.task, outcome) for given, _, outcome in done]))
         self._say(frame)
+        self._perhaps_die(0.02)
 
     def _say(self, frame: bytes) -> None:
         self._said += len(frame)

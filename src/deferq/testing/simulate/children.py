@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from deferq.model.outcome import Outcome
-from deferq.model.task import Leased, decode_options
+from deferq.model.task import Leased
 from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.nursery import LOOK_EVERY_S, Household, Nursery
 from deferq.runtime.children.pool import ChildPool
@@ -28,6 +28,9 @@ from deferq.testing.simulate.pool import NO_LEASE, Run
 
 #: Seconds that a parent which is not held up may be late in ending what is overdue.
 _LATENESS_S = 2 * LOOK_EVERY_S
+
+#: How often the dispatcher may come by in no time: it does once or twice for each effect.
+_VISITS_MAX = 1_000
 
 Begin = Callable[[Leased, Lease], Run]
 Note = Callable[[str, Leased], None]
@@ -124,8 +127,9 @@ class SimulatedChildren(ChildPool):
         self._pids = 100
         #: What the dispatcher believes, by task and lease.
         self._beliefs: dict[tuple[int, int], Lease] = {}
-        #: When the dispatcher came by last, and the time before.
+        #: When the dispatcher came by last, and the time before; how often it came at the same time.
         self._came_by = (monotonic(), monotonic())
+        self._visits = 0
         household = Household(
             children=chance.choice((1, 1, 2)),
             max_tasks=chance.choice((None, None, 3)),
@@ -200,12 +204,19 @@ class SimulatedChildren(ChildPool):
         super().start(tasks, lease)
 
     def finished(self) -> list[Finished]:
-        self._came_by = (self._came_by[1], self._monotonic())
+        self._check_rest()
         if self._fault(0.002):
             self._nursery.ask_to_reload("somebody asked for it")
         finished = super().finished()
         self.books.close(finished)
         return finished
+
+    def overdue(self, now: float) -> list[Finished]:
+        for child in self._living():
+            for one in child.attempts:
+                if one.timeout_s is not None and one.started + one.timeout_s + GRACE_S <= now:
+                    one.seen_late_at = min(one.seen_late_at, now)
+        return super().overdue(now)
 
     def withdraw(self, leased_before: float | None = None) -> list[Leased]:
         if self._fault(0.3):  # a thread becomes free just as the parent takes back
@@ -230,7 +241,7 @@ class SimulatedChildren(ChildPool):
         if not first and self._fault(0.02):
             raise OSError("too many processes")
         self._pids += 1
-        ours, theirs = socket_pair(self._descriptors, Descriptors(), self._chance.choice((600, 4_000, 100_000)))
+        ours, theirs = socket_pair(self._descriptors, Descriptors(), self._chance.choice((100, 600, 100_000)))
         seen, shared = shared_starts(self._fortune.monotonic)
         loads_s = 0.0 if first else self._chance.choice((0.05, 0.3, 2.0)) + 40.0 * self._fault(0.02)
         child = SimulatedChild(self._fortune, theirs, shared, self._hello(first), loads_s=loads_s, healthy=first)
@@ -255,17 +266,20 @@ class SimulatedChildren(ChildPool):
     def _living(self) -> list[SimulatedChild]:
         return [process.child for process in self._processes if process.child.code is None]
 
+    def _check_rest(self) -> None:
+        now = self._monotonic()
+        self._visits = self._visits + 1 if now == self._came_by[1] else 0
+        self._came_by = (self._came_by[1], now)
+        if self._visits > _VISITS_MAX:
+            raise Broken("the parent does not rest, although it has nothing to do")
+
     def _check(self, now: float) -> None:
         household, there = self._nursery.household, self._living()
         if len(there) > 2 * household.children:
             raise Broken(f"there are {len(there)} children where {household.children} were asked for")
         for child in there:
-            for attempt in child.attempts:
-                timeout_s = decode_options(attempt.given.task.options).timeout_s
-                if timeout_s is None:
-                    continue
-                over = attempt.started + timeout_s + GRACE_S + household.drain_s + _LATENESS_S
-                if self._came_by[0] > over:
+            for attempt in () if child.killed else child.attempts:
+                if self._came_by[0] > (over := attempt.seen_late_at + household.drain_s + _LATENESS_S):
                     raise Broken(f"task {attempt.given.task.id} runs on {now - over:.1f} s past its timeout")
 
 

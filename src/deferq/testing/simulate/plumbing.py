@@ -130,6 +130,11 @@ class SimulatedSocket:
         """Whether something can be read, be it the end."""
         return bool(self._incoming) or self.peer.closed or self.closed
 
+    @property
+    def writable(self) -> bool:
+        """Whether there is room for a byte, or sending fails at once."""
+        return self._free() > 0 or self.peer.closed or self.closed
+
     def _free(self) -> int:
         return self._room - len(self.peer._incoming)
 
