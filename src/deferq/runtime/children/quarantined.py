@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import select
 import signal
 from collections.abc import Collection, Mapping
 from contextlib import suppress
@@ -16,7 +17,7 @@ from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.ending import MeasuredProcess, Usage, how_it_ended, megabytes
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.children.starts import Starts
-from deferq.runtime.children.system import Process
+from deferq.runtime.children.system import NewPoll, Process
 from deferq.runtime.errortext import TRACEBACK_BYTES_MAX, cut
 from deferq.runtime.pools import Finished, Lease
 from deferq.runtime.settling import WORKER_DIED
@@ -34,9 +35,17 @@ class QuarantineChild(ChildProcess):
 
     apart = True
 
-    def __init__(self, process: Process, channel: Channel, starts: Starts, now: float, crash: int) -> None:
+    def __init__(
+        self,
+        process: Process,
+        channel: Channel,
+        starts: Starts,
+        now: float,
+        crash: int,
+        new_poll: NewPoll = select.poll,
+    ) -> None:
         """`crash` is the descriptor of the file into which the child writes where it crashed; it is ours to close."""
-        super().__init__(process, channel, starts, now)
+        super().__init__(process, channel, starts, now, new_poll)
         self._crash = crash
         self._waiting: tuple[Leased, Lease] | None = None
         self._given_back: list[Finished] = []
