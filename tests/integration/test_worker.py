@@ -168,10 +168,10 @@ def test_a_failing_task_is_tried_again_until_it_succeeds(place: Place) -> None:
     assert (task.state, task.attempts, seen) == (State.SUCCEEDED, 3, [1, 2, 3])
 
 
-def test_a_worker_inside_another_program_does_not_run_what_killed_its_worker_twice(place: Place) -> None:
+def test_a_worker_inside_another_program_does_not_run_what_killed_its_worker_three_times(place: Place) -> None:
     """It is parked, and says what to do; the others run. A person who wants to risk it cancels and requeues it."""
     suspect = place.put(note, "suspect")
-    for _ in range(2):
+    for _ in range(3):
         lost = Failed(error=ErrorText(error_type="WorkerLost", message="it died"), reason="worker lost")
         until_leased = place.wait(suspect, lambda task: task.leasable_at <= place.engine.now())
         assert until_leased.state is State.PENDING
@@ -181,7 +181,7 @@ def test_a_worker_inside_another_program_does_not_run_what_killed_its_worker_twi
     worker.start()
     place.wait(other)
     task = place.wait(suspect, lambda task: task.parks > 0)
-    assert (task.state, task.reason, task.attempts, task.crashes) == (State.PENDING, "parked", 2, 2)
+    assert (task.state, task.reason, task.attempts, task.crashes) == (State.PENDING, "parked", 3, 3)
     assert "deferq worker" in place.engine.details(suspect).failures[-1].message
     place.engine.change([suspect], Cancel())
     place.engine.requeue([suspect])

@@ -23,6 +23,10 @@ def note(word: object = "") -> None:
 def good() -> None: ...
 
 
+def naps() -> None:
+    time.sleep(0.02)
+
+
 def segfaults() -> None:
     note()
     ctypes.string_at(0)

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
@@ -50,13 +51,13 @@ def stop(running: Running) -> None:
     assert running.exit_code() == 0, running.output
 
 
-def put_suspect(farm: Farm, fn: Callable[..., Any], *args: Any, **options: Any) -> TaskHandle:
+def put_suspect(farm: Farm, fn: Callable[..., Any], *args: Any, crashes: int = 2, **options: Any) -> TaskHandle:
     """Put a task whose worker has died twice, as far as anybody knows."""
     engine, queue = farm.deferq.engine, f"suspects-{next(_NUMBERS)}"
     handle = farm.put(fn, *args, queue=queue, **options)
-    for _ in range(2):
+    for _ in range(crashes):
         until(lambda: (held := lease(engine, queues=[queue])) and settle_each(engine, held, LOST), "not leased")
-    assert handle.refresh().crashes == 2
+    assert handle.refresh().crashes == crashes
     return handle
 
 
@@ -213,9 +214,40 @@ def test_it_dies_with_its_parent_and_the_next_worker_takes_it(farm: Farm) -> Non
     assert handle.refresh().crashes == 3
 
 
+# ---- inside another program
+
+PROGRAM = """
+import sys
+from deferq import Deferq
+import suspect_tasks
+Deferq(sys.argv[1]).worker(threads=4, until_idle=True, listeners=[]).run()
+"""
+
+
+@pytest.mark.slow
+def test_a_program_dies_of_a_poison_task_three_times_and_all_others_finish(farm: Farm) -> None:
+    """They were lost with it, and run one by one until it is clear which one it was."""
+    good = farm.put_many(tasks.naps, [()] * 30)
+    poison = farm.put(tasks.segfaults, attempts=25)
+    deaths = 0
+    ends = time.monotonic() + STEADY_S
+    while poison.refresh().parks == 0 or farm.states(good) != {State.SUCCEEDED: 30}:
+        assert time.monotonic() < ends, (deaths, farm.states(good), poison.refresh())
+        command = [sys.executable, "-c", PROGRAM, farm.url]
+        path = os.pathsep.join([*sys.path, str(Path(APP).parent)])
+        ended = subprocess.run(command, cwd=farm.folder, env={**environment(), "PYTHONPATH": path}, check=False)
+        assert ended.returncode in (0, -signal.SIGSEGV)
+        deaths += ended.returncode != 0
+    assert deaths == 3
+    with worker(farm) as running:
+        running.wait_for("was killed by SIGSEGV. Nothing but this task ran in it.")
+        stop(running)
+    assert len(farm.runs(poison)) >= 4
+
+
 @pytest.mark.slow
 def test_what_a_worker_inside_a_program_has_parked_the_next_worker_with_children_runs_at_its_start(farm: Farm) -> None:
-    handle = put_suspect(farm, tasks.tells)
+    handle = put_suspect(farm, tasks.tells, crashes=3, attempts=5)
     inside = farm.deferq.worker(listeners=[])
     inside.start()
     until(lambda: handle.refresh().parks, "it is not parked")

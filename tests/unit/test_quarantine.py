@@ -15,13 +15,14 @@ from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, F
 from deferq.model.task import Leased, Options
 from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S, START_S
 from deferq.runtime.children.process import ChildProcess, Condition
-from deferq.runtime.children.quarantine import BACK_MAX_S, TAKEN, TURN_MIN_S, Quarantine
+from deferq.runtime.children.quarantine import TAKEN, Quarantine
 from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.children.starts import memory_file
 from deferq.runtime.children.wire import HELLO
 from deferq.runtime.dispatcher import UNSTARTED_S
 from deferq.runtime.pools import Lease
 from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
+from deferq.runtime.turns import AWAY_MAX_S, TURN_MIN_S
 from tests.unit.fakechild import SOON_S, FakeChild, leased
 from tests.unit.test_nursery import Scene as CommonScene
 
@@ -171,7 +172,7 @@ def test_a_crowd_of_suspects_comes_back_one_after_the_other_and_within_bounds() 
         waits.append(back(scene.look()[number]).after_s)
     assert waits == sorted(waits)
     assert waits[0] > 0
-    assert waits[-1] == BACK_MAX_S
+    assert waits[-1] == AWAY_MAX_S
 
 
 def test_how_long_they_wait_follows_from_how_long_a_turn_takes() -> None:
@@ -292,7 +293,7 @@ def test_where_no_process_can_be_started_the_task_goes_back_and_says_so() -> Non
     scene.start(suspect(1))
     assert "no process can be started" in back(scene.look()[1]).reason
     scene.refuse = None
-    scene.now += BACK_MAX_S
+    scene.now += AWAY_MAX_S
     scene.start(suspect(1))
     assert len(scene.apart) == 1
 

@@ -193,7 +193,7 @@ def test_suspects_that_no_worker_with_children_could_run() -> None:
     seen = snapshot(queue_counts(parked=5), workers=[worker_seen()], waiting=waiting)
     warned = the("suspects", seen)
     assert warned.serious
-    assert warned.text.startswith("3 tasks of queue mail wait for quarantine, since their workers have died twice")
+    assert warned.text.startswith("3 tasks of queue mail wait for quarantine, since their workers have died too often")
     assert the("parked", seen).text.startswith("2 tasks are parked in queue mail: no worker can run shop:send;")
 
 

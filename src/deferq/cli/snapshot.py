@@ -26,7 +26,7 @@ class Waiting(NamedTuple):
     routes: Mapping[str, int]
     #: Parked tasks, by what they would call; without suspects.
     parked: Mapping[str, int]
-    #: Parked tasks that no worker without child processes runs, since theirs died twice.
+    #: Parked tasks that no worker without child processes runs, since theirs died too often.
     suspects: int = 0
 
 

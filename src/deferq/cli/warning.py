@@ -150,12 +150,12 @@ def parked(seen: Snapshot) -> Iterator[Warned]:
 
 
 def suspects(seen: Snapshot) -> Iterator[Warned]:
-    """They have killed their worker twice, and none that is alive has a process to lose."""
+    """Their workers have died again and again, and none that is alive has a process to lose."""
     for queue, waiting in sorted(seen.waiting.items()):
         if waiting.suspects and not any(worker.children for worker in seen.serving(queue)):
             text = (
                 f"{_tasks(waiting.suspects, seen)} of queue {queue} {_is(waiting.suspects, 'waits', 'wait')} for"
-                f" quarantine, since {_is(waiting.suspects, 'its worker has', 'their workers have')} died twice, and no"
+                f" quarantine, since {_is(waiting.suspects, 'its worker has', 'their workers have')} died too often, and no"
                 " worker with child processes serves the queue; start one with: deferq worker"
             )
             yield Warned(code="suspects", serious=True, queue=queue, text=text)

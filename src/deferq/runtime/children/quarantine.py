@@ -16,11 +16,8 @@ from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished, Lease
+from deferq.runtime.turns import AWAY_MAX_S, TURN_MIN_S, Turns
 
-#: Seconds that one turn takes: what the last one took, between these.
-TURN_MIN_S, TURN_MAX_S = 0.2, 5.0
-#: The longest that a task is sent back for, in seconds.
-BACK_MAX_S = 600.0
 TAKEN = "waits for quarantine: another task is in it"
 NOT_LOADED = "waits for quarantine: its process could not load the application"
 NOT_STARTED = "waits for quarantine: no process can be started"
@@ -35,18 +32,16 @@ class Quarantine:
         self.told: Callable[[Leased, str], None] = _nobody
         self._spawn = spawn
         self._chance = chance
-        self._outage = Outage(BACK_MAX_S)
+        self._outage = Outage(AWAY_MAX_S)
         self._why_not = NOT_STARTED
-        self._turn_s = 1.0
-        #: Monotonic time up to which turns are promised to tasks that were sent back.
-        self._promised_until = 0.0
+        self._turns = Turns()
 
     def take(
         self, task: Leased, lease: Lease, children: Sequence[ChildProcess], store: str | None, now: float
     ) -> QuarantineChild | Interrupted:
         """The new child in which the task will run; or how it goes back, since that cannot be now."""
         if any(child.apart for child in children):
-            return Interrupted(after_s=self._until_next_turn(now), reason=TAKEN)
+            return Interrupted(after_s=self._turns.next_in(now), reason=TAKEN)
         if now < self._outage.until:
             return self._back(now)
         try:
@@ -61,7 +56,7 @@ class Quarantine:
 
     def after(self, child: QuarantineChild, finished: Sequence[Finished], now: float) -> list[Finished]:
         """What becomes of the tasks of a dead child: what has not started goes back for a while."""
-        self._turn_s = min(TURN_MAX_S, max(TURN_MIN_S, now - child.started_at))
+        self._turns.took(now - child.started_at)
         if child.condition is Condition.RETIRING or not any(one.outcome is INTERRUPTED for one in finished):
             self._outage.ended()
             return list(finished)
@@ -69,11 +64,6 @@ class Quarantine:
         self._why_not = f"{NOT_LOADED}: it {how_it_ended(child.process.returncode)}"
         back = self._back(now)
         return [one._replace(outcome=back) if one.outcome is INTERRUPTED else one for one in finished]
-
-    def _until_next_turn(self, now: float) -> float:
-        """Each that is sent back is promised a turn of its own, so that they do not all come back at once."""
-        self._promised_until = min(now + BACK_MAX_S, max(now, self._promised_until) + self._turn_s)
-        return self._promised_until - now
 
     def _back(self, now: float) -> Interrupted:
         return Interrupted(after_s=max(TURN_MIN_S, self._outage.until - now), reason=self._why_not)
