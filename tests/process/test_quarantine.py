@@ -179,6 +179,7 @@ def test_it_can_be_cancelled_there(farm: Farm) -> None:
         stop(running)
 
 
+@pytest.mark.slow
 def test_at_the_end_of_the_drain_time_it_is_killed_and_put_back(farm: Farm) -> None:
     handle = put_suspect(farm, tasks.holds, attempts=5)
     with worker(farm, "--drain-s", "0.2") as running:
