@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from deferq.model.outcome import Outcome
 from deferq.model.task import Leased
@@ -34,6 +34,7 @@ class FakeProcess:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.pidfd: int | None = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
         self.returncode: int | None = None
         self.waits_in_vain = 0
 
@@ -49,16 +50,34 @@ class FakeProcess:
     def kill(self) -> None:
         self.returncode = -9
 
+    def send_signal(self, sig: int) -> None: ...
+
+    def rss(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
 
 class FakeChild:
     """The other end. `parents` is the object under test."""
 
-    def __init__(self, now: float = 100.0, *, threads: int = 2, async_slots: int = 2, store: str = "store") -> None:
+    def __init__(
+        self,
+        now: float = 100.0,
+        *,
+        threads: int = 2,
+        async_slots: int = 2,
+        store: str = "store",
+        make: Callable[..., ChildProcess] = ChildProcess,
+    ) -> None:
         ours, self.end = socket.socketpair()
         self.end.setblocking(False)
         memory = shared_memory()
         self.process = FakeProcess()
-        self.parents = ChildProcess(cast(Any, self.process), Channel(ours), Starts(memory), now)
+        self.parents = make(self.process, Channel(ours), Starts(memory), now)
         self.starts = Starts(memory)
         os.close(memory)
         self._reader = Reader()

@@ -105,6 +105,7 @@ def _row(settlement: Settlement, now: int) -> tuple[object, ...]:
         finished_at,
         to.reason,
         settlement.only_if_over,
+        to.crashes,
     )
 
 
@@ -142,7 +143,7 @@ def _write_failures(connection: Connection, settled: Sequence[Settlement]) -> No
     if not settled:
         return
     rows = json_list(
-        (s.task.id, f.attempt, f.at, f.kind, f.error_type, f.message, f.traceback)
+        (s.task.id, f.attempt, f.at, f.kind, f.error_type, f.message, f.traceback, f.report)
         for s in settled
         if (f := s.failure) is not None
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from typing import Protocol
 
 #: Tasks that one child can hold at a time.
 PLACES = 16_384
@@ -20,8 +21,21 @@ PLACES = 16_384
 SEEN_AFTER_S = 0.002
 
 
+class Numbers(Protocol):
+    """Numbers in shared memory, by place."""
+
+    def __getitem__(self, index: int, /) -> float:
+        """What stands there, as this process sees it."""
+
+    def __setitem__(self, index: int, number: float, /) -> None:
+        """Write it."""
+
+
 class Starts:
     """Two numbers for each place, as monotonic seconds, which all processes of a machine share."""
+
+    started: Numbers
+    until: Numbers
 
     def __init__(self, descriptor: int) -> None:
         """Map what `shared_memory` made. The descriptor may be closed afterwards."""
@@ -35,13 +49,17 @@ class Starts:
 
 def shared_memory() -> int:
     """A descriptor of new memory, all zeros, that a child can inherit."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("deferq-starts", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+    descriptor = memory_file("deferq-starts")
     os.ftruncate(descriptor, 2 * PLACES * 8)
     return descriptor
+
+
+def memory_file(name: str) -> int:
+    """A descriptor of a new file without a path, in memory where the system can do that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 class Place:

@@ -44,8 +44,8 @@ on conflict (queue, name) do update set task_id = excluded.task_id, until = null
 
 -- name: requeue
 update deferq_task
-set state = 0, eta = :now, leasable_at = :now, first_due = :now, attempts = 0, parks = 0, finished_at = null,
-    cancel_requested = 0, expires_at = case when expires_at > :now then expires_at end, reason = 'requeued'
+set state = 0, eta = :now, leasable_at = :now, first_due = :now, attempts = 0, parks = 0, crashes = 0,
+    finished_at = null, cancel_requested = 0, expires_at = case when expires_at > :now then expires_at end, reason = 'requeued'
 where id in (select value from json_each(:ids)) and state in (3, 4);
 
 -- name: drop_names

@@ -15,7 +15,20 @@ from deferq.runtime.pools import Lease
 
 
 class Broken(AssertionError):
-    """A promise was broken."""
+    """A promise was broken: which, in which world, what led there, and how to see it again."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.seed: int | None = None
+        #: The last things that happened, a line each.
+        self.history = ""
+        #: The command line that replays it.
+        self.replay = ""
+
+    def __str__(self) -> str:
+        first = self.message if self.seed is None else f"seed {self.seed}: {self.message}"
+        return "\n".join(part for part in (first, self.history, self.replay) if part)
 
 
 class Entry(NamedTuple):
@@ -113,7 +126,7 @@ class History:
     def tell(self, message: str) -> str:
         """The last things that happened to the task a message speaks of, or to all."""
         words = message.split()
-        task_id = int(words[1]) if words[0] == "task" else 0
+        task_id = int(words[1]) if words[0] == "task" and len(words) > 1 and words[1].isdigit() else 0
         told = [entry for entry in self.entries if entry.task_id in (task_id, 0) or not task_id][-40:]
         return "\n".join(
             f"{one.at:9.3f} {one.who:8} {one.what} {one.task_id or ''} {one.lease_id or ''}" for one in told

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import assert_never
 
 from deferq.engines.base import Cancel, LeasingEngine, Retention
 from deferq.errors import StoreUnavailable
+from deferq.model.events import EventName
 from deferq.model.limits import Limits
 from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.retry import RetryPolicy
@@ -20,9 +21,11 @@ from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Dispatch, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.pools import Lease
-from tests.simulation.history import Broken, History
-from tests.simulation.pool import Run, SimulatedChildren, SimulatedPool
-from tests.support import START, US, FakeClock, TaskMaker
+from deferq.testing.simulate.children import SimulatedChildren
+from deferq.testing.simulate.clock import START, US, SimulatedClock
+from deferq.testing.simulate.history import History
+from deferq.testing.simulate.pool import Run, SimulatedPool
+from deferq.testing.simulate.tasks import TaskMaker
 
 LEASE_S, POLL_S = 6.0, 1.0
 FAULTS_END, WORLD_ENDS = 60.0, 2_000.0
@@ -39,7 +42,9 @@ _STORIES: tuple[Outcome, ...] = (
     Succeeded(),
 )
 
+MakeEngine = Callable[[SimulatedClock], LeasingEngine]
 Dispatching = Callable[..., Dispatch]
+AnyPool = SimulatedPool | SimulatedChildren
 
 
 class Node:
@@ -48,16 +53,17 @@ class Node:
     def __init__(self, world: SimulatedWorld, number: int, dispatching: Dispatching) -> None:
         self.name = f"worker {number}"
         self.number = number
-        self.wanted = frozenset[Any]()
+        self.wanted = frozenset[EventName]()
         self.random = world.chance.random
         self.monotonic = world.monotonic
         self.now_us = world.clock
         config = WorkerConfig(threads=2, lease_s=LEASE_S, poll_s=POLL_S, drain_s=5.0, batch=7, prefetch_s=2.0)
         self.stop = Stop(config.drain_s)
-        self.pool = world.new_pool(config.threads, lambda task, lease: world.begin(self, task, lease))
+        self.pool = world.new_pool(self, config)
         self.dispatch = dispatching(config, self.pool, self, self.stop)
         self.resumes_at = world.now
-        self.frozen_until = 0.0
+        #: Until when the dispatcher gets no time to run, and its tasks.
+        self.held_until = self.frozen_until = 0.0
         self.rang = False
         self.effect: Effect | None = next(self.dispatch)
         #: How the last effect ended: its answer, or the error to be thrown.
@@ -70,15 +76,17 @@ class Node:
         """Let the dispatcher have its answer and say what it wants next."""
         answer, self.answer, self.effect = self.answer, None, None
         try:
-            thrown = isinstance(answer, StoreUnavailable)
-            self.effect = self.dispatch.throw(answer) if thrown else self.dispatch.send(answer)
+            if isinstance(answer, StoreUnavailable):
+                self.effect = self.dispatch.throw(answer)
+            else:
+                self.effect = self.dispatch.send(answer)
         except StopIteration:
             self.effect = None
 
     def ring(self) -> None:
         if isinstance(self.effect, Wait):
             self.rang = True
-            self.resumes_at = 0.0
+            self.resumes_at = self.held_until
 
 
 class SimulatedWorld:
@@ -87,20 +95,24 @@ class SimulatedWorld:
     def __init__(
         self,
         seed: int,
-        make_engine: Callable[[FakeClock], LeasingEngine],
+        make_engine: MakeEngine,
         dispatching: Dispatching = dispatch,
         *,
         children: bool = False,
     ) -> None:
         """With `children` tasks run as child processes run them, else as threads do."""
         self.chance = random.Random(seed)
-        self.now = 0.0
-        self.clock = FakeClock()
+        #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
+        self.now = 1.0
+        self._wall_s = 0.0
+        self.clock = SimulatedClock()
+        self._set_wall()
         self.engine = make_engine(self.clock)
         self.history = History()
+        #: How often a dispatcher was let run, and how much went wrong on purpose.
+        self.steps = self.faults = 0
         self._dispatching = dispatching
         self._children = children
-        self._wall_s = 0.0
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
         self._numbers = iter(range(1, 10**6))
@@ -111,20 +123,25 @@ class SimulatedWorld:
     def monotonic(self) -> float:
         return self.now
 
-    def new_pool(self, slots: int, begin: Callable[[Leased, Lease], Run]) -> SimulatedPool:
+    def new_pool(self, node: Node, config: WorkerConfig) -> AnyPool:
         """Where a dispatcher has its tasks run."""
+
+        def begin(task: Leased, lease: Lease) -> Run:
+            return self.begin(node, task, lease)
+
+        def note(what: str, task: Leased) -> None:
+            self.history.note(self.now, node.name, what, task.id, task.lease_id)
+
         if self._children:
-            return SimulatedChildren(slots, self.monotonic, begin, self._fault)
-        return SimulatedPool(slots, self.monotonic, begin)
+            return SimulatedChildren(config, self.monotonic, self.chance, self._fault, begin, note)
+        return SimulatedPool(config.threads, self.monotonic, begin)
 
     def run(self) -> None:
-        """Let the world run until every task has ended. Raises Broken with the history of what went wrong."""
+        """Let the world run until every task has ended. Raises Broken."""
         try:
             while self.now < WORLD_ENDS and not self._all_ended():
                 self._step()
             self.history.ending(self.engine.get(list(self.stories)), len(self.stories))
-        except Broken as broken:
-            raise Broken(f"{broken}\n{self.history.tell(str(broken))}") from None
         finally:
             self.engine.close()
 
@@ -143,9 +160,10 @@ class SimulatedWorld:
         if not due:
             self._pass_time()
             return
+        self.steps += 1
         node = self.chance.choice(due)
         if isinstance(node.effect, Wait):
-            node.answer, node.rang = node.rang, False
+            node.answer, node.rang = node.pool.heard(node.rang), False
         node.resume()
         self._perform(node)
         self._check_beliefs()
@@ -156,8 +174,12 @@ class SimulatedWorld:
         self.now = max(self.now, min(moments)) if moments else self.now + 1.0
         self._set_wall()
         for node in self.nodes:
-            if node.frozen_until <= self.now and node.pool.tick() and not self._fault(0.1):
+            if node.frozen_until > self.now:
+                continue
+            if node.pool.tick() and not self._fault(0.1):
                 node.ring()
+            if isinstance(node.effect, Wait) and node.pool.wakes():
+                node.resumes_at = min(node.resumes_at, node.held_until)
         if not self.nodes or (len(self.nodes) < 4 and self._fault(0.02)):
             self.nodes.append(self._new_node())
         self._meddle()
@@ -165,10 +187,14 @@ class SimulatedWorld:
     def _perform(self, node: Node) -> None:
         """Carry an effect out, and perhaps not quite."""
         effect = node.effect
-        if effect is None or self._fault(0.01):
-            self._die(node, "ended" if effect is None else "died before its effect")
+        if effect is None:
+            self.nodes.remove(node)
+            self.history.note(self.now, node.name, "ended")
+            node.pool.parent_ended()
+        elif self._fault(0.01):
+            self._die(node, "died before its effect")
         elif isinstance(effect, Wait):
-            node.resumes_at = self.now + effect.timeout_s
+            node.resumes_at = self.now if node.pool.wakes() else self.now + effect.timeout_s
             self._freeze(node, 0.005)
         elif self._fault(0.03):
             node.answer = StoreUnavailable("the simulation says so, before the commit")
@@ -207,18 +233,21 @@ class SimulatedWorld:
     # ---- trouble
 
     def _fault(self, probability: float) -> bool:
-        return self.now < FAULTS_END and self.chance.random() < probability
+        happens = self.now < FAULTS_END and self.chance.random() < probability
+        self.faults += happens
+        return happens
 
     def _die(self, node: Node, how: str) -> None:
         self.history.note(self.now, node.name, how)
         self.nodes.remove(node)
+        node.pool.parent_died()
 
     def _freeze(self, node: Node, probability: float) -> None:
         """The dispatcher gets no time to run; often, but not always, its tasks do not either."""
         if self._fault(probability):
             until = self.now + self.chance.uniform(0.0, 2.5 * LEASE_S)
             self.history.note(self.now, node.name, f"froze until {until:.3f}")
-            node.resumes_at = until
+            node.resumes_at = node.held_until = until
             if self._fault(0.7):
                 node.frozen_until = until
 
@@ -256,7 +285,9 @@ class SimulatedWorld:
         for _ in range(self.chance.randint(5, 20)):
             attempts = self.chance.choice((1, 1, 3, 25))
             retry = RetryPolicy(max_attempts=attempts, min_backoff_s=0.5, max_backoff_s=10.0)
-            task = new(self.chance.choice("ab"), in_s=self.chance.choice((0, 0, 5, 30)), retry=retry)
+            timeout_s = self.chance.choice((None, None, 1.0)) if self._children else None
+            in_s = self.chance.choice((0, 0, 5, 30))
+            task = new(self.chance.choice("ab"), in_s=in_s, retry=retry, timeout_s=timeout_s)
             tasks.append(task)
             stories[task.id] = [self.chance.choice(_STORIES) for _ in range(self.chance.randint(0, 4))]
         self.engine.put(tasks)
