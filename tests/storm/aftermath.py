@@ -1,0 +1,132 @@
+"""After the storm: fresh workers drain the store, and everything is looked at."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from deferq import Deferq, State
+from deferq.engines.base import Filter
+from deferq.model.task import Task
+from tests.storm.checks import RAN_OUT, Seen, Stored, violations
+from tests.storm.ledger import FILE, Record, read
+from tests.storm.processes import descriptors, living
+from tests.storm.storm import Storm
+
+import storm_tasks as tasks  # isort: skip
+
+#: Seconds until everything is done once it is calm: much more than a lease, two looks and the backlog take.
+DRAINED_S = 120.0
+#: Descriptors that a worker may have more than it had: stores and bells of others are opened when they are needed.
+MORE_DESCRIPTORS = 6
+
+
+def settle_down(storm: Storm) -> float:
+    """Let fresh workers finish what is left; returns how many seconds it took from the last blow on."""
+    began = time.monotonic()
+    storm.calm()
+    storm.add_worker()
+    ask_again(storm)
+    until(lambda: not unfinished(storm.deferq), DRAINED_S, "there is still something to do")
+    return time.monotonic() - began
+
+
+def ask_again(storm: Storm) -> None:
+    """I2: whoever got no answer, or wants to be sure, defers the same named task again and finds what there is."""
+    records = read(storm.folder / FILE)
+    answered = {record.token: record.task for record in records if record.what == "accepted"}
+    intended = [record.token for record in records if record.what == "intend"]
+    for task in [task for task in everything(storm.deferq) if task.name]:
+        (token,) = task.options.tags
+        again = tasks.named(storm.deferq, token).defer(if_exists="return")
+        assert (again.existed, again.id) == (True, answered.get(token, task.id)), f"{token} was stored anew"
+    for token in [token for token in intended if token not in answered][:200]:
+        first = tasks.named(storm.deferq, token)
+        handles = [first.defer(if_exists="return") for _ in range(2)]
+        assert handles[0].id == handles[1].id, f"{token} has two tasks"
+
+
+def unfinished(deferq: Deferq) -> int:
+    counts = deferq.engine.counts(cap=10**9)
+    return sum(queue.ready + queue.scheduled + queue.retrying + queue.parked + queue.leased for queue in counts.queues)
+
+
+def everything(deferq: Deferq) -> Iterator[Task]:
+    """All tasks of the store."""
+    after: int | None = None
+    while True:
+        page = deferq.engine.find(Filter(), after=after, limit=1_000)
+        yield from page.tasks
+        if page.next_after is None:
+            return
+        after = page.next_after
+
+
+def look(storm: Storm) -> Seen:
+    """All there is to know."""
+    return Seen(
+        read(storm.folder / FILE),
+        storm.hits,
+        [_stored(storm.deferq, task) for task in everything(storm.deferq)],
+        leases_run_out=storm.lease_s is not None,
+        limits=((tasks.NARROW, tasks.NARROW_MOST),),
+    )
+
+
+def _stored(deferq: Deferq, task: Task) -> Stored:
+    details = deferq.engine.details(task.id)
+    done = task.state is State.SUCCEEDED
+    return Stored(
+        id=task.id,
+        token=task.options.tags[0],
+        state=task.state,
+        reason=task.reason,
+        attempts=task.attempts,
+        max_attempts=task.options.retry.max_attempts,
+        queue=task.queue,
+        result=deferq.open_result(task.id, task.target, details.result) if done else None,
+        ran_out=frozenset(one.attempt for one in details.failures if one.message == RAN_OUT),
+    )
+
+
+def check(storm: Storm, had_descriptors: int) -> Seen:
+    """Nothing is wrong, and nothing is left behind."""
+    bells = storm.folder / "jobs.db-bells"
+    until(lambda: len(list(bells.iterdir())) == len(storm.workers), 60, f"bells of the dead in {bells}")
+    has = descriptors(storm.veteran.pid)
+    assert has <= had_descriptors + MORE_DESCRIPTORS, f"the veteran has {has} descriptors, and had {had_descriptors}"
+    for worker in list(storm.workers):
+        storm.stop(worker)
+    storm.wait_for_leaving()
+    assert storm.astray == []
+    assert list(bells.iterdir()) == []
+    assert list(living(storm.folder)) == []
+    assert storm.deferq.engine.check(full=True) == []  # type: ignore[attr-defined]
+    seen = look(storm)
+    assert violations(seen)[:20] == []
+    return seen
+
+
+def told(seen: Seen) -> Counter[str]:
+    """What there is to say about it, in numbers."""
+    every = [one for starts in seen.executions.values() for one in starts]
+    return Counter(
+        {
+            "tasks through storms": len(seen.stored),
+            "executions that a storm cut off": sum(one.end is None for one in every),
+            "executions whose lease ran out": sum(len(task.ran_out) for task in seen.stored),
+            "tasks of one attempt through storms": sum(task.max_attempts == 1 for task in seen.stored),
+        }
+    )
+
+
+def until(reached: object, seconds: float, otherwise: str) -> None:
+    ends = time.monotonic() + seconds
+    while not reached():  # type: ignore[operator]
+        assert time.monotonic() < ends, otherwise
+        time.sleep(0.05)
+
+
+__all__ = ["Path", "Record", "check", "settle_down", "told"]
