@@ -20,7 +20,14 @@ def deferred(token: str = "a", task: int = 7) -> list[Record]:
 
 
 def ran(
-    start: int, end: int | None, *, attempt: int = 1, how: str = "end", pid: int = CHILD, token: str = "a", task: int = 7
+    start: int,
+    end: int | None,
+    *,
+    attempt: int = 1,
+    how: str = "end",
+    pid: int = CHILD,
+    token: str = "a",
+    task: int = 7,
 ) -> list[Record]:
     """An execution; without an end nothing is known of it."""
     parent = PARENT if pid == CHILD else OTHER_PARENT
