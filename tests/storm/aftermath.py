@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 from deferq import Deferq, State
 from deferq.engines.base import Filter
 from deferq.model.task import Task
 from tests.storm.checks import RAN_OUT, Seen, Stored, violations
-from tests.storm.ledger import FILE, Record, read
+from tests.storm.ledger import FILE, read
 from tests.storm.processes import descriptors, living
 from tests.storm.storm import Storm
 
@@ -117,16 +116,14 @@ def told(seen: Seen) -> Counter[str]:
             "tasks through storms": len(seen.stored),
             "executions that a storm cut off": sum(one.end is None for one in every),
             "executions whose lease ran out": sum(len(task.ran_out) for task in seen.stored),
+            "late ends of executions whose lease ran out": seen.late(),
             "tasks of one attempt through storms": sum(task.max_attempts == 1 for task in seen.stored),
         }
     )
 
 
-def until(reached: object, seconds: float, otherwise: str) -> None:
+def until(reached: Callable[[], object], seconds: float, otherwise: str) -> None:
     ends = time.monotonic() + seconds
-    while not reached():  # type: ignore[operator]
+    while not reached():
         assert time.monotonic() < ends, otherwise
         time.sleep(0.05)
-
-
-__all__ = ["Path", "Record", "check", "settle_down", "told"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from deferq import State
@@ -34,37 +33,45 @@ class Stored(NamedTuple):
     ran_out: frozenset[int]
 
 
-@dataclass(frozen=True)
 class Seen:
     """All that is known of a storm."""
 
-    records: list[Record]
-    hits: list[Hit]
-    stored: list[Stored]
-    #: Whether somebody may have been frozen for longer than a lease.
-    leases_run_out: bool = False
-    #: How many tasks of a queue may run at a time.
-    limits: tuple[tuple[str, int], ...] = ()
+    def __init__(
+        self,
+        records: list[Record],
+        hits: Iterable[Hit],
+        stored: list[Stored],
+        *,
+        leases_run_out: bool = False,
+        limits: Iterable[tuple[str, int]] = (),
+    ) -> None:
+        """`leases_run_out`: whether somebody may have been frozen for longer than a lease.
 
-    def __post_init__(self) -> None:
-        of_task: dict[int, list[Execution]] = defaultdict(list)
-        for one in executions(self.records):
-            of_task[one.task].append(one)
-        deaths: dict[int, list[int]] = defaultdict(list)
-        for hit in self.hits:
-            deaths[hit.pid].append(hit.at)
-        object.__setattr__(self, "executions", dict(of_task))
-        object.__setattr__(self, "_deaths", {pid: sorted(times) for pid, times in deaths.items()})
-
-    executions: dict[int, list[Execution]] = None  # type: ignore[assignment]
-    _deaths: dict[int, list[int]] = None  # type: ignore[assignment]
+        `limits` are how many tasks of a queue may run at a time.
+        """
+        self.records = records
+        self.stored = stored
+        self.leases_run_out = leases_run_out
+        self.limits = list(limits)
+        #: Of each task, in order of their starts.
+        self.executions: dict[int, list[Execution]] = defaultdict(list)
+        for one in executions(records):
+            self.executions[one.task].append(one)
+        self._hits: dict[int, list[int]] = defaultdict(list)
+        for hit in hits:
+            self._hits[hit.pid].append(hit.at)
 
     def ended(self, one: Execution) -> int | None:
         """Until when it certainly ran, if that is known: it says so, or somebody has hit its process or the parent."""
         if one.end is not None:
             return one.end
-        times = [at for pid in (one.pid, one.ppid) for at in self._deaths.get(pid, ()) if at >= one.start]
+        times = [at for pid in (one.pid, one.ppid) for at in self._hits.get(pid, ()) if at >= one.start]
         return min(times, default=None)
+
+    def late(self) -> int:
+        """How many came to an end after the next attempt had begun."""
+        following = (pair for starts in self.executions.values() for pair in itertools.pairwise(starts))
+        return sum(earlier.end is not None and earlier.end > later.start for earlier, later in following)
 
 
 Check = Callable[[Seen], Iterable[str]]
@@ -88,18 +95,19 @@ def nothing_is_lost(seen: Seen) -> Iterator[str]:
 def nothing_is_stored_twice(seen: Seen) -> Iterator[str]:
     """I2, I7: a call makes one task, or, if there was no answer, at most one; what runs was deferred."""
     times = Counter(task.token for task in seen.stored)
-    answers = {record.token: record.task for record in seen.records if record.what == "accepted"}
+    answers = [record for record in seen.records if record.what in ("accepted", "again")]
+    ids = {task.token: task.id for task in seen.stored}
     intended = {record.token for record in seen.records if record.what == "intend"}
     for token, number in times.items():
         if number > 1:
             yield f"{token} was stored {number} times"
         if token not in intended:
             yield f"{token} was stored, and nobody has deferred it"
-    for task in seen.stored:
-        if answers.get(task.token, task.id) != task.id:
-            yield f"{task} is not the one that its producer was told: {answers[task.token]}"
-    ids = {task.id for task in seen.stored}
-    yield from (f"task {task_id} ran and is not there" for task_id in seen.executions.keys() - ids)
+    for record in answers:
+        if ids.get(record.token, record.task) != record.task:
+            yield f"{record.token} is stored as {ids[record.token]}, and its producer was told {record.task}"
+    ran = seen.executions.keys() - set(ids.values())
+    yield from (f"task {task_id} ran and is not there" for task_id in ran)
 
 
 def no_two_at_a_time(seen: Seen) -> Iterator[str]:

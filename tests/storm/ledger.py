@@ -20,7 +20,7 @@ FILE = "ledger"
 class Record(NamedTuple):
     """One line. What does not apply is 0."""
 
-    #: Of a task: start, end, fail, retry, snooze. Of a producer: intend, accepted, refused.
+    #: Of a task: start, end, fail, retry, snooze. Of a producer: intend, accepted, again, refused.
     what: str
     #: When, in nanoseconds on the machine's monotonic clock.
     at: int

@@ -1,6 +1,6 @@
 """Defers tasks of all kinds until it is killed: `producer.py URL SEED PER_SECOND AT_FIRST`.
 
-The ledger says what it is about to defer, and then what deferq has answered.
+The ledger says what it is about to defer, and then what deferq has answered. What has a name is deferred again.
 """
 
 from __future__ import annotations
@@ -8,12 +8,11 @@ from __future__ import annotations
 import random
 import sys
 import time
-from collections.abc import Iterable
 
 import storm_tasks as tasks
 from ledger import note
 
-from deferq import Deferq, StoreError, TaskHandle
+from deferq import Deferq, StoreError
 
 #: One time in so many it defers several tasks in one transaction.
 BULK_EVERY, BULK = 20, 15
@@ -36,15 +35,14 @@ def defer(tokens: list[str], deferq: Deferq, chance: random.Random) -> None:
     for token in tokens:
         note("intend", token)
     try:
-        answer(tokens, deferq.defer_many(calls) if len(calls) > 1 else [calls[0].defer()])
+        handles = deferq.defer_many(calls) if len(calls) > 1 else [calls[0].defer()]
+        for token, handle in zip(tokens, handles, strict=True):
+            note("accepted", token, handle.id)
+        if len(calls) == 1 and (calls[0].options or {}).get("name"):
+            note("again", tokens[0], calls[0].defer(if_exists="return").id)
     except StoreError:  # somebody was stopped who had the write lock
         for token in tokens:
             note("refused", token)
-
-
-def answer(tokens: Iterable[str], handles: Iterable[TaskHandle]) -> None:
-    for token, handle in zip(tokens, handles, strict=True):
-        note("accepted", token, handle.id)
 
 
 if __name__ == "__main__":

@@ -91,6 +91,11 @@ def test_a_task_that_was_stored_twice_is_found() -> None:
     assert found(records, [stored(), stored(id=8)]) == ["nothing_is_stored_twice"]
 
 
+def test_a_name_that_stood_for_another_task_meanwhile_is_found() -> None:
+    records = [*deferred(), *ran(10, 20), Record("again", 30, 5, 1, "a", 8)]
+    assert found(records, [stored()]) == ["nothing_is_stored_twice"]
+
+
 def test_a_task_that_nobody_deferred_is_found() -> None:
     assert found(ran(10, 20), [stored()]) == ["nothing_is_stored_twice"]
     assert found(deferred() + ran(10, 20) + ran(10, 20, task=8), [stored()]) == ["nothing_is_stored_twice"]

@@ -54,6 +54,7 @@ def restarted_after_s(folder: Path, *, without_bells: bool) -> float:
     return (starts(folder)[1] - killed_at) / 1e9
 
 
+@pytest.mark.slow
 def test_a_new_worker_sees_the_death_of_the_one_before_it(tmp_path: Path) -> None:
     seconds = restarted_after_s(tmp_path, without_bells=False)
     print(f"restarted {seconds:.2f} s after the kill, by a worker that was started at once")

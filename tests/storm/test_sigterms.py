@@ -73,7 +73,7 @@ def shop(tmp_path: Path) -> Shop:
 
 @pytest.mark.programme
 def test_sigterms_at_random_moments_lose_no_task(shop: Shop) -> None:
-    most, seconds = sized((100, 2.0), (100_000, 20.0), (100_000, 3_600.0))
+    most, seconds = sized((200, 2.0), (100_000, 20.0), (100_000, 3_600.0))
     shop.put(BACKLOG)
     sent = 0
     with Running(shop.folder, shop.url, command=(str(HERE / "often_stopped.py"),)) as worker:
@@ -97,6 +97,7 @@ def test_sigterms_at_random_moments_lose_no_task(shop: Shop) -> None:
     shop.each_ran_exactly_once()
 
 
+@pytest.mark.slow
 @pytest.mark.programme
 def test_a_sigterm_at_any_moment_of_its_life_ends_a_worker_in_order(shop: Shop) -> None:
     """From its first breath on: before it works the signal ends it as any other program."""

@@ -30,7 +30,7 @@ def weather(folder: Path, seed: int, kills: int, seconds: float, **options: floa
     tried("SIGKILLs under load", storm.kills)
     for name, number in storm.done.items():
         tried(f"in storms: {name}", number)
-    for name, number in told(seen).items():
+    for name, number in (+told(seen)).items():
         tried(name, number)
     assert storm.kills > 0
 
@@ -42,6 +42,7 @@ def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_pat
     weather(tmp_path, SEED + round, kills, seconds, workers=sized(2, 3, 3))
 
 
+@pytest.mark.slow
 @pytest.mark.programme
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_in_which_leases_run_out_lets_no_late_outcome_count(tmp_path: Path, round: int) -> None:
