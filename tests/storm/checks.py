@@ -9,12 +9,17 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from signal import SIGKILL
 from typing import NamedTuple
 
 from deferq import State
 from deferq.runtime.settling import WORKER_LOST
 from tests.storm.ledger import Execution, Record, executions
 from tests.storm.processes import Hit
+
+
+#: How long children may live on without a parent, in nanoseconds: the kernel ends them, but a machine may be busy.
+ORPHANS_LIVE_NS = 100_000_000
 
 
 class Stored(NamedTuple):
@@ -57,16 +62,24 @@ class Seen:
         self.executions: dict[int, list[Execution]] = defaultdict(list)
         for one in executions(records):
             self.executions[one.task].append(one)
-        self._hits: dict[int, list[int]] = defaultdict(list)
+        self._hits: dict[int, list[Hit]] = defaultdict(list)
         for hit in hits:
-            self._hits[hit.pid].append(hit.at)
+            self._hits[hit.pid].append(hit)
 
     def ended(self, one: Execution) -> int | None:
         """Until when it certainly ran, if that is known: it says so, or somebody has hit its process or the parent."""
         if one.end is not None:
-            return one.end
-        times = [at for pid in (one.pid, one.ppid) for at in self._hits.get(pid, ()) if at >= one.start]
-        return min(times, default=None)
+            return min([one.end, *self._orphaned(one, one.end)])
+        hits = [hit.at for pid in (one.pid, one.ppid) for hit in self._hits.get(pid, ()) if hit.at >= one.start]
+        return min(hits, default=None)
+
+    def _orphaned(self, one: Execution, end: int) -> Iterator[int]:
+        """A child dies a moment after its parent. Till then it may go on, but nobody settles what comes of it."""
+        hits = self._hits.get(one.ppid, ())
+        for number, hit in enumerate(hits):
+            fatal = hit.number == SIGKILL or number > 0
+            if fatal and one.start <= hit.at <= end < hit.at + ORPHANS_LIVE_NS:
+                yield hit.at
 
     def late(self) -> int:
         """How many came to an end after the next attempt had begun."""

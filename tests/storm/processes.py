@@ -74,6 +74,12 @@ class Worker(Running):
         self._announced = [pid for pid in self._announced if parent_of(pid) == self.pid]
         return self._announced
 
+    def children(self) -> list[int]:
+        """All of them, also those that still load the application."""
+        with suppress(OSError):
+            return [int(pid) for pid in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+        return self.ready()
+
     def forget(self, pid: int) -> None:
         """It is as good as dead."""
         with suppress(ValueError):

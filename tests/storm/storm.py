@@ -21,6 +21,8 @@ MIX = {"kill": 60, "freeze": 15, "stop": 15, "stop twice": 5, "kill parent": 5}
 #: Whom a kill, or a freeze, hits.
 KILLED = {"child": 80, "producer": 20}
 FROZEN = {"child": 50, "parent": 25, "tree": 15, "producer": 10}
+#: The share of blows to children that may hit one that still loads the application.
+UNBORN = 0.1
 #: Seconds between two blows, at most.
 BREATH_S = 0.03
 #: How many are frozen at a time, at most: who holds the write lock of the store holds up all others.
@@ -109,9 +111,12 @@ class Storm(Crowd):
 
     def _strike_child(self, number: int, name: str) -> bool:
         worker = self._pick([one for one in self.workers if one.works and one.ready()])
-        pid = self._pick(worker.ready()) if worker else None
-        hit = strike(pid, number, worker.pid) if worker and pid else None
-        if worker is None or hit is None:
+        if worker is None:
+            return False
+        unborn_too = self._chance.random() < UNBORN
+        pid = self._pick(worker.children() if unborn_too else worker.ready())
+        hit = strike(pid, number, worker.pid) if pid else None
+        if hit is None:
             return False
         if number == signal.SIGKILL:
             worker.forget(hit.pid)

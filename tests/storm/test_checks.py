@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,12 @@ def test_two_executions_at_a_time_are_found() -> None:
 def test_an_execution_that_begins_before_the_one_before_it_was_killed_is_found() -> None:
     records = deferred() + ran(10, None) + ran(30, 40, attempt=2, pid=OTHER_CHILD)
     assert found(records, [stored(2, (2, 30))], hits=[Hit(35, CHILD, 9)]) == ["no_two_at_a_time"]
+
+
+def test_a_child_may_live_a_moment_longer_than_its_killed_parent() -> None:
+    records = deferred() + ran(10, 50) + ran(30, 60, attempt=2, pid=OTHER_CHILD)
+    assert found(records, [stored(2, (2, 30))], hits=[Hit(20, PARENT, signal.SIGKILL)]) == []
+    assert found(records, [stored(2, (2, 30))], hits=[Hit(20, PARENT, signal.SIGTERM)]) == ["no_two_at_a_time"]
 
 
 def test_who_was_frozen_for_longer_than_its_lease_may_end_late_where_that_can_be() -> None:
