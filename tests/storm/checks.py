@@ -17,7 +17,6 @@ from deferq.runtime.settling import WORKER_LOST
 from tests.storm.ledger import Execution, Record, executions
 from tests.storm.processes import Hit
 
-
 #: How long children may live on without a parent, in nanoseconds: the kernel ends them, but a machine may be busy.
 ORPHANS_LIVE_NS = 100_000_000
 
