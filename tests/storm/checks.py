@@ -109,7 +109,7 @@ def nothing_is_stored_twice(seen: Seen) -> Iterator[str]:
     times = Counter(task.token for task in seen.stored)
     answers = [record for record in seen.records if record.what in ("accepted", "again")]
     ids = {task.token: task.id for task in seen.stored}
-    intended = {record.token for record in seen.records if record.what == "intend"}
+    intended = {record.token for record in seen.records if record.what in ("intend", "named")}
     for token, number in times.items():
         if number > 1:
             yield f"{token} was stored {number} times"

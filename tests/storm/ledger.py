@@ -20,7 +20,8 @@ FILE = "ledger"
 class Record(NamedTuple):
     """One line. What does not apply is 0."""
 
-    #: Of a task: start, end, fail, retry, snooze. Of a producer: intend, accepted, again, refused.
+    #: Of a task: start, end, fail, retry, snooze. Of a producer: intend (or named, if it has a name), accepted, again,
+    #: refused.
     what: str
     #: When, in nanoseconds on the machine's monotonic clock.
     at: int

@@ -7,7 +7,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,12 @@ MIX = {"kill": 60, "freeze": 15, "stop": 15, "stop twice": 5, "kill parent": 5}
 #: Whom a kill, or a freeze, hits.
 KILLED = {"child": 80, "producer": 20}
 FROZEN = {"child": 50, "parent": 25, "tree": 15, "producer": 10}
+#: The same where leases are to run out: a child that is frozen loses none, since its parent renews them.
+FROZEN_LONG = {"child": 10, "parent": 40, "tree": 45, "producer": 5}
 #: The share of blows to children that may hit one that still loads the application.
 UNBORN = 0.1
 #: Seconds between two blows, at most.
 BREATH_S = 0.03
-#: How many are frozen at a time, at most: who holds the write lock of the store holds up all others.
-FROZEN_MOST = 2
 
 Choice = TypeVar("Choice")
 Act = Callable[[], bool]
@@ -35,9 +35,23 @@ Act = Callable[[], bool]
 class Storm(Crowd):
     """A crowd in trouble. The veteran is frozen and its children are killed, but nobody ends it."""
 
-    def __init__(self, folder: Path, seed: int, *, frozen_s: float = 1.0, **crowd: Any) -> None:
-        """`frozen_s`: the longest that somebody is frozen, in seconds; `crowd`: see Crowd."""
+    def __init__(
+        self,
+        folder: Path,
+        seed: int,
+        *,
+        frozen: Mapping[str, int] = FROZEN,
+        frozen_s: tuple[float, float] = (0.02, 1.0),
+        frozen_most: int = 2,
+        **crowd: Any,
+    ) -> None:
+        """Who is frozen, how often, and for how many seconds at least and at most; `crowd`: see Crowd.
+
+        `frozen_most`: how many are frozen at a time. Who has the write lock of the store then holds up all others.
+        """
         super().__init__(folder, seed, **crowd)
+        self._whom_to_freeze = frozen
+        self._frozen_most = frozen_most
         #: What was done, by its name.
         self.done: Counter[str] = Counter()
         self._chance = random.Random(seed)
@@ -96,8 +110,8 @@ class Storm(Crowd):
         return partial(self._end_one, {-signal.SIGKILL}, "kill parent", signal.SIGKILL)
 
     def _freeze(self) -> Act:
-        (whom,) = self._chance.choices(list(FROZEN), list(FROZEN.values()))
-        return partial(self._freeze_for, whom, self._chance.uniform(0.02, self._frozen_s))
+        (whom,) = self._chance.choices(list(self._whom_to_freeze), list(self._whom_to_freeze.values()))
+        return partial(self._freeze_for, whom, self._chance.uniform(*self._frozen_s))
 
     def _kill_producer(self) -> bool:
         producer = self._pick([one for one in self.producers if one.ready])
@@ -139,7 +153,7 @@ class Storm(Crowd):
         return True
 
     def _freeze_for(self, whom: str, seconds: float) -> bool:
-        thaw = self._freeze_one(whom) if len(self._frozen) < FROZEN_MOST else None
+        thaw = self._freeze_one(whom) if len(self._frozen) < self._frozen_most else None
         if thaw is None:
             return False
         self.done[f"freeze {whom}"] += 1
