@@ -23,22 +23,29 @@ MORE_DESCRIPTORS = 6
 
 
 def settle_down(storm: Storm) -> float:
-    """Let fresh workers finish what is left; returns how many seconds it took from the last blow on."""
+    """Let a fresh worker and the veteran finish what is left; returns how many seconds that took from the last blow."""
     began = time.monotonic()
     storm.calm()
     storm.add_worker()
+    wait_until_done(storm)
+    drained_s = time.monotonic() - began
     ask_again(storm)
+    wait_until_done(storm)
+    return drained_s
+
+
+def wait_until_done(storm: Storm) -> None:
     until(lambda: not unfinished(storm.deferq), DRAINED_S, "there is still something to do")
-    return time.monotonic() - began
 
 
 def ask_again(storm: Storm) -> None:
-    """I2: whoever got no answer, or wants to be sure, defers the same named task again and finds what there is."""
+    """I2, I7: whoever got no answer, or wants to be sure, defers what it has named again, and finds what there is."""
     records = read(storm.folder / FILE)
     answered = {record.token: record.task for record in records if record.what == "accepted"}
     stored = {task.options.tags[0]: task.id for task in everything(storm.deferq)}
-    for token in [record.token for record in records if record.what == "named"]:
-        again = tasks.named(storm.deferq, token).defer(if_exists="return")
+    tokens = [record.token for record in records if record.what == "named"]
+    calls = [tasks.named(storm.deferq, token).with_options(if_exists="return") for token in tokens]
+    for token, again in zip(tokens, storm.deferq.defer_many(calls), strict=True):
         assert again.existed == (token in stored), f"{token} was stored anew, or not at all"
         assert again.id == answered.get(token, stored.get(token, again.id)), f"{token} is another task now"
 

@@ -19,7 +19,7 @@ import storm_tasks as tasks  # isort: skip  # the application, by the name that 
 #: Seconds that a process may take to start, or to end.
 PATIENCE_S = 60.0
 #: Tasks that a producer defers in a second, and that each of the first ones defers at once.
-PER_SECOND, AT_FIRST = 60.0, 150
+PER_SECOND, AT_FIRST = 40.0, 150
 
 
 class Crowd:

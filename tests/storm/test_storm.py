@@ -22,7 +22,7 @@ LONG_FREEZES = {"frozen": FROZEN_LONG, "frozen_s": (0.5 * SHORT_S, 2.5 * SHORT_S
 
 def weather(folder: Path, seed: int, kills: int, seconds: float, **options: Any) -> None:
     print(f"seed {seed}: DEFERQ_STORM_SEED={seed}")
-    with Storm(folder, seed, **options) as storm:  # type: ignore[arg-type]
+    with Storm(folder, seed, **options) as storm:
         storm.wait_for_the_veteran()
         had = descriptors(storm.veteran.pid)
         storm.rage(kills, seconds)
@@ -38,15 +38,17 @@ def weather(folder: Path, seed: int, kills: int, seconds: float, **options: Any)
 
 
 @pytest.mark.programme
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_path: Path, round: int) -> None:
-    kills, seconds = sized((15, 8.0), (650, 200.0), (650, 300.0))
+    kills, seconds = sized((15, 8.0), (650, 240.0), (650, 600.0))
     weather(tmp_path, SEED + round, kills, seconds, workers=sized(2, 3, 3))
 
 
 @pytest.mark.slow
 @pytest.mark.programme
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_in_which_leases_run_out_lets_no_late_outcome_count(tmp_path: Path, round: int) -> None:
-    kills, seconds = sized((8, 8.0), (350, 150.0), (350, 240.0))
+    kills, seconds = sized((8, 8.0), (350, 180.0), (350, 600.0))
     weather(tmp_path, SEED + round, kills, seconds, lease_s=SHORT_S, **LONG_FREEZES)
