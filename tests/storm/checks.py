@@ -20,6 +20,9 @@ from tests.storm.processes import Hit
 #: How long children may live on without a parent, in nanoseconds: the kernel ends them, but a machine may be busy.
 ORPHANS_LIVE_NS = 100_000_000
 
+#: How long somebody who was hit may take to end, and may start something meanwhile, in nanoseconds.
+DYING_NS = 15_000_000_000
+
 
 class Stored(NamedTuple):
     """A task as it stands in the store at the end."""
@@ -69,8 +72,8 @@ class Seen:
         """Until when it certainly ran, if that is known: it says so, or somebody has hit its process or the parent."""
         if one.end is not None:
             return min([one.end, *self._orphaned(one, one.end)])
-        hits = [hit.at for pid in (one.pid, one.ppid) for hit in self._hits.get(pid, ()) if hit.at >= one.start]
-        return min(hits, default=None)
+        hits = [hit.at for pid in (one.pid, one.ppid) for hit in self._hits.get(pid, ())]
+        return min((max(at, one.start) for at in hits if at >= one.start - DYING_NS), default=None)
 
     def _orphaned(self, one: Execution, end: int) -> Iterator[int]:
         """A child dies a moment after its parent. Till then it may go on, but nobody settles what comes of it."""

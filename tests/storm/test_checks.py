@@ -157,6 +157,11 @@ def test_a_process_that_died_by_itself_is_found() -> None:
     assert found(deferred() + ran(10, None), [stored(5, None, state=State.DEAD)]) == ["nobody_dies_by_itself"]
 
 
+def test_a_worker_that_was_told_to_stop_may_start_something_before_it_hears_of_it() -> None:
+    records = deferred() + ran(10, None) + ran(30, 40, attempt=2, pid=OTHER_CHILD)
+    assert found(records, [stored(2, (2, 30))], hits=[Hit(5, PARENT, signal.SIGTERM)]) == []
+
+
 def test_too_many_at_a_time_in_a_limited_queue_are_found() -> None:
     records = deferred() + ran(10, 20) + deferred("b", 8) + ran(15, 25, token="b", task=8)
     tasks = [stored(), stored(id=8, token="b", result=(1, 15))]
