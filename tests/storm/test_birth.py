@@ -22,7 +22,7 @@ BIRTH_S = 0.5
 
 @pytest.mark.programme
 def test_a_store_whose_maker_is_killed_serves_the_next(tmp_path: Path) -> None:
-    most, seconds = sized((4, 4.0), (100, 25.0), (3_000, 1_800.0))
+    most, seconds = sized((4, 4.0), (100, 15.0), (3_000, 1_800.0))
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)

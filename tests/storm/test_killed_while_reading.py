@@ -29,7 +29,7 @@ WAITING = 12
 
 @pytest.mark.programme
 def test_children_that_are_killed_while_they_read_hold_up_nobody(tmp_path: Path) -> None:
-    most, seconds = sized((5, 8.0), (1_000, 25.0), (10_000, 7_200.0))
+    most, seconds = sized((5, 8.0), (1_000, 20.0), (10_000, 7_200.0))
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     chance = random.Random(seed)

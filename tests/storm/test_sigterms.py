@@ -101,7 +101,7 @@ def test_sigterms_at_random_moments_lose_no_task(shop: Shop) -> None:
 @pytest.mark.programme
 def test_a_sigterm_at_any_moment_of_its_life_ends_a_worker_in_order(shop: Shop) -> None:
     """From its first breath on: before it works the signal ends it as any other program."""
-    most, seconds = sized((3, 5.0), (60, 30.0), (2_000, 1_800.0))
+    most, seconds = sized((3, 5.0), (60, 20.0), (2_000, 1_800.0))
     ends = time.monotonic() + seconds
     times = 0
     while times < most and time.monotonic() < ends:
