@@ -111,7 +111,7 @@ KINDS = {
     _patient(instant): 30,
     _patient(sleep, 0.005): 20,
     _patient(sleep, 0.2): 8,
-    _patient(sleep, 2.5): 2,
+    _patient(sleep, 2.5): 1,
     _patient(coroutine, 0.05): 10,
     _patient(retrying): 6,
     _patient(snoozing): 6,
