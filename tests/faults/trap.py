@@ -1,0 +1,140 @@
+"""A `connect` for the engine that notes each statement, and lets one of them go wrong."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+EXIT_CODE = 17
+Do = Callable[[], sqlite3.Cursor]
+Strike = Callable[["Trapped", Do], sqlite3.Cursor]
+
+
+class Fault(NamedTuple):
+    """What goes wrong with one statement."""
+
+    name: str
+    strike: Strike
+    #: The process ends.
+    ends: bool = False
+
+
+class Trap:
+    """Counts statements from `arm` on; the one with the number `at` meets the fault."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.connections: list[Trapped] = []
+        #: The statement that went wrong.
+        self.struck: str | None = None
+        self._armed = False
+        self._at: int | None = None
+        self._fault: Fault | None = None
+
+    def __call__(self, path: str) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, cached_statements=256, factory=Trapped
+        )
+        connection.trap = self
+        self.connections.append(connection)
+        return connection
+
+    def arm(self, at: int | None = None, fault: Fault | None = None) -> None:
+        self._armed, self._at, self._fault = True, at, fault
+
+    def disarm(self) -> None:
+        self._armed = False
+
+    def pass_through(self, connection: Trapped, sql: str, do: Do) -> sqlite3.Cursor:
+        if not self._armed:
+            return do()
+        number = len(self.seen)
+        self.seen.append(sql)
+        if number != self._at or self._fault is None:
+            return do()
+        self.struck = sql
+        return self._fault.strike(connection, do)
+
+
+class Trapped(sqlite3.Connection):
+    """Passes every statement through its trap."""
+
+    trap: Trap
+
+    def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        return self.trap.pass_through(self, sql, lambda: sqlite3.Connection.execute(self, sql, *parameters))
+
+    def executemany(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+        return self.trap.pass_through(self, sql, lambda: sqlite3.Connection.executemany(self, sql, *parameters))
+
+
+# ---- faults
+
+
+def _of_sqlite(code: int, name: str, message: str) -> Callable[[], BaseException]:
+    def make() -> BaseException:
+        error = sqlite3.OperationalError(message)
+        error.sqlite_errorcode, error.sqlite_errorname = code, name
+        return error
+
+    return make
+
+
+#: What a statement may raise, by name.
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "busy": _of_sqlite(sqlite3.SQLITE_BUSY, "SQLITE_BUSY", "database is locked"),
+    "io": _of_sqlite(sqlite3.SQLITE_IOERR_WRITE, "SQLITE_IOERR_WRITE", "disk I/O error"),
+    "full": _of_sqlite(sqlite3.SQLITE_FULL, "SQLITE_FULL", "database or disk is full"),
+    "interrupt": _of_sqlite(sqlite3.SQLITE_INTERRUPT, "SQLITE_INTERRUPT", "interrupted"),
+    "memory": MemoryError,
+    "ctrl-c": KeyboardInterrupt,
+}
+
+
+def _before(make: Callable[[], BaseException]) -> Strike:
+    def strike(connection: Trapped, do: Do) -> sqlite3.Cursor:
+        raise make()
+
+    return strike
+
+
+def _after(make: Callable[[], BaseException]) -> Strike:
+    """It was done, and for a COMMIT that means committed; but nobody hears of it."""
+
+    def strike(connection: Trapped, do: Do) -> sqlite3.Cursor:
+        do()
+        raise make()
+
+    return strike
+
+
+def _drop_before(connection: Trapped, do: Do) -> sqlite3.Cursor:
+    connection.close()
+    return do()
+
+
+def _drop_after(connection: Trapped, do: Do) -> sqlite3.Cursor:
+    do()
+    connection.close()
+    raise sqlite3.ProgrammingError("Cannot operate on a closed database.")
+
+
+def _exit(connection: Trapped, do: Do) -> sqlite3.Cursor:
+    os._exit(EXIT_CODE)
+
+
+def _exit_after(connection: Trapped, do: Do) -> sqlite3.Cursor:
+    do()
+    os._exit(EXIT_CODE)
+
+
+FAULTS = (
+    *(Fault(f"{name} before", _before(make)) for name, make in ERRORS.items()),
+    *(Fault(f"{name} after", _after(make)) for name, make in ERRORS.items()),
+    Fault("dropped before", _drop_before),
+    Fault("dropped after", _drop_after),
+    Fault("exit before", _exit, ends=True),
+    Fault("exit after", _exit_after, ends=True),
+)
