@@ -19,6 +19,8 @@ class Fault(NamedTuple):
     strike: Strike
     #: The process ends.
     ends: bool = False
+    #: The rollback after it goes wrong as well.
+    spoils_rollback: bool = False
 
 
 class Trap:
@@ -52,6 +54,8 @@ class Trap:
             return do()
         number = len(self.seen)
         self.seen.append(sql)
+        if self.struck is not None and sql == "rollback" and self._fault is not None and self._fault.spoils_rollback:
+            raise ERRORS["io"]()
         if number != self._at or self._fault is None:
             return do()
         self.struck = sql
@@ -133,6 +137,8 @@ def _exit_after(connection: Trapped, do: Do) -> sqlite3.Cursor:
 FAULTS = (
     *(Fault(f"{name} before", _before(make)) for name, make in ERRORS.items()),
     *(Fault(f"{name} after", _after(make)) for name, make in ERRORS.items()),
+    Fault("busy before, and no rollback", _before(ERRORS["busy"]), spoils_rollback=True),
+    Fault("ctrl-c after, and no rollback", _after(ERRORS["ctrl-c"]), spoils_rollback=True),
     Fault("dropped before", _drop_before),
     Fault("dropped after", _drop_after),
     Fault("exit before", _exit, ends=True),

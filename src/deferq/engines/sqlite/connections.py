@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from deferq.errors import ConfigError
+from deferq.errors import ConfigError, DeferqError
 
 Connect = Callable[[str], sqlite3.Connection]
 
@@ -45,15 +45,15 @@ class Connections:
 
     def writer(self) -> sqlite3.Connection:
         """A new connection for writing."""
-        connection = self._open()
-        connection.execute(f"pragma page_size = {PAGE_BYTES}")
-        connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma synchronous = {self._synchronous}")
-        # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
-        connection.execute("pragma wal_autocheckpoint = 0")
-        connection.execute("pragma journal_size_limit = 67108864")
-        connection.execute("pragma foreign_keys = on")
-        return connection
+        return self._open(
+            f"pragma page_size = {PAGE_BYTES}",
+            "pragma journal_mode = wal",
+            f"pragma synchronous = {self._synchronous}",
+            # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
+            "pragma wal_autocheckpoint = 0",
+            "pragma journal_size_limit = 67108864",
+            "pragma foreign_keys = on",
+        )
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
@@ -61,13 +61,23 @@ class Connections:
         try:
             connection = self._readers.pop()
         except IndexError:
-            connection = self._open()
-            connection.execute("pragma wal_autocheckpoint = 0")
-            connection.execute("pragma query_only = on")
+            connection = self._open("pragma wal_autocheckpoint = 0", "pragma query_only = on")
         try:
             yield connection
-        finally:
+        except DeferqError:
             self._readers.append(connection)
+            raise
+        except BaseException:  # it may be of no more use, or have a statement under way
+            self.drop(connection)
+            raise
+        self._readers.append(connection)
+
+    def drop(self, connection: sqlite3.Connection) -> None:
+        """Close a connection that nobody else uses; an open transaction of it is rolled back."""
+        if connection in self._all:
+            self._all.remove(connection)
+        with suppress(sqlite3.Error):
+            connection.close()
 
     def close(self) -> None:
         """Close every connection that was opened here."""
@@ -80,12 +90,14 @@ class Connections:
         abandoned, self._all, self._readers = self._all, [], []
         return abandoned
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, *pragmas: str) -> sqlite3.Connection:
         connection = self._connect(self._path)
         try:
             connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("pragma temp_store = memory")
             connection.execute("pragma cache_size = -16000")
+            for pragma in pragmas:
+                connection.execute(pragma)
         except BaseException:  # the file cannot be read: each attempt would leave one behind
             connection.close()
             raise

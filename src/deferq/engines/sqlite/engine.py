@@ -56,7 +56,7 @@ from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
 from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
-from deferq.engines.sqlite.trouble import raise_ours, translated
+from deferq.engines.sqlite.trouble import is_lasting, raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
@@ -136,8 +136,12 @@ class SqliteEngine(LeasingEngine):
         files.prepare(self.path)
         with inside_sqlite, translated(str(self.path)):
             self._gate = self._open_gate()
-            self._checkpointer = Checkpointer(self._gate, str(self.path))
-            writer = self._prepare_writer()
+            try:
+                self._checkpointer = Checkpointer(self._gate, str(self.path))
+                writer = self._prepare_writer()
+            except BaseException:
+                self._gate.close()
+                raise
             self._ringer = Ringer(self.bells)
             self._identity = files.identity(self.path)
             self._look_at = 0.0
@@ -148,30 +152,38 @@ class SqliteEngine(LeasingEngine):
             return Gate(f"{self.path}-gate")
         except OSError as error:
             raise StoreUnavailable(
-                f"The file {self.path}-gate cannot be opened ({error.strerror}). Is the folder writable?"
+                f"The file {self.path}-gate cannot be opened ({error.strerror}). Is the folder writable, and is there"
+                " space?"
             ) from error
 
     def _prepare_writer(self) -> sqlite3.Connection:
-        """The writing connection, on a file that is whole and up to date. The gate keeps others from racing us."""
+        """The writing connection. The gate keeps others from racing us."""
         self._gate.acquire()
         try:
-            reader = self._connect(str(self.path))
-            version = migrations.schema_version(reader)
-            files.check_length(self.path, reader)
-            reader.close()
-            migrations.check(str(self.path), version)
-            writer = self._connections.writer()
-            if version < migrations.newest_version():
-                writer.execute("begin immediate")
-                migrations.migrate(writer, str(self.path))
-                writer.execute("commit")
-            return writer
+            return self._checked_writer()
         except BaseException:
             # An open transaction left behind would keep everybody out of the file.
             self._connections.close()
             raise
         finally:
             self._gate.release()
+
+    def _checked_writer(self) -> sqlite3.Connection:
+        """A new writing connection, on a file that is whole and up to date."""
+        with closing(self._connect(str(self.path))) as reader:
+            version = migrations.schema_version(reader)
+            files.check_length(self.path, reader)
+        migrations.check(str(self.path), version)
+        writer = self._connections.writer()
+        if version < migrations.newest_version():
+            try:
+                writer.execute("begin immediate")
+                migrations.migrate(writer, str(self.path))
+                writer.execute("commit")
+            except BaseException:
+                self._connections.drop(writer)
+                raise
+        return writer
 
     def close(self) -> None:
         """Close the file for good."""
@@ -200,6 +212,8 @@ class SqliteEngine(LeasingEngine):
     def _forget(self) -> None:
         """The state of an engine that is not open."""
         self._writer = None
+        #: The writing connection was given up, and is to be replaced before it is used again.
+        self._spoilt = False
         self._connections = Connections(self.path, self.synchronous, self._connect)
         self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_plain=self._put_plain)
         self._opening = Lock()
@@ -233,20 +247,23 @@ class SqliteEngine(LeasingEngine):
     def _transaction(self, body: Callable[[sqlite3.Connection], None]) -> None:
         """Run `body` between BEGIN IMMEDIATE and COMMIT, behind the gate."""
         with inside_sqlite:
-            writer = self._opened()
+            self._check_opened()
             self._gate.acquire()
+            committing = False
             try:
+                writer = self._sound_writer()
                 self._queues_in_doubt.clear()
                 writer.execute("begin immediate")
                 self._checkpointer.make_room()
                 body(writer)
+                committing = True
                 writer.execute("commit")
                 self._known_queues |= self._queues_in_doubt
-                self._checkpointer.after_commit(writer)
+                self._after_commit(writer)
             except BaseException as error:
-                _roll_back(writer)
+                undone = self._undo(error)
                 if isinstance(error, sqlite3.Error):
-                    raise_ours(error, str(self.path))
+                    raise_ours(error, str(self.path), committing=committing and not undone)
                 raise
             finally:
                 self._gate.release()
@@ -254,16 +271,51 @@ class SqliteEngine(LeasingEngine):
     def _alone(self, statement: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Run one statement behind the gate: it takes the write lock as BEGIN IMMEDIATE does, and commits."""
         with inside_sqlite:
-            writer = self._opened()
+            self._check_opened()
             self._gate.acquire()
             try:
+                writer = self._sound_writer()
                 answer = statement(writer)
-                self._checkpointer.after_commit(writer)
+                self._after_commit(writer)
             except sqlite3.Error as error:
-                raise_ours(error, str(self.path))
+                self._undo(error)
+                raise_ours(error, str(self.path), committing=True)
             finally:
                 self._gate.release()
         return answer
+
+    def _after_commit(self, writer: sqlite3.Connection) -> None:
+        """What was committed is acknowledged, whatever becomes of the connection now."""
+        try:
+            self._checkpointer.after_commit(writer)
+        except sqlite3.Error:
+            self._spoil_writer()
+
+    def _undo(self, error: BaseException) -> bool:
+        """Roll back; true if there was something to undo. A connection that cannot do it keeps nobody out."""
+        undone: bool | None = None
+        try:
+            undone = _roll_back(self._writer)
+        finally:
+            if undone is None or is_lasting(error):
+                self._spoil_writer()
+        return undone is not False
+
+    def _spoil_writer(self) -> None:
+        """Close the writing connection. Behind the gate nobody else uses it, and who comes next has a new one."""
+        self._spoilt = True
+        self._look_at = 0.0
+        self._checkpointer.close()
+        if self._writer is not None:
+            self._connections.drop(self._writer)
+
+    def _sound_writer(self) -> sqlite3.Connection:
+        """The writing connection; a new one if the last one was given up. Call it behind the gate."""
+        if self._spoilt:
+            self._writer = self._checked_writer()
+            self._spoilt = False
+        assert self._writer is not None  # who is inside SQLite keeps it from being closed
+        return self._writer
 
     def _is_plain(self, tasks: Sequence[NewTask]) -> bool:
         """Whether storing them is one insertion of one row, and the log has room for it."""
@@ -286,18 +338,17 @@ class SqliteEngine(LeasingEngine):
     def _read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
         self.open()
         with inside_sqlite, translated(str(self.path)):
-            self._opened()
+            self._check_opened()
             with self._connections.reader() as connection:
                 return read(connection)
 
-    def _opened(self) -> sqlite3.Connection:
-        """The writing connection, unless another thread has closed the engine since it was opened."""
+    def _check_opened(self) -> None:
+        """Raise StoreUnavailable unless it is open, and the file in its place."""
         if self._writer is None:
             raise self._was_closed()
         if (now := time.monotonic()) >= self._look_at:
             self._check_in_place()
             self._look_at = now + LOOK_EVERY_S
-        return self._writer
 
     def _check_in_place(self) -> None:
         """SQLite goes on in a file that was deleted or replaced, and nobody else would ever see what it stores."""
@@ -518,11 +569,21 @@ def _earliest(*times: int | None) -> int | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
-    """Undo, and let the error that led here be the one that is raised."""
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):
-            connection.execute("rollback")
+def _roll_back(connection: sqlite3.Connection | None) -> bool | None:
+    """Undo, and let the error that led here be the one that is raised.
+
+    True: it is undone; False: there was nothing to undo, or the connection is closed; None: it could not be undone.
+    """
+    try:
+        if connection is None or not connection.in_transaction:
+            return False
+    except sqlite3.ProgrammingError:
+        return False
+    try:
+        connection.execute("rollback")
+    except sqlite3.Error:
+        return None
+    return True
 
 
 def _after_fork_in_child() -> None:
