@@ -12,7 +12,8 @@ import os
 import pickle
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,8 +54,8 @@ class Play:
 
     def want(self, free: int = 10, **options: Any) -> Want:
         serial = self.notes["serial"] = self.notes.get("serial", 0) + 1
-        lease_us = round(LEASE_S * US)
-        return Want(**{"free": free, "ahead": 0, "lease_id": new_lease_id(DISPATCHER, serial), "lease_us": lease_us, **options})  # fmt: skip
+        given = {"free": free, "ahead": 0, "lease_us": round(LEASE_S * US), **options}
+        return Want(lease_id=new_lease_id(DISPATCHER, serial), **given)
 
     def lease(self, word: str, free: int = 10, settlements: Sequence[Settlement] = (), **options: Any) -> Turn:
         """Lease, and keep what was leased under `word`."""
@@ -134,6 +135,7 @@ def set_up(act: Act, folder: Path) -> Stage:
         for step in act.prepare:
             step(play)
     before = path.read_bytes() if act.prepare else None
+    _clear(folder, path.name)
     stage = Stage(act, before, notes, clock.now, (), {})
     with _setting(stage, folder) as (play, trap):
         trap.arm()
@@ -145,20 +147,24 @@ def set_up(act: Act, folder: Path) -> Stage:
     return stage._replace(statements=tuple(trap.seen), after=after)
 
 
-def play_with(stage: Stage, folder: Path, at: int, fault: Fault) -> None:
-    """Play the act with a fault at the statement `at`, and look whether everything is as it has to be."""
+def play_with(stage: Stage, folder: Path, at: int, fault: Fault) -> list[str]:
+    """Play the act with a fault at the statement `at`, and look whether everything is as it has to be.
+
+    Returns the statements of this process.
+    """
     with _setting(stage, folder) as (play, trap):
         if fault.ends:
             _play_until_the_end_of_a_process(stage, play, trap, at, fault)
         else:
-            trap.arm(at, fault)
+            trap.arm_at(at, fault)
             for step in stage.act.steps:
                 play.do(step, lambda error: None)
-            assert trap.struck is not None, "the act went another way and never came to this statement"
+            assert trap.struck, "the act went another way and never came to this statement"
             trap.disarm()
             _assert_at_rest(play.engine, trap)
         play.engine.close()
         assert dump(play.engine.path) == stage.after
+    return trap.seen
 
 
 @contextmanager
@@ -210,7 +216,7 @@ def _play_in_child(stage: Stage, path: Path, say: int, at: int, fault: Fault) ->
         play = Play(_engine(path, clock, trap), clock, dict(stage.notes))
         if not stage.act.opens:
             play.engine.open()
-        trap.arm(at, fault)
+        trap.arm_at(at, fault)
         for number, step in enumerate(stage.act.steps, start=1):
             step(play)
             os.write(say, pickle.dumps((number, play.notes, clock.now)))
@@ -221,8 +227,6 @@ def _play_in_child(stage: Stage, path: Path, say: int, at: int, fault: Fault) ->
 
 
 def _unpickled(said: bytes) -> list[Any]:
-    from io import BytesIO
-
     found, file = [], BytesIO(said)
     while file.tell() < len(said):
         found.append(pickle.load(file))
@@ -253,10 +257,8 @@ def _clear(folder: Path, name: str) -> None:
 def _assert_at_rest(engine: SqliteEngine, trap: Trap) -> None:
     """No transaction is left open, and gate and locks are free; the engine itself goes on."""
     for connection in trap.connections:
-        try:
+        with suppress(sqlite3.ProgrammingError):  # it is closed
             assert not connection.in_transaction
-        except sqlite3.ProgrammingError:
-            pass  # it is closed
     assert_sound(engine.path)
     engine.counts()
     assert engine.change_records([]) == []

@@ -23,17 +23,20 @@ class Fault(NamedTuple):
     spoils_rollback: bool = False
 
 
+#: Which fault a statement meets, by its number and text; None: none.
+Choose = Callable[[int, str], Fault | None]
+
+
 class Trap:
-    """Counts statements from `arm` on; the one with the number `at` meets the fault."""
+    """Notes statements from `arm` on; each meets the fault that is chosen for it."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.connections: list[Trapped] = []
-        #: The statement that went wrong.
-        self.struck: str | None = None
-        self._armed = False
-        self._at: int | None = None
-        self._fault: Fault | None = None
+        #: The statements that went wrong.
+        self.struck: list[str] = []
+        self._choose: Choose | None = None
+        self._spoil_rollback = False
 
     def __call__(self, path: str) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -43,23 +46,37 @@ class Trap:
         self.connections.append(connection)
         return connection
 
-    def arm(self, at: int | None = None, fault: Fault | None = None) -> None:
-        self._armed, self._at, self._fault = True, at, fault
+    def arm(self, choose: Choose = lambda number, sql: None) -> None:
+        """From now on statements count."""
+        self.seen.clear()
+        self.struck.clear()
+        self._choose = choose
+
+    def arm_at(self, at: int, fault: Fault) -> None:
+        """One statement is to meet a fault: the one with this number."""
+        self.arm(lambda number, sql: fault if number == at else None)
+
+    def arm_for(self, begins: str, fault: Fault) -> None:
+        """One statement is to meet a fault: the first that begins so."""
+        self.arm(lambda number, sql: fault if sql.startswith(begins) and not self.struck else None)
 
     def disarm(self) -> None:
-        self._armed = False
+        self._choose = None
+        self._spoil_rollback = False
 
     def pass_through(self, connection: Trapped, sql: str, do: Do) -> sqlite3.Cursor:
-        if not self._armed:
+        if self._choose is None:
             return do()
         number = len(self.seen)
         self.seen.append(sql)
-        if self.struck is not None and sql == "rollback" and self._fault is not None and self._fault.spoils_rollback:
+        if sql == "rollback" and self._spoil_rollback:
             raise ERRORS["io"]()
-        if number != self._at or self._fault is None:
+        fault = self._choose(number, sql)
+        if fault is None:
             return do()
-        self.struck = sql
-        return self._fault.strike(connection, do)
+        self.struck.append(sql)
+        self._spoil_rollback = fault.spoils_rollback
+        return fault.strike(connection, do)
 
 
 class Trapped(sqlite3.Connection):
@@ -136,11 +153,16 @@ def _exit_after(connection: Trapped, do: Do) -> sqlite3.Cursor:
 
 FAULTS = (
     *(Fault(f"{name} before", _before(make)) for name, make in ERRORS.items()),
-    *(Fault(f"{name} after", _after(make)) for name, make in ERRORS.items()),
+    Fault("io after", _after(ERRORS["io"])),
+    Fault("ctrl-c after", _after(ERRORS["ctrl-c"])),
     Fault("busy before, and no rollback", _before(ERRORS["busy"]), spoils_rollback=True),
     Fault("ctrl-c after, and no rollback", _after(ERRORS["ctrl-c"]), spoils_rollback=True),
     Fault("dropped before", _drop_before),
     Fault("dropped after", _drop_after),
     Fault("exit before", _exit, ends=True),
     Fault("exit after", _exit_after, ends=True),
+)
+#: An error after the deed with a code by which SQLite says that nothing was done: for long nights.
+CONTRADICTIONS = tuple(
+    Fault(f"{name} after", _after(make)) for name, make in ERRORS.items() if name not in ("io", "ctrl-c")
 )
