@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -56,6 +57,7 @@ from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
 from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
+from deferq.engines.sqlite.place import Place, require
 from deferq.engines.sqlite.trouble import is_lasting, raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.settings import QueueChange, QueueSettings
@@ -63,6 +65,7 @@ from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
 
 Answer = TypeVar("Answer")
+logger = logging.getLogger("deferq.sqlite")
 
 #: Whether the file is still in its place is looked at no more often than every so many seconds.
 LOOK_EVERY_S = 0.5
@@ -108,6 +111,9 @@ class SqliteEngine(LeasingEngine):
         self._tombstone_us = int(tombstone_s * 1_000_000)
         self._connect = connect
         self._closed = False
+        #: The file has been open before, and others are not to find an empty one.
+        self._was_there = False
+        self._opening = Lock()
         self._writer: sqlite3.Connection | None
         self._forget()
         _engines.add(self)
@@ -120,10 +126,35 @@ class SqliteEngine(LeasingEngine):
 
     def open(self) -> None:
         """Open the file and bring it to this release's schema. Every other method does so by itself."""
-        if self._writer is None:
+        if self._writer is None or self._place.left:
             with self._opening:
+                if self._writer is not None and self._place.left:
+                    self._let_go()
                 if self._writer is None:
                     self._open()
+
+    def _let_go(self) -> None:
+        """Close files that are not the store's any more."""
+        with inside_sqlite.alone() as alone:
+            if not alone or self._writer is None:
+                raise self._is_opened_anew()
+            self._checkpointer.close()
+            if self._place.lost_its_log:
+                self._save_log(self._writer)
+            self._close_connections()
+            self._ringer.close()
+            self._forget()
+            self._was_there = True
+
+    def _save_log(self, writer: sqlite3.Connection) -> None:
+        """A deleted log is still open here. What stands in it goes into the database, and nothing stays behind."""
+        self._gate.acquire()
+        try:
+            writer.execute("pragma wal_checkpoint(truncate)").fetchone()
+        except sqlite3.Error as error:
+            logger.error("the log of %s was deleted, and could not be moved into the database: %s", self.path, error)
+        finally:
+            self._gate.release()
 
     def _open(self) -> None:
         if self._closed:
@@ -133,6 +164,8 @@ class SqliteEngine(LeasingEngine):
                 f"This process was forked while another thread was using the store {self.path}, and that for long."
                 " Fork when no deferq call is running, or start the process afresh (spawn)."
             )
+        if self._was_there:
+            require(self.path)
         files.prepare(self.path)
         with inside_sqlite, translated(str(self.path)):
             self._gate = self._open_gate()
@@ -143,7 +176,7 @@ class SqliteEngine(LeasingEngine):
                 self._gate.close()
                 raise
             self._ringer = Ringer(self.bells)
-            self._identity = files.identity(self.path)
+            self._place = Place(self.path)
             self._look_at = 0.0
             self._writer = writer
 
@@ -216,7 +249,6 @@ class SqliteEngine(LeasingEngine):
         self._spoilt = False
         self._connections = Connections(self.path, self.synchronous, self._connect)
         self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_plain=self._put_plain)
-        self._opening = Lock()
         #: Dispatchers that were dead when somebody looked last.
         self._dead: frozenset[int] = frozenset()
         self._known_queues: set[str] = set()
@@ -235,6 +267,7 @@ class SqliteEngine(LeasingEngine):
             self._checkpointer.close()
             self._gate.close()
             self._ringer.abandon()
+        self._opening = Lock()
         self._forget()
 
     @property
@@ -306,6 +339,7 @@ class SqliteEngine(LeasingEngine):
         self._spoilt = True
         self._look_at = 0.0
         self._checkpointer.close()
+        self._place.log_may_be_new()
         if self._writer is not None:
             self._connections.drop(self._writer)
 
@@ -345,18 +379,15 @@ class SqliteEngine(LeasingEngine):
     def _check_opened(self) -> None:
         """Raise StoreUnavailable unless it is open, and the file in its place."""
         if self._writer is None:
-            raise self._was_closed()
+            raise self._was_closed() if self._closed else self._is_opened_anew()
         if (now := time.monotonic()) >= self._look_at:
-            self._check_in_place()
+            self._place.check()
             self._look_at = now + LOOK_EVERY_S
 
-    def _check_in_place(self) -> None:
-        """SQLite goes on in a file that was deleted or replaced, and nobody else would ever see what it stores."""
-        if files.identity(self.path) != self._identity:
-            raise StoreUnavailable(
-                f"The store {self.path} was deleted or replaced while it was open. Put it back, or start this process"
-                " again. Nothing was changed."
-            )
+    def _is_opened_anew(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"The store {self.path} is being opened anew by another thread. Try again. Nothing was changed."
+        )
 
     def _was_closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")

@@ -12,7 +12,7 @@ from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space",
-    sqlite3.SQLITE_IOERR: "reading or writing the file failed; look at the disk and its limits",
+    sqlite3.SQLITE_IOERR: "reading or writing the file failed; look at the disk, its free space and its limits",
     sqlite3.SQLITE_READONLY: "the file or its folder may not be written; look at owner and permissions",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; look at its folder and permissions",
     sqlite3.SQLITE_BUSY: "another program held the write lock too long; find it and let it end its transaction",

@@ -1,0 +1,112 @@
+"""A disk that is full, or a limit of the process: a clear error, nothing lost, and on it goes once there is space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from deferq.engines.answers import Stored
+from deferq.engines.sqlite import SqliteEngine
+from deferq.errors import StoreUnavailable
+from deferq.model.outcome import SUCCEEDED
+from tests.faults.disks import Disk, mounted, run
+from tests.support import FakeClock, TaskMaker, lease, settle_each
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    with mounted(tmp_path / "disk") as disk:
+        yield disk
+
+
+def test_a_full_disk_is_told_and_everything_goes_on_once_there_is_space(
+    disk: Disk, clock: FakeClock, new: TaskMaker
+) -> None:
+    with closing(SqliteEngine(disk.folder / "jobs.db", clock=clock)) as engine:
+        stored = new.many(5)
+        engine.put(stored)
+        disk.fill()
+        refused = []
+        for size in (50_000, 100, 100, 50_000):
+            refused.append(new(payload=b"x" * size))
+            with pytest.raises(StoreUnavailable, match=r"jobs\.db did not answer .*: the disk is full; free some space"):
+                while True:  # the log has some room left
+                    stored.append(new(payload=b"x" * size))
+                    engine.put([stored[-1]])
+            refused.append(stored.pop())
+        assert engine.counts().queues[0].ready == len(stored)
+        disk.free()
+        assert engine.put(refused) == [Stored(task.id) for task in refused]
+        stored += refused
+        assert {task.id for task in engine.get([task.id for task in stored])} == {task.id for task in stored}
+        leased = lease(engine, 50)
+        settle_each(engine, leased, SUCCEEDED)
+        assert engine.counts().succeeded == len(leased) == len(stored)
+        assert engine.check(full=True) == []
+
+
+OPEN_AND_PUT = """
+import os, sys
+from deferq.engines.sqlite import SqliteEngine
+from deferq.errors import StoreUnavailable
+from tests.support import FakeClock, TaskMaker
+
+clock = FakeClock()
+engine, new = SqliteEngine(sys.argv[1], clock=clock), TaskMaker(clock)
+tasks = new.many(3, payload=bytes(3000))
+try:
+    engine.put(tasks)
+    print("stored")
+except StoreUnavailable as error:
+    print(error)
+os.unlink(sys.argv[2])
+print(len(engine.put(tasks)), engine.counts().queues[0].ready, engine.check())
+"""
+
+
+@pytest.mark.parametrize("free", [0, 1, 2, 3, 8, 9, 10, 11, 12, 20, 40])
+def test_a_new_store_on_a_full_disk_is_refused_and_works_once_there_is_space(disk: Disk, free: int) -> None:
+    """Wherever the space ends: at the database, the gate, the log or its index, of which two are mapped into memory."""
+    disk.fill(leave=free * 4096)
+    first, second = run(OPEN_AND_PUT, disk.folder / "jobs.db", disk.folder / "ballast").splitlines()
+    assert first == "stored" or ("space" in first and str(disk.folder / "jobs.db") in first)
+    assert (first == "stored") == (free >= 40)
+    assert second == "3 3 []"
+
+
+LIMITED = """
+import resource, sys
+from deferq.engines.sqlite import SqliteEngine
+from deferq.errors import StoreUnavailable
+from tests.support import FakeClock, TaskMaker
+
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+clock = FakeClock()
+engine, new = SqliteEngine(sys.argv[1], clock=clock), TaskMaker(clock)
+engine.put(new.many(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, hard))
+stored, errors = 0, []
+while len(errors) < 3:
+    task = new(payload=bytes(20_000))
+    try:
+        engine.put([task])
+        stored += 1
+    except StoreUnavailable as error:
+        errors.append((task, error))
+print(errors[0][1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+engine.put([task for task, _ in errors])
+print(stored > 3, engine.counts().queues[0].ready == stored + 4, engine.check())
+"""
+
+
+def test_a_limit_on_the_size_of_files_is_told_and_costs_nothing(tmp_path: Path, clock: FakeClock) -> None:
+    """The kernel says "file too large", and SQLite that writing failed."""
+    said, after = run(LIMITED, tmp_path / "jobs.db").splitlines()
+    assert "reading or writing the file failed; look at the disk, its free space and its limits" in said
+    assert after == "True True []"
+    with closing(SqliteEngine(tmp_path / "jobs.db", clock=clock)) as engine:
+        assert engine.check(full=True) == []
