@@ -77,6 +77,37 @@ def test_a_new_store_on_a_full_disk_is_refused_and_works_once_there_is_space(dis
     assert second == "3 3 []"
 
 
+NO_GATE = """
+import sys
+from pathlib import Path
+from deferq.engines.sqlite import SqliteEngine
+from deferq.errors import StoreUnavailable
+from tests.faults.disks import Disk
+from tests.support import FakeClock, TaskMaker
+
+disk = Disk(Path(sys.argv[1]))
+clock = FakeClock()
+other, new = SqliteEngine(disk.folder / "jobs.db", clock=clock), TaskMaker(clock)
+other.put(new.many(1))
+(disk.folder / "jobs.db-gate").unlink()
+engine = SqliteEngine(disk.folder / "jobs.db", clock=clock)
+disk.fill()
+try:
+    engine.stalled()
+except StoreUnavailable as error:
+    print(error)
+disk.free()
+print(engine.stalled(), engine.counts().queues[0].ready)
+"""
+
+
+def test_a_gate_for_which_there_is_no_space_is_told(disk: Disk) -> None:
+    """It is mapped into memory: without space behind it, the kernel would end the process (SIGBUS)."""
+    first, second = run(NO_GATE, disk.folder).splitlines()
+    assert "jobs.db-gate cannot be opened (No space left on device)" in first
+    assert second == "[] 1"
+
+
 LIMITED = """
 import resource, sys
 from deferq.engines.sqlite import SqliteEngine
