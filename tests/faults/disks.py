@@ -58,8 +58,6 @@ def mounted(folder: Path, size: str = "1m") -> Iterator[Disk]:
 
 def run(program: str, *words: object) -> str:
     """What a program of ours prints; it has to end in order."""
-    done = subprocess.run(
-        [sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", program, *map(str, words)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr}"
     return done.stdout

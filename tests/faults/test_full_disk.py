@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from deferq.engines.answers import Stored
 from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import StoreUnavailable
 from deferq.model.outcome import SUCCEEDED
+from deferq.model.task import NewTask
 from tests.faults.disks import Disk, mounted, run
 from tests.support import FakeClock, TaskMaker, lease, settle_each
 
@@ -31,12 +32,7 @@ def test_a_full_disk_is_told_and_everything_goes_on_once_there_is_space(
         disk.fill()
         refused = []
         for size in (50_000, 100, 100, 50_000):
-            refused.append(new(payload=b"x" * size))
-            with pytest.raises(StoreUnavailable, match=r"jobs\.db did not answer .*: the disk is full; free some space"):
-                while True:  # the log has some room left
-                    stored.append(new(payload=b"x" * size))
-                    engine.put([stored[-1]])
-            refused.append(stored.pop())
+            refused.append(put_until_refused(engine, lambda size=size: new(payload=b"x" * size), stored))  # type: ignore[misc]
         assert engine.counts().queues[0].ready == len(stored)
         disk.free()
         assert engine.put(refused) == [Stored(task.id) for task in refused]
@@ -46,6 +42,21 @@ def test_a_full_disk_is_told_and_everything_goes_on_once_there_is_space(
         settle_each(engine, leased, SUCCEEDED)
         assert engine.counts().succeeded == len(leased) == len(stored)
         assert engine.check(full=True) == []
+
+
+def put_until_refused(engine: SqliteEngine, make: Callable[[], NewTask], stored: list[NewTask]) -> NewTask:
+    """The log may have some room left. Adds to `stored`; returns the task that was refused."""
+    while True:
+        task = make()
+        try:
+            engine.put([task])
+        except StoreUnavailable as error:
+            told = str(error)
+            break
+        stored.append(task)
+    assert "jobs.db did not answer" in told
+    assert "the disk is full; free some space" in told
+    return task
 
 
 OPEN_AND_PUT = """
