@@ -151,17 +151,23 @@ def _exit_after(connection: Trapped, do: Do) -> sqlite3.Cursor:
     os._exit(EXIT_CODE)
 
 
-FAULTS = (
-    *(Fault(f"{name} before", _before(make)) for name, make in ERRORS.items()),
+#: One of each kind: an error before, an error after, a dropped connection, the end of the process.
+KINDS = (
+    Fault("io before", _before(ERRORS["io"])),
     Fault("io after", _after(ERRORS["io"])),
-    Fault("ctrl-c after", _after(ERRORS["ctrl-c"])),
+    Fault("dropped before", _drop_before),
+    Fault("exit before", _exit, ends=True),
+)
+#: The same with other errors, and at the other side of the statement.
+VARIANTS = (
+    *(Fault(f"{name} before", _before(make)) for name, make in ERRORS.items() if name != "io"),
     Fault("busy before, and no rollback", _before(ERRORS["busy"]), spoils_rollback=True),
     Fault("ctrl-c after, and no rollback", _after(ERRORS["ctrl-c"]), spoils_rollback=True),
-    Fault("dropped before", _drop_before),
+    Fault("ctrl-c after", _after(ERRORS["ctrl-c"])),
     Fault("dropped after", _drop_after),
-    Fault("exit before", _exit, ends=True),
     Fault("exit after", _exit_after, ends=True),
 )
+FAULTS = KINDS + VARIANTS
 #: An error after the deed with a code by which SQLite says that nothing was done: for long nights.
 CONTRADICTIONS = tuple(
     Fault(f"{name} after", _after(make)) for name, make in ERRORS.items() if name not in ("io", "ctrl-c")
