@@ -14,7 +14,7 @@ from deferq.engines.answers import Stored
 from deferq.engines.sqlite import SqliteEngine, checkpoint
 from deferq.errors import StoreError, StoreUnavailable
 from tests.faults.trap import FAULTS, Fault, Trap
-from tests.support import START, US, FakeClock, TaskMaker
+from tests.support import START, US, FakeClock, TaskMaker, lease
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 Ready = Callable[[], tuple[SqliteEngine, Trap]]
@@ -49,6 +49,14 @@ def test_a_lost_answer_of_a_commit_is_not_told_as_nothing_was_changed(
     assert trap.struck
     assert engine.put(tasks) == [Stored(task.id) for task in tasks]
     assert engine.counts().queues[0].ready == 1 + count
+
+
+def test_a_turn_whose_answer_got_lost_does_not_say_that_nothing_was_changed(ready: Ready) -> None:
+    engine, trap = ready()
+    trap.arm_for("select id, queue, target", BY_NAME["io before"])
+    with pytest.raises(StoreUnavailable, match="It is not certain"):
+        lease(engine, 1)
+    assert engine.counts().queues[0].leased == 1
 
 
 @pytest.mark.parametrize("fault", ["io before", "full before", "busy before"])

@@ -154,3 +154,32 @@ def test_a_limit_on_the_size_of_files_is_told_and_costs_nothing(tmp_path: Path, 
     assert after == "True True []"
     with closing(SqliteEngine(tmp_path / "jobs.db", clock=clock)) as engine:
         assert engine.check(full=True) == []
+
+
+FIRST_SECRET = """
+import os, sys
+from deferq import Deferq, StoreUnavailable
+from tests.support.sample_tasks import add
+
+deferq = Deferq(f"sqlite:///{sys.argv[1]}")
+deferq.engine.counts()
+try:
+    while True:
+        with open(sys.argv[2], "ab", buffering=0) as ballast:
+            ballast.write(bytes(4096))
+except OSError:
+    pass
+try:
+    deferq.defer(add, 1, 2)
+except StoreUnavailable as error:
+    print(error)
+print(*sorted(name for name in os.listdir(os.path.dirname(sys.argv[1])) if "secret" in name))
+os.unlink(sys.argv[2])
+print(deferq.defer(add, 1, 2).state.name)
+"""
+
+
+def test_a_secret_for_which_there_is_no_space_is_not_left_half_written(disk: Disk) -> None:
+    said, files, state = run(FIRST_SECRET, disk.folder / "jobs.db", disk.folder / "ballast").splitlines()
+    assert "jobs.db-secret cannot be made (No space left on device)" in said
+    assert (files, state) == ("", "PENDING")

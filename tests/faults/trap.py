@@ -108,6 +108,7 @@ ERRORS: dict[str, Callable[[], BaseException]] = {
     "busy": _of_sqlite(sqlite3.SQLITE_BUSY, "SQLITE_BUSY", "database is locked"),
     "io": _of_sqlite(sqlite3.SQLITE_IOERR_WRITE, "SQLITE_IOERR_WRITE", "disk I/O error"),
     "full": _of_sqlite(sqlite3.SQLITE_FULL, "SQLITE_FULL", "database or disk is full"),
+    "corrupt": _of_sqlite(sqlite3.SQLITE_CORRUPT, "SQLITE_CORRUPT", "database disk image is malformed"),
     "interrupt": _of_sqlite(sqlite3.SQLITE_INTERRUPT, "SQLITE_INTERRUPT", "interrupted"),
     "memory": MemoryError,
     "ctrl-c": KeyboardInterrupt,

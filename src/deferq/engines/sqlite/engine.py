@@ -369,9 +369,10 @@ class SqliteEngine(LeasingEngine):
         self.open()
         return self._commits.run(write)
 
-    def _read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    def _read(self, read: Callable[[sqlite3.Connection], Answer], *, committing: bool = False) -> Answer:
+        """`committing`: it belongs to a commit, and its error does not say that nothing was changed."""
         self.open()
-        with inside_sqlite, translated(str(self.path)):
+        with inside_sqlite, translated(str(self.path), committing=committing):
             self._check_opened()
             with self._connections.reader() as connection:
                 return read(connection)
@@ -469,7 +470,7 @@ class SqliteEngine(LeasingEngine):
         next_due = _earliest(lanes.next_due, held_back_until, due_again)
         if want is None or not ids:
             return Turn(now, tuple(lost), [], next_due)
-        leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now))
+        leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now), committing=True)
         self._busy_queue = leased[-1].queue if leased else None
         satisfied = len(leased) >= want.free + want.ahead
         return Turn(now, tuple(lost), leased, None if satisfied else next_due)

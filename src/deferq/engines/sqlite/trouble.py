@@ -47,12 +47,12 @@ NOT_CERTAIN = (
 
 
 @contextmanager
-def translated(path: str) -> Iterator[None]:
+def translated(path: str, *, committing: bool = False) -> Iterator[None]:
     """Raise errors of sqlite3 as StoreUnavailable or StoreCorrupt; mistakes of ours (IntegrityError, ...) pass."""
     try:
         yield
     except sqlite3.Error as error:
-        raise_ours(error, path)
+        raise_ours(error, path, committing=committing)
 
 
 def raise_ours(error: sqlite3.Error, path: str, *, committing: bool = False) -> NoReturn:
@@ -64,7 +64,7 @@ def raise_ours(error: sqlite3.Error, path: str, *, committing: bool = False) -> 
 
 
 def translate(error: sqlite3.Error, path: str, *, committing: bool = False) -> Exception:
-    """The error to raise for one of sqlite3. `committing`: it came when the commit may have been under way."""
+    """The error to raise for one of sqlite3. `committing`: it came when a commit may have been under way or done."""
     code = _primary(error)
     if code in _CORRUPT:
         return StoreCorrupt(
