@@ -241,6 +241,24 @@ def test_a_log_deleted_under_our_feet_costs_no_task(
     assert engine.check(full=True) == []
 
 
+def test_all_who_had_a_deleted_log_open_go_on_together(make: MakeEngine, path: Path, new: TaskMaker) -> None:
+    engines = [make(), make(), make()]
+    tasks = []
+    for engine in engines:
+        tasks += new.many(2)
+        engine.put(tasks[-2:])
+        engine.counts()
+    path.with_name("deferq.db-wal").unlink()
+    for engine in engines:
+        with pytest.raises(StoreUnavailable, match="-wal was deleted or replaced"):
+            engine.put(new.many(1))
+        tasks += new.many(2)
+        engine.put(tasks[-2:])
+    for engine in engines:
+        assert there(engine, tasks)
+        assert engine.check(full=True) == []
+
+
 def test_a_log_of_garbage_is_no_part_of_the_store(make: MakeEngine, path: Path, new: TaskMaker) -> None:
     engine = make()
     tasks = new.many(5)
@@ -266,16 +284,35 @@ def test_a_gate_deleted_while_it_is_in_use_is_made_anew(make: MakeEngine, path: 
     assert engine.counts().queues[0].ready == 6
 
 
-def test_a_folder_of_bells_that_was_deleted_keeps_nobody_from_putting(make: MakeEngine, new: TaskMaker) -> None:
-    engine = make()
+def test_bells_that_were_deleted_hang_again(make: MakeEngine, new: TaskMaker) -> None:
+    engine, other = make(), make()
     bell = engine.bell(7)
+    number = bell.fileno()
     shutil.rmtree(engine.bells)
     engine.put(new.many(1))
+    assert not bell.wait(0)
     assert engine.stalled() == []
+    other.put(new.many(1))
+    assert bell.wait(10)
+    assert bell.fileno() == number
+    assert other.stalled() == []
+    assert other._find_dead() == set()
     with closing(engine.bell(8)) as another:
         engine.put(new.many(1))
         assert another.wait(10)
     bell.close()
+    assert list(engine.bells.iterdir()) == []
+
+
+def test_a_bell_can_be_taken_down_whatever_became_of_its_folder(make: MakeEngine, new: TaskMaker) -> None:
+    engine = make()
+    bell = engine.bell(7)
+    shutil.rmtree(engine.bells)
+    engine.bells.write_text("in the way")
+    assert engine.stalled() == []
+    engine.put(new.many(1))
+    bell.close()
+    assert engine.bells.read_text() == "in the way"
 
 
 # ---- read-only

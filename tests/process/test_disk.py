@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -225,10 +226,19 @@ def test_a_log_and_a_gate_that_somebody_deletes(farm: FarmElsewhere, start: Star
 @pytest.mark.slow
 @either
 def test_a_folder_of_bells_that_somebody_deletes(farm: FarmElsewhere, start: Start) -> None:
-    """Nobody rings any more; tasks are found by looking."""
-    with start(farm):
-        shutil.rmtree(farm.store / "jobs.db-bells")
+    """The worker hangs up its bell again: it is woken, and its death is seen at once."""
+    bells = farm.store / "jobs.db-bells"
+    with start(farm) as running:
+        shutil.rmtree(bells)
+        until(lambda: bells.is_dir() and list(bells.glob("[!.]*")), "no bell hangs there again")
         assert farm.put(child_tasks.give, 5).wait(20) == 5
+        (handle, *_) = hold_some(farm)
+        running.send_to_all(signal.SIGKILL)
+        running.process.wait()
+        let_go(farm)
+        with start(farm):
+            assert handle.wait(20) == "through"  # its lease would have lasted for 30 seconds, or 120
+    assert len(farm.runs(handle)) == 2
 
 
 @pytest.mark.slow
@@ -256,3 +266,21 @@ def test_an_embedded_worker_that_finds_no_store_waits_for_it(farm: FarmElsewhere
         with Deferq(farm.url) as deferq:
             until(lambda: deferq.task(handle.id).state is State.SUCCEEDED, "it has not run")
         assert len([line for line in running.lines if "it will try again" in line]) == 1
+
+
+@pytest.mark.slow
+def test_a_worker_can_be_stopped_while_its_store_is_gone(farm: FarmElsewhere) -> None:
+    """What it could not store runs again: nobody can know better."""
+    with farm.worker("--children", "1", "--drain-s", "1") as running:
+        running.wait_for("is ready: pid ")
+        (handle, *_) = hold_some(farm)
+        farm.store.rename(farm.folder / "away")
+        let_go(farm)
+        running.wait_for("the store is out of reach")
+        running.send(signal.SIGTERM)
+        assert running.exit_code() == 0, running.output
+        running.wait_for_silence()
+    assert "Traceback" not in running.output
+    (farm.folder / "away").rename(farm.store)
+    with a_worker(farm):
+        assert handle.wait(20) == "through"

@@ -114,6 +114,8 @@ class SqliteEngine(LeasingEngine):
         #: The file has been open before, and others are not to find an empty one.
         self._was_there = False
         self._opening = Lock()
+        #: Bells that dispatchers of this process wait with.
+        self._bells_here: weakref.WeakSet[FifoBell] = weakref.WeakSet()
         self._writer: sqlite3.Connection | None
         self._forget()
         _engines.add(self)
@@ -506,6 +508,9 @@ class SqliteEngine(LeasingEngine):
 
     def stalled(self, limit: int = 100) -> list[Leased]:
         self.open()
+        for bell in list(self._bells_here):
+            with suppress(OSError):  # the next time
+                bell.hang_again()
         self._dead = dead = self._find_dead()
         found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
         if dead and len(found) < limit:
@@ -545,11 +550,13 @@ class SqliteEngine(LeasingEngine):
     def bell(self, holder: int) -> FifoBell:
         self.open()
         try:
-            return FifoBell(self.bells, holder, self._bells_changed)
+            bell = FifoBell(self.bells, holder, self._bells_changed)
         except OSError as error:
             raise StoreUnavailable(
                 f"The folder {self.bells} cannot be used ({error.strerror}). Is it writable, and is there space?"
             ) from error
+        self._bells_here.add(bell)
+        return bell
 
     # ---- for people who look after the file
 
