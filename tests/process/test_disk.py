@@ -20,6 +20,7 @@ from tests.process.farm import APP, Farm, until
 
 import child_tasks  # isort: skip  # the application, by the name that its workers know it by
 
+pytestmark = pytest.mark.slow
 #: As long as a trouble lasts at least, in seconds: a busy loop would take most of it.
 TROUBLE_S = 3.0
 EMBEDDED = """
@@ -83,8 +84,7 @@ def an_embedded_worker(farm: Farm) -> Running:
     return running
 
 
-BOTH = [pytest.param(a_worker, id="a worker"), pytest.param(an_embedded_worker, id="an embedded worker")]
-either = pytest.mark.parametrize("start", BOTH)
+either = pytest.mark.parametrize("start", [a_worker, an_embedded_worker], ids=["a worker", "an embedded worker"])
 
 
 def cpu_s(pid: int) -> float:
@@ -134,7 +134,6 @@ def let_go(farm: Farm) -> None:
     (farm.folder / "go").touch()
 
 
-@pytest.mark.slow
 @either
 def test_a_full_disk(tmp_path: Path, disk: Disk, start: Start) -> None:
     farm = FarmElsewhere(tmp_path, disk.folder)
@@ -155,7 +154,7 @@ def test_a_full_disk(tmp_path: Path, disk: Disk, start: Start) -> None:
     farm.deferq.close()
 
 
-@pytest.mark.parametrize("start", [BOTH[0], pytest.param(an_embedded_worker, id="embedded", marks=pytest.mark.slow)])
+@either
 def test_a_folder_that_is_moved_away_and_back(farm: FarmElsewhere, start: Start) -> None:
     with start(farm) as running:
         handles = hold_some(farm)
@@ -168,7 +167,6 @@ def test_a_folder_that_is_moved_away_and_back(farm: FarmElsewhere, start: Start)
         assert farm.put(child_tasks.give, 5).wait(20) == 5
 
 
-@pytest.mark.slow
 @either
 def test_a_letter_in_the_place_of_the_store(farm: FarmElsewhere, start: Start) -> None:
     """It is not overwritten, and the store is used again once it is back."""
@@ -188,7 +186,6 @@ def test_a_letter_in_the_place_of_the_store(farm: FarmElsewhere, start: Start) -
         wait_until_back(running, farm, handles)
 
 
-@pytest.mark.slow
 @either
 def test_a_backup_in_the_place_of_the_store(farm: FarmElsewhere, start: Start) -> None:
     """What the backup does not know of is no loss of its own; what it holds is done."""
@@ -206,7 +203,6 @@ def test_a_backup_in_the_place_of_the_store(farm: FarmElsewhere, start: Start) -
         running.wait_for("the store is back")
 
 
-@pytest.mark.slow
 @either
 def test_a_log_and_a_gate_that_somebody_deletes(farm: FarmElsewhere, start: Start) -> None:
     with start(farm):
@@ -223,7 +219,6 @@ def test_a_log_and_a_gate_that_somebody_deletes(farm: FarmElsewhere, start: Star
     assert set(farm.times_run().values()) == {1}
 
 
-@pytest.mark.slow
 @either
 def test_a_folder_of_bells_that_somebody_deletes(farm: FarmElsewhere, start: Start) -> None:
     """The worker hangs up its bell again: it is woken, and its death is seen at once."""
@@ -241,7 +236,6 @@ def test_a_folder_of_bells_that_somebody_deletes(farm: FarmElsewhere, start: Sta
     assert len(farm.runs(handle)) == 2
 
 
-@pytest.mark.slow
 def test_a_worker_that_finds_no_store_says_why_and_ends(farm: FarmElsewhere) -> None:
     farm.deferq.close()
     shutil.rmtree(farm.store)
@@ -252,7 +246,6 @@ def test_a_worker_that_finds_no_store_says_why_and_ends(farm: FarmElsewhere) -> 
     assert not farm.store.exists()
 
 
-@pytest.mark.slow
 def test_an_embedded_worker_that_finds_no_store_waits_for_it(farm: FarmElsewhere) -> None:
     """It must not end its web process, and there is nobody who would start it again."""
     away = farm.folder / "away"
@@ -268,7 +261,6 @@ def test_an_embedded_worker_that_finds_no_store_waits_for_it(farm: FarmElsewhere
         assert len([line for line in running.lines if "it will try again" in line]) == 1
 
 
-@pytest.mark.slow
 def test_a_worker_can_be_stopped_while_its_store_is_gone(farm: FarmElsewhere) -> None:
     """What it could not store runs again: nobody can know better."""
     with farm.worker("--children", "1", "--drain-s", "1") as running:
