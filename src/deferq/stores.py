@@ -165,15 +165,6 @@ def _is_shared(folder: Path) -> bool:
     return bool(folder.stat().st_mode & stat.S_IWOTH)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the names in it durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _make_secret(path: Path) -> None:
     """Written aside and linked into place, so that nobody reads half a secret and nobody's secret is replaced."""
     aside = path.with_name(f"{path.name}-{secrets.token_hex(4)}")
@@ -185,7 +176,6 @@ def _make_secret(path: Path) -> None:
             os.fsync(descriptor)
         with suppress(FileExistsError):  # another process was faster; its secret is the one
             os.link(aside, path)
-        _sync_folder(path.parent)  # a task that survives a power cut is of no use without its secret
     except OSError as error:
         raise StoreUnavailable(
             f"The secret {path} cannot be made ({error.strerror}). Is its folder writable?"

@@ -242,17 +242,3 @@ def test_an_engine_in_memory_has_a_secret_of_its_own(folder: Path) -> None:
     engine = open_engine(settings(folder, url="memory://"))
     assert signs_alike(*[keyring_for(engine, settings(folder))] * 2)
     assert list(folder.iterdir()) == []
-
-
-def test_the_name_of_a_new_secret_is_durable(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut may not take the secret and leave the tasks that were signed with it."""
-    engine = sqlite_at(folder, url="sqlite:///a.db")
-    engine.counts()  # type: ignore[attr-defined]
-    synced: list[tuple[int, bool]] = []
-
-    def fsync(descriptor: int) -> None:
-        synced.append((os.fstat(descriptor).st_ino, (folder / "a.db-secret").exists()))
-
-    monkeypatch.setattr(os, "fsync", fsync)
-    keyring_for(engine, settings(folder))
-    assert (folder.stat().st_ino, True) in synced
