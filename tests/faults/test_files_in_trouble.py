@@ -20,7 +20,9 @@ from deferq.engines.base import Cancel, Filter, Retention
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite import engine as engine_module
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
+from deferq.model.limits import Limits
 from deferq.model.outcome import SUCCEEDED
+from deferq.model.settings import Declare
 from deferq.model.task import NewTask
 from tests.faults.disks import mounted
 from tests.support import FakeClock, TaskMaker, lease, settle_each, sized, tried, want
@@ -379,6 +381,17 @@ def test_a_store_that_cannot_be_opened_costs_no_descriptors(make: MakeEngine, pa
     assert descriptors() <= before + 1
 
 
+def test_a_schema_that_is_no_text_is_told_as_damage(make: MakeEngine, path: Path, new: TaskMaker) -> None:
+    """SQLite quotes it in its message, which Python cannot read."""
+    engine = make()
+    engine.put(new.many(1))
+    engine.close()
+    damaged = path.read_bytes().replace(b"tabledeferq_metadeferq_meta", b"table" + b"\xff" * 22)
+    path.write_bytes(damaged.replace(b"CREATE TABLE deferq_meta", b"CREATE TABLF deferq_meta"))
+    with pytest.raises(StoreCorrupt, match="left as it is"):
+        make().put(new.many(1))
+
+
 @pytest.mark.programme
 def test_damaged_pages_are_told_as_such_whatever_is_asked(
     make: MakeEngine, path: Path, clock: FakeClock, new: TaskMaker
@@ -387,17 +400,20 @@ def test_damaged_pages_are_told_as_such_whatever_is_asked(
     engine = make()
     named = [new(name=f"n{number}", payload=LARGE) for number in range(5)]
     engine.put([*new.many(60, payload=b"x" * 300), *named, new("other", in_s=60)])
+    engine.change_queues([("other", Declare(Limits(rate="5/s", max_concurrent=3)))])
     settle_each(engine, lease(engine, 20), SUCCEEDED)
     engine.close()
     whole = path.read_bytes()
     pages = len(whole) // 2048
-    seed = Random(sized(test=int.from_bytes(os.urandom(2)), proof=1, long=2))
+    seed = sized(test=int.from_bytes(os.urandom(2)), proof=1, long=2)
+    print("seed", seed)
+    chance = Random(seed)
     told = 0
     for number in range(sized(test=12, proof=400, long=5_000)):
-        page = number % pages if number >= 12 else seed.randrange(pages)
+        page = number % pages if number >= 12 else chance.randrange(pages)
         damaged = bytearray(whole)
-        start = page * 2048 + seed.randrange(1500)
-        damaged[start : start + 200] = seed.choice([bytes(200), b"\xff" * 200, seed.randbytes(200)])
+        start = page * 2048 + chance.randrange(1500)
+        damaged[start : start + 200] = chance.choice([bytes(200), b"\xff" * 200, chance.randbytes(200), b"\xc3(" * 100])
         path.write_bytes(damaged)
         told += use_everything(make(), new)
         for end in ("-wal", "-shm"):

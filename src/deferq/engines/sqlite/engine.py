@@ -301,7 +301,7 @@ class SqliteEngine(LeasingEngine):
                 self._after_commit(writer)
             except BaseException as error:
                 undone = self._undo(error)
-                if isinstance(error, sqlite3.Error):
+                if isinstance(error, Exception):
                     raise_ours(error, str(self.path), committing=committing and not undone)
                 raise
             finally:
@@ -316,7 +316,7 @@ class SqliteEngine(LeasingEngine):
                 writer = self._sound_writer()
                 answer = statement(writer)
                 self._after_commit(writer)
-            except sqlite3.Error as error:
+            except Exception as error:
                 self._undo(error)
                 raise_ours(error, str(self.path), committing=True)
             finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import NoReturn
 
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
@@ -48,14 +49,14 @@ NOT_CERTAIN = (
 
 @contextmanager
 def translated(path: str, *, committing: bool = False) -> Iterator[None]:
-    """Raise errors of sqlite3 as StoreUnavailable or StoreCorrupt; mistakes of ours (IntegrityError, ...) pass."""
+    """Raise errors of sqlite3, and nonsense that is read, as a StoreError; mistakes of ours (IntegrityError) pass."""
     try:
         yield
-    except sqlite3.Error as error:
+    except Exception as error:
         raise_ours(error, path, committing=committing)
 
 
-def raise_ours(error: sqlite3.Error, path: str, *, committing: bool = False) -> NoReturn:
+def raise_ours(error: Exception, path: str, *, committing: bool = False) -> NoReturn:
     """Raise what `translate` makes of an error, which stays its cause."""
     ours = translate(error, path, committing=committing)
     if ours is error:
@@ -63,10 +64,10 @@ def raise_ours(error: sqlite3.Error, path: str, *, committing: bool = False) -> 
     raise ours from error
 
 
-def translate(error: sqlite3.Error, path: str, *, committing: bool = False) -> Exception:
-    """The error to raise for one of sqlite3. `committing`: it came when a commit may have been under way or done."""
+def translate(error: Exception, path: str, *, committing: bool = False) -> Exception:
+    """The error to raise for this one. `committing`: it came when a commit may have been under way or done."""
     code = _primary(error)
-    if code in _CORRUPT:
+    if code in _CORRUPT or _is_nonsense(error):
         return StoreCorrupt(
             f"The store {path} is not a usable SQLite database ({error}). It was left as it is."
             " Restore it from a backup, or move it away and let deferq make a new one."
@@ -86,10 +87,18 @@ def is_lasting(error: BaseException) -> bool:
     return isinstance(error, sqlite3.Error) and (_primary(error) in _LASTING or _is_closed(error))
 
 
-def _primary(error: sqlite3.Error) -> int | None:
+def _is_nonsense(error: Exception) -> bool:
+    """Whether what was read makes no sense: a damaged page may still look like one to SQLite.
+
+    Its text is no text, its JSON no JSON, its number none of those that we store; even SQLite's message may quote it.
+    """
+    return type(error) is ValueError or isinstance(error, UnicodeDecodeError | JSONDecodeError)
+
+
+def _primary(error: Exception) -> int | None:
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF
 
 
-def _is_closed(error: sqlite3.Error) -> bool:
+def _is_closed(error: Exception) -> bool:
     return isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error)
