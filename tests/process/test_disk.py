@@ -77,9 +77,14 @@ def a_worker(farm: Farm) -> Running:
     return running
 
 
-def an_embedded_worker(farm: Farm) -> Running:
+def embedded(farm: Farm) -> Running:
     running = Running(farm.folder, farm.url, str(APP.parent), command=("-c", EMBEDDED))
     running.wait_for("ready")
+    return running
+
+
+def an_embedded_worker(farm: Farm) -> Running:
+    running = embedded(farm)
     assert farm.put(child_tasks.give, 5).wait(20) == 5
     return running
 
@@ -252,7 +257,7 @@ def test_an_embedded_worker_that_finds_no_store_waits_for_it(farm: FarmElsewhere
     handle = farm.put(child_tasks.give, 5)
     farm.deferq.close()
     farm.store.rename(away)
-    with an_embedded_worker(farm) as running:
+    with embedded(farm) as running:
         running.wait_for("the worker failed; it will try again")
         time.sleep(1)
         away.rename(farm.store)

@@ -517,13 +517,13 @@ class SqliteEngine(LeasingEngine):
 
     def stalled(self, limit: int = 100) -> list[Leased]:
         self.open()
-        for bell in list(self._bells_here):
-            with suppress(OSError):  # the next time
-                bell.hang_again()
         self._dead = dead = self._find_dead()
         found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
         if dead and len(found) < limit:
             self._ringer.take_down(dead - {holder_of(task.lease_id) for task in found})
+        for bell in list(self._bells_here):
+            with suppress(OSError):  # the next time
+                bell.hang_again()
         return found
 
     def requeue(self, ids: Sequence[int]) -> list[int]:
