@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import sqlite3
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from deferq.engines.answers import Stored
 from deferq.engines.sqlite import SqliteEngine, checkpoint
 from deferq.errors import StoreError, StoreUnavailable
 from tests.faults.trap import FAULTS, Fault, Trap
-from tests.support import START, US, FakeClock, TaskMaker, lease
+from tests.support import START, US, FakeClock, TaskMaker, lease, want
 
 BY_NAME = {fault.name: fault for fault in FAULTS}
 Ready = Callable[[], tuple[SqliteEngine, Trap]]
@@ -105,6 +107,52 @@ def test_a_transaction_that_cannot_be_rolled_back_keeps_nobody_out(ready: Ready,
         other.execute("begin immediate")
         other.execute("rollback")
     assert engine.put(tasks) == [Stored(task.id) for task in tasks]
+
+
+@pytest.mark.parametrize("use", ["put", "get", "open"])
+def test_an_error_keeps_nothing_alive_once_nobody_has_it(ready: Ready, new: TaskMaker, use: str) -> None:
+    """It came through frames with cursors, and a cursor may hold a lock or a snapshot."""
+    engine, trap = ready()
+    if use == "open":
+        engine = SqliteEngine(engine.path, clock=lambda: START, connect=trap)
+    uses = {"put": lambda: engine.put(new.many(2)), "get": lambda: engine.get([1]), "open": engine.open}
+    gc.collect()
+    gc.disable()
+    try:
+        trap.arm_for("select" if use != "put" else "insert into deferq_task", BY_NAME["io before"])
+        with suppress_into([]) as told:
+            uses[use]()
+        (error,) = told
+        seen = weakref.ref(error)
+        told.clear()
+        del error
+        assert seen() is None
+    finally:
+        gc.enable()
+        engine.close()
+
+
+@contextmanager
+def suppress_into(told: list[StoreUnavailable]) -> Iterator[list[StoreUnavailable]]:
+    try:
+        yield told
+    except StoreUnavailable as error:
+        told.append(error)
+
+
+def test_a_row_that_cannot_be_read_keeps_nobody_out(ready: Ready, new: TaskMaker) -> None:
+    """A lease in a hurry is one statement, and a write until its last row was read."""
+    engine, trap = ready()
+    engine.put(new.many(3))
+    lease(engine, 1)
+    trap.arm_for("update deferq_task set state = 1", BY_NAME["io at the rows"])
+    with pytest.raises(StoreUnavailable) as kept:
+        engine.turn((), want(1)._replace(hurry=True))
+    assert trap.struck
+    with closing(sqlite3.connect(engine.path, isolation_level=None, timeout=0)) as other:
+        other.execute("begin immediate")
+        other.execute("rollback")
+    assert kept.value.__traceback__ is not None
 
 
 def test_threads_that_share_commits_lose_nothing_whatever_goes_wrong(ready: Ready) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 EXIT_CODE = 17
 Do = Callable[[], sqlite3.Cursor]
@@ -132,6 +132,26 @@ def _after(make: Callable[[], BaseException]) -> Strike:
     return strike
 
 
+class _Unreadable:
+    """A cursor that fails once somebody wants a row of it."""
+
+    def __init__(self, cursor: sqlite3.Cursor) -> None:
+        self.rowcount = cursor.rowcount
+        self._cursor = cursor
+
+    def fetchone(self) -> Any:
+        raise ERRORS["io"]()
+
+    fetchall = __iter__ = fetchone
+
+    def close(self) -> None:
+        self._cursor.close()
+
+
+def _fail_at_rows(connection: Trapped, do: Do) -> sqlite3.Cursor:
+    return cast(sqlite3.Cursor, _Unreadable(do()))
+
+
 def _drop_before(connection: Trapped, do: Do) -> sqlite3.Cursor:
     connection.close()
     return do()
@@ -165,6 +185,7 @@ VARIANTS = (
     Fault("busy before, and no rollback", _before(ERRORS["busy"]), spoils_rollback=True),
     Fault("ctrl-c after, and no rollback", _after(ERRORS["ctrl-c"]), spoils_rollback=True),
     Fault("ctrl-c after", _after(ERRORS["ctrl-c"])),
+    Fault("io at the rows", _fail_at_rows),
     Fault("dropped after", _drop_after),
     Fault("exit after", _exit_after, ends=True),
 )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from deferq.errors import ConfigError, DeferqError
 
@@ -22,6 +23,12 @@ OLDEST_SQLITE = (3, 38, 0)
 def connect(path: str) -> sqlite3.Connection:
     """A connection without Python's implicit transactions, usable from any thread (one at a time)."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def first_row(connection: sqlite3.Connection, statement: str) -> Any:
+    """The first row of the answer, or None; whatever happens, nothing stays open."""
+    with closing(connection.execute(statement)) as rows:
+        return rows.fetchone()
 
 
 def check_version() -> None:

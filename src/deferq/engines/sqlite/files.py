@@ -12,6 +12,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
+from deferq.engines.sqlite.connections import first_row
 from deferq.errors import InsecurePath, StoreCorrupt, StoreUnavailable
 
 logger = logging.getLogger("deferq.sqlite")
@@ -84,8 +85,8 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def check_length(path: Path, connection: sqlite3.Connection) -> None:
     """Raise StoreCorrupt if the file is shorter than the database in it, which nothing in a log explains."""
-    pages = connection.execute("pragma page_count").fetchone()[0]
-    page_size = connection.execute("pragma page_size").fetchone()[0]
+    (pages,) = first_row(connection, "pragma page_count")
+    (page_size,) = first_row(connection, "pragma page_size")
     try:
         size = path.stat().st_size
     except OSError as error:

@@ -59,9 +59,13 @@ def translated(path: str, *, committing: bool = False) -> Iterator[None]:
 def raise_ours(error: Exception, path: str, *, committing: bool = False) -> NoReturn:
     """Raise what `translate` makes of an error, which stays its cause."""
     ours = translate(error, path, committing=committing)
-    if ours is error:
-        raise error
-    raise ours from error
+    try:
+        if ours is error:
+            raise error
+        raise ours from error
+    finally:
+        # Else they would keep each other, the frames that they came through, and an open cursor there.
+        del ours, error
 
 
 def translate(error: Exception, path: str, *, committing: bool = False) -> Exception:
