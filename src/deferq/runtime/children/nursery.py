@@ -13,9 +13,10 @@ from typing import Any
 from deferq.model.events import EventName
 from deferq.model.outcome import INTERRUPTED
 from deferq.runtime.children.process import ChildProcess, Condition
+from deferq.runtime.children.wire import CUT_OFF
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished
-from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
+from deferq.runtime.settling import WORKER_STOPPED, worker_died
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
@@ -27,6 +28,8 @@ END_S = 5.0
 REPLACE_STUCK_S = 2.0
 #: Seconds within which a child that was stuck must not be stuck again, or it is replaced at once.
 STUCK_AGAIN_S = 15.0
+
+_LOST_CONNECTION = "lost its connection to its parent"
 
 Announce = Callable[[EventName, str], None]
 
@@ -183,6 +186,7 @@ class Nursery:
     def _look_at_one(self, child: ChildProcess, now: float, regular: bool) -> None:
         if now >= child.kill_at:
             child.kill_at = math.inf
+            child.killed_since = _why_killed(child)
             child.kill()
         elif child.channel.closed:
             self._lose(child, now)
@@ -199,7 +203,7 @@ class Nursery:
 
     def _lose(self, child: ChildProcess, now: float) -> None:
         """It says nothing more, and should be dead soon. Until then others do its work."""
-        child.kill_at = min(child.kill_at, now + END_S)
+        child.kill_at = min(child.kill_at, now if child.channel.garbled else now + END_S)
         self._look_at = min(self._look_at, now + SOON_S)
         if child.condition in (Condition.RUNNING, Condition.STUCK):
             child.retire("it has closed its connection", now)
@@ -217,6 +221,8 @@ class Nursery:
             child.retire("it uses another store", now)
             why = "it uses another store than the others; start this worker anew"
             self._failed_start(f"pid {child.pid}: {why}", now)
+        elif child.worn:
+            self.replace(child, child.worn)
         elif child.is_stuck(now):
             self._find_stuck(child, now)
         elif self.household.max_tasks is not None and child.finished >= self.household.max_tasks:
@@ -241,13 +247,15 @@ class Nursery:
 
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:
         self.children.remove(child)
-        finished = child.bury(now)
+        finished = child.hear_last_words(now)
+        lost = worker_died(_how_it_ended(child), child.running() - 1)
+        finished += child.bury(now, lost)
         if child.condition is Condition.STARTING:
             self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
         elif child.condemned and not child.stopping:
             self.announce(EventName.CHILD_REPLACED, f"pid {child.pid} was ended: a task ran past its timeout")
         elif not child.stopping:
-            started = sum(one.outcome is WORKER_DIED for one in finished)
+            started = sum(one.outcome is lost for one in finished)
             back = sum(one.outcome is INTERRUPTED for one in finished)
             self.announce(
                 EventName.CHILD_LOST,
@@ -274,8 +282,18 @@ class Nursery:
             self._failed_start(f"no process can be started: {error}", now)
 
 
+def _why_killed(child: ChildProcess) -> str:
+    if child.condemned:
+        return "was ended (another task ran past its timeout)"
+    return _LOST_CONNECTION if child.channel.closed else f"was ended ({child.why_retired})"
+
+
 def _how_it_ended(child: ChildProcess) -> str:
     code = child.process.returncode
+    if child.killed_since:
+        return child.killed_since
+    if code == CUT_OFF:
+        return _LOST_CONNECTION
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -17,7 +17,7 @@ from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Outcome
 from deferq.model.task import Leased, decode_options
 from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.starts import PLACES, SEEN_AFTER_S, Starts
-from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, unpack_outcome
+from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, WORN, unpack_outcome
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
@@ -64,8 +64,12 @@ class ChildProcess:
         self.finished = 0
         #: When it is killed; a child that does not end by itself must not stay.
         self.kill_at = math.inf
+        #: Why its parent killed it, as people are told; empty: it has not.
+        self.killed_since = ""
         #: Why it is to be replaced; empty: it is not.
         self.why_retired = ""
+        #: Why it thinks that it should be replaced; empty: it does not.
+        self.worn = ""
         self._starts = starts
         #: What it holds, by place.
         self._tasks: dict[int, Leased] = {}
@@ -157,6 +161,8 @@ class ChildProcess:
                 self._done(content, finished)
             elif kind == IN_LOOP:
                 self._in_loop.update(place for place in content if place in self._tasks)
+            elif kind == WORN:
+                self.worn = content
             elif kind == HELLO:
                 self._introduce(content)
         self.finished += len(finished)
@@ -269,10 +275,14 @@ class ChildProcess:
         """Whether the process has ended."""
         return self.process.poll() is not None
 
+    def hear_last_words(self, now: float) -> list[Finished]:
+        """After its death: what it had reported, and nobody has heard yet."""
+        self.channel.readable = True
+        return self.receive(now)
+
     def bury(self, now: float, lost: Outcome = WORKER_DIED) -> list[Finished]:
         """After its death: what it had reported, what had started and so is lost, and what goes back unspent."""
-        self.channel.readable = True
-        finished = self.receive(now)
+        finished = self.hear_last_words(now)
         started = self._starts.started
         for place, task in self._tasks.items():
             if not started[place]:

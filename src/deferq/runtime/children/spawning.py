@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -17,6 +18,8 @@ from deferq.runtime.children.starts import Starts, shared_memory
 
 #: PR_SET_PDEATHSIG of prctl(2)
 _SET_SIGNAL_OF_PARENTS_DEATH = 1
+#: Numbers from which on a child looks for a free descriptor.
+_HIGH = (900, 200)
 
 
 def spawn(arguments: Sequence[str]) -> ChildProcess:
@@ -41,9 +44,21 @@ def spawn(arguments: Sequence[str]) -> ChildProcess:
 def inherited(words: str) -> tuple[socket.socket, int]:
     """A child's end of the socket, and the descriptor of the memory, from what `spawn` says on the command line."""
     end, memory = (int(word) for word in words.split(","))
-    for descriptor in (end, memory):
-        os.set_inheritable(descriptor, False)  # not for the programs that tasks start
-    return socket.socket(fileno=end), memory
+    return socket.socket(fileno=_out_of_reach(end)), _out_of_reach(memory)
+
+
+def _out_of_reach(descriptor: int) -> int:
+    """The same under a high number: tasks that close what is not theirs begin with the low ones.
+
+    It is not inherited by the programs that tasks start.
+    """
+    for lowest in _HIGH:
+        with suppress(OSError):  # this process may not have so many
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+            os.close(descriptor)
+            return high
+    os.set_inheritable(descriptor, False)
+    return descriptor
 
 
 def die_with_parent() -> None:
