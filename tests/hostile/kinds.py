@@ -629,13 +629,13 @@ def closes_descriptors() -> None:
     os.closerange(0, 21)
 
 
-@kind("descriptors", End("worker lost", "lost its connection to the worker"), child=ENDS)
+@kind("descriptors", End("worker lost", "lost its connection to its parent while this task ran"), child=ENDS)
 def closes_all_descriptors() -> None:
     """Closes all descriptors, also those that are not its own."""
     os.closerange(0, 65_536)
 
 
-@kind("descriptors", End("worker lost", "lost its connection to the worker"), child=ENDS)
+@kind("descriptors", End("worker lost", "lost its connection to its parent while this task ran"), child=ENDS)
 def writes_into_all_sockets() -> None:
     """Writes rubbish into every socket of its process."""
     for name in os.listdir("/proc/self/fd"):

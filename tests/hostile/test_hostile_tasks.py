@@ -18,7 +18,7 @@ def test_hostile_tasks_come_to_the_end_that_is_foretold_and_the_others_finish(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chosen = cases(sized(test=SLICE, proof=None, long=None))
-    with yard(tmp_path, monkeypatch, "--threads", "2", "--async-slots", "20") as worked:
+    with yard(tmp_path, monkeypatch, "--threads", "2", "--async-slots", "20", "--drain-s", "1") as worked:
         for case in chosen:
             worked.run(case)
         worked.finish()

@@ -27,8 +27,8 @@ TOGETHER = 100
 #: While all threads are busy, outcomes that gathered are sent after so many milliseconds at the latest.
 GATHER_MS = 10
 #: How often the main thread looks whether a task has broken the event loop.
-LOOK_S = 2.0
-LOOK_MS = 2_000
+LOOK_S = 1.0
+LOOK_MS = 1_000
 
 
 class ChildThreads(ThreadPool):
@@ -109,7 +109,7 @@ class ChildThreads(ThreadPool):
         """Send what has gathered. One thread does it for all."""
         while self._done and self._sending.acquire(blocking=False):
             try:
-                self._send(pack(DONE, [self._packed(finished) for finished in self._drain()]))
+                self._send(pack(DONE, [row for finished in self._drain() if (row := self._packed(finished))]))
             finally:
                 self._sending.release()
 
@@ -132,9 +132,11 @@ class ChildThreads(ThreadPool):
         with suppress(RuntimeError):  # it has been called already
             self._reserve.release()
 
-    def _packed(self, finished: Finished) -> tuple[int, int, tuple[Any, ...] | None]:
+    def _packed(self, finished: Finished) -> tuple[int, int, tuple[Any, ...] | None] | None:
+        """None: it has been reported; a thread that was struck in between did not know."""
         task, outcome, duration_us = finished
-        return self._places.pop((task.id, task.lease_id)), duration_us, pack_outcome(outcome)
+        place = self._places.pop((task.id, task.lease_id), None)
+        return None if place is None else (place, duration_us, pack_outcome(outcome))
 
     def _look_for_damage(self, finished: Finished) -> None:
         well = isinstance(finished.outcome, Succeeded)
