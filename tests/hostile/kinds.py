@@ -49,6 +49,7 @@ class End(NamedTuple):
         return f"{self.how}: {self.says}" if self.how else "succeeds"
 
 
+SUCCEEDS = End()
 #: What becomes of the child in which it runs.
 GOES_ON, ENDS, REPLACED, EITHER = "goes on", "ends", "is replaced", "either"
 
@@ -82,7 +83,7 @@ THREAD, LOOP = "thread", "loop"
 
 def kind(
     group: str,
-    end: End = End(),
+    end: End = SUCCEEDS,
     *,
     child: str = GOES_ON,
     in_loop: End | None = None,
@@ -269,13 +270,13 @@ def holds_the_lock_for_ever() -> None:
     ctypes.PyDLL(None).sleep(3600)
 
 
-@kind("does not end", End(), child=EITHER)
+@kind("does not end", SUCCEEDS, child=EITHER)
 def holds_the_lock_for_three_leases() -> int:
     """Holds the interpreter lock for three leases, and ends."""
     return ctypes.PyDLL(None).usleep(3_300_000)  # the lease of the tests is one second
 
 
-@kind("does not end", End())
+@kind("does not end", SUCCEEDS)
 async def blocks_the_loop() -> None:
     """Sleeps in the event loop without awaiting (`time.sleep`)."""
     time.sleep(1.0)
@@ -540,7 +541,7 @@ def returns_what_cannot_be_looked_at() -> Any:
 # ---- forks and threads
 
 
-@kind("forks", End())
+@kind("forks", SUCCEEDS)
 def forks_and_the_copy_comes_back() -> None:
     """Forks, and the copy returns like the original."""
     pid = os.fork()
@@ -548,7 +549,7 @@ def forks_and_the_copy_comes_back() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-@kind("forks", End())
+@kind("forks", SUCCEEDS)
 def forks_and_the_copy_exits() -> None:
     """Forks, and the copy calls `sys.exit(0)`."""
     pid = os.fork()
@@ -557,7 +558,7 @@ def forks_and_the_copy_exits() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-@kind("forks", End())
+@kind("forks", SUCCEEDS)
 def forks_and_the_copy_ends() -> None:
     """Forks, and the copy calls `os._exit(0)`."""
     pid = os.fork()
@@ -566,7 +567,7 @@ def forks_and_the_copy_ends() -> None:
     os.waitpid(pid, 0)
 
 
-@kind("forks", End())
+@kind("forks", SUCCEEDS)
 async def forks_and_the_copy_awaits() -> None:
     """Forks, and the copy goes on in its copy of the event loop."""
     pid = os.fork()
@@ -578,19 +579,19 @@ async def forks_and_the_copy_awaits() -> None:
         assert os.waitstatus_to_exitcode(code[1]) == 1
 
 
-@kind("forks", End(), leaves="The thread runs on until it ends, or its process does.")
+@kind("forks", SUCCEEDS, leaves="The thread runs on until it ends, or its process does.")
 def leaves_a_daemon_thread() -> None:
     """Leaves a daemon thread behind."""
     threading.Thread(target=time.sleep, args=(3600,), daemon=True).start()
 
 
-@kind("forks", End(), leaves="The thread runs on until it ends, or its process does.")
+@kind("forks", SUCCEEDS, leaves="The thread runs on until it ends, or its process does.")
 def leaves_a_thread() -> None:
     """Leaves a thread behind that is no daemon."""
     threading.Thread(target=time.sleep, args=(3600,)).start()
 
 
-@kind("forks", End())
+@kind("forks", SUCCEEDS)
 async def leaves_a_task_that_exits() -> None:
     """Leaves an asyncio task behind that raises SystemExit."""
 
@@ -603,7 +604,7 @@ async def leaves_a_task_that_exits() -> None:
 _left: list[Any] = []
 
 
-@kind("forks", End(), child=EITHER)
+@kind("forks", SUCCEEDS, child=EITHER)
 def throws_into_all_threads() -> None:
     """Throws an exception into every other thread of its process."""
     own = threading.get_ident()
@@ -615,7 +616,7 @@ def throws_into_all_threads() -> None:
 # ---- descriptors
 
 
-@kind("descriptors", End(), leaves="They stay closed.")
+@kind("descriptors", SUCCEEDS, leaves="They stay closed.")
 def closes_the_standard_streams() -> None:
     """Closes the descriptors 0, 1 and 2."""
     for number in (0, 1, 2):
@@ -623,7 +624,9 @@ def closes_the_standard_streams() -> None:
             os.close(number)
 
 
-@kind("descriptors", End(), in_loop=failed("EventLoopLost: The event loop ended while this task ran"), child=REPLACED)
+@kind(
+    "descriptors", SUCCEEDS, in_loop=failed("EventLoopLost: The event loop ended while this task ran"), child=REPLACED
+)
 def closes_descriptors() -> None:
     """Closes the descriptors 0 to 20."""
     os.closerange(0, 21)
@@ -652,7 +655,7 @@ def takes_all_descriptors() -> None:
     os.open(os.devnull, os.O_RDONLY)
 
 
-@kind("descriptors", End(), leaves="What is printed goes nowhere, or raises.")
+@kind("descriptors", SUCCEEDS, leaves="What is printed goes nowhere, or raises.")
 def closes_stdout() -> None:
     """Closes `sys.stdout` and `sys.stderr`."""
     sys.stdout.close()
@@ -664,7 +667,7 @@ class _Raises:
         raise ValueError(name)
 
 
-@kind("descriptors", End(), leaves="What is printed goes nowhere, or raises.")
+@kind("descriptors", SUCCEEDS, leaves="What is printed goes nowhere, or raises.")
 def replaces_stdout() -> None:
     """Replaces `sys.stdout` and `sys.stderr` by objects that raise."""
     sys.stdout = sys.stderr = _Raises()  # type: ignore[assignment]
@@ -687,7 +690,7 @@ def asks_for_too_much_memory() -> None:
     bytearray(1 << 60)
 
 
-@kind("memory", End(), leaves="It stays off.")
+@kind("memory", SUCCEEDS, leaves="It stays off.")
 def disables_the_garbage_collector() -> None:
     """Calls `gc.disable()`."""
     gc.disable()
@@ -696,13 +699,13 @@ def disables_the_garbage_collector() -> None:
 # ---- the state of its process
 
 
-@kind("state", End(), leaves="Stays changed.")
+@kind("state", SUCCEEDS, leaves="Stays changed.")
 def changes_directory() -> None:
     """Changes the current directory."""
     os.chdir("/")
 
 
-@kind("state", End(), leaves="Stays changed.")
+@kind("state", SUCCEEDS, leaves="Stays changed.")
 def removes_its_directory() -> None:
     """Changes to a directory and removes it."""
     folder = tempfile.mkdtemp()
@@ -710,13 +713,13 @@ def removes_its_directory() -> None:
     os.rmdir(folder)
 
 
-@kind("state", End(), leaves="Stays changed.")
+@kind("state", SUCCEEDS, leaves="Stays changed.")
 def changes_umask() -> None:
     """Sets the umask to 0o777."""
     os.umask(0o777)
 
 
-@kind("state", End(), leaves="Stays changed.")
+@kind("state", SUCCEEDS, leaves="Stays changed.")
 def changes_the_locale() -> None:
     """Sets another locale."""
     with suppress(locale.Error):
@@ -724,19 +727,19 @@ def changes_the_locale() -> None:
     locale.setlocale(locale.LC_ALL, "C")
 
 
-@kind("state", End(), leaves="Stays changed.")
+@kind("state", SUCCEEDS, leaves="Stays changed.")
 def clears_the_environment() -> None:
     """Clears the environment."""
     os.environ.clear()
 
 
-@kind("state", End(), leaves="Stays changed.")
+@kind("state", SUCCEEDS, leaves="Stays changed.")
 def changes_priority() -> None:
     """Lowers the priority of its process (`os.nice`)."""
     os.nice(5)
 
 
-@kind("state", End(), leaves="Stays changed: a signal to the process group of the worker does not reach it.")
+@kind("state", SUCCEEDS, leaves="Stays changed: a signal to the process group of the worker does not reach it.")
 def leaves_the_process_group() -> None:
     """Leaves the process group and the session (`os.setsid`)."""
     with suppress(PermissionError):  # it leads a session already, by another attempt
@@ -749,7 +752,9 @@ def sets_a_handler() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-@kind("state", End(), leaves="Stay ignored. The worker needs none of them: it speaks over its connection, and kills.")
+@kind(
+    "state", SUCCEEDS, leaves="Stay ignored. The worker needs none of them: it speaks over its connection, and kills."
+)
 def ignores_signals() -> None:
     """Ignores SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, by way of C."""
     ignore = ctypes.CDLL(None).signal
@@ -758,7 +763,7 @@ def ignores_signals() -> None:
         ignore(number, 1)
 
 
-@kind("state", End())
+@kind("state", SUCCEEDS)
 def asks_itself_to_end() -> None:
     """Sends SIGTERM, SIGINT and SIGHUP to its own process, which leaves them to its parent."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -766,13 +771,13 @@ def asks_itself_to_end() -> None:
     time.sleep(0.05)
 
 
-@kind("state", End(), leaves="Stays blocked in its thread.")
+@kind("state", SUCCEEDS, leaves="Stays blocked in its thread.")
 def blocks_signals() -> None:
     """Blocks all signals in its thread."""
     signal.pthread_sigmask(signal.SIG_BLOCK, range(1, signal.NSIG))
 
 
-@kind("state", End(), leaves="Stays off: a crash of this process prints no stacks.")
+@kind("state", SUCCEEDS, leaves="Stays off: a crash of this process prints no stacks.")
 def disables_faulthandler() -> None:
     """Calls `faulthandler.disable()`."""
     faulthandler.disable()
@@ -786,7 +791,7 @@ def _broken(*_: object, **__: object) -> NoReturn:
     raise RuntimeError("this was patched")
 
 
-@kind("python", End(), leaves="Stays patched.")
+@kind("python", SUCCEEDS, leaves="Stays patched.")
 def patches_functions() -> None:
     """Patches `time.time`, `time.sleep`, `threading.Thread`, `open` and `json.dumps` so that they raise."""
     for module, name in (
@@ -796,49 +801,49 @@ def patches_functions() -> None:
         setattr(module, name, _broken)
 
 
-@kind("python", End(), child=REPLACED)
+@kind("python", SUCCEEDS, child=REPLACED)
 def lowers_the_recursion_limit() -> None:
     """Calls `sys.setrecursionlimit(50)`."""
     sys.setrecursionlimit(50)
 
 
-@kind("python", End(), leaves="Stays changed.", child=EITHER)
+@kind("python", SUCCEEDS, leaves="Stays changed.", child=EITHER)
 def lengthens_the_switch_interval() -> None:
     """Calls `sys.setswitchinterval(1000)`."""
     sys.setswitchinterval(1000)
 
 
-@kind("python", End(), child=EITHER)
+@kind("python", SUCCEEDS, child=EITHER)
 def empties_the_path() -> None:
     """Empties `sys.path`."""
     sys.path.clear()
 
 
-@kind("python", End(), child=REPLACED)
+@kind("python", SUCCEEDS, child=REPLACED)
 def empties_the_modules() -> None:
     """Empties `sys.modules`."""
     sys.modules.clear()
 
 
-@kind("python", End())
+@kind("python", SUCCEEDS)
 def registers_an_exit_that_raises() -> None:
     """Registers a function with `atexit` that raises."""
     atexit.register(_broken)
 
 
-@kind("python", End(), leaves="Nothing: each attempt has a context of its own.")
+@kind("python", SUCCEEDS, leaves="Nothing: each attempt has a context of its own.")
 def changes_the_decimal_context() -> None:
     """Changes the context of `decimal`."""
     decimal.getcontext().prec = 1
 
 
-@kind("python", End(), leaves="Stay errors.")
+@kind("python", SUCCEEDS, leaves="Stay errors.")
 def makes_warnings_errors() -> None:
     """Makes every warning an error."""
     warnings.simplefilter("error")
 
 
-@kind("python", End(), leaves="Stays disabled.")
+@kind("python", SUCCEEDS, leaves="Stays disabled.")
 def disables_logging() -> None:
     """Disables logging, and closes its handlers."""
     logging.disable()
@@ -856,7 +861,7 @@ def traces() -> None:
 LINES = int(os.environ.get("HOSTILE_LINES", "20000"))
 
 
-@kind("python", End())
+@kind("python", SUCCEEDS)
 def logs_without_end() -> None:
     """Logs a million lines."""
     log = logging.getLogger("hostile")
@@ -867,7 +872,7 @@ def logs_without_end() -> None:
 # ---- the event loop
 
 
-@kind("event loop", End(), in_loop=End())
+@kind("event loop", SUCCEEDS)
 async def stops_the_loop() -> None:
     """Stops the event loop it runs in."""
     asyncio.get_running_loop().stop()
@@ -900,7 +905,7 @@ async def closes_the_descriptors_of_the_loop() -> None:
     await asyncio.sleep(60)
 
 
-@kind("event loop", End())
+@kind("event loop", SUCCEEDS)
 async def cancels_all_others() -> None:
     """Cancels all other tasks of the event loop."""
     for other in asyncio.all_tasks() - {asyncio.current_task()}:
@@ -917,7 +922,7 @@ async def runs_a_loop_inside() -> None:
         inner.close()
 
 
-@kind("event loop", End())
+@kind("event loop", SUCCEEDS)
 async def breaks_the_task_factory() -> None:
     """Installs a task factory and an exception handler that raise."""
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""A worker for hostile tasks: it runs one kind after the other beside good tasks, and says what did not go as it should."""
+"""A worker for hostile tasks: one kind after the other, beside good tasks, and what did not go as it should."""
 
 from __future__ import annotations
 

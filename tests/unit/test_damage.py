@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -52,9 +51,7 @@ def test_an_exception_thrown_into_threads_that_rest_costs_no_thread_and_no_task(
     bench.collect(1)
     for slot in bench.pool._slots:
         assert slot.thread is not None
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(
-            ctypes.c_ulong(slot.thread.ident or 0), ctypes.py_object(SystemExit)
-        )
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread.ident or 0), ctypes.py_object(SystemExit))
     tasks = bench.start(*[lambda: None] * 20)
     assert {one.task.id for one in bench.collect(20)} == {task.id for task in tasks}
     assert all(slot.thread.is_alive() for slot in bench.pool._slots if slot.thread is not None)
@@ -102,7 +99,7 @@ def test_when_a_task_closes_the_loop_what_ran_there_has_failed_and_what_waits_ru
 
 def test_a_loop_whose_descriptors_a_thread_has_closed_is_replaced(bench: Bench) -> None:
     (neighbour,) = bench.start(waits)
-    until(lambda: bench.pool.running() == 1)
+    until(lambda: bench.pool._coroutines.running() == 1)
     loop: Any = bench.pool._coroutines._loop
     for thing in (loop._selector, loop._ssock, loop._csock):
         os.close(thing.fileno())
@@ -154,26 +151,28 @@ def test_a_coroutine_that_another_one_cancels_before_its_first_step_is_given_bac
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_the_copy_that_a_coroutine_forks_does_not_go_on_with_its_neighbours(bench: Bench) -> None:
+def test_the_copy_that_a_coroutine_forks_does_not_go_on_with_its_neighbours() -> None:
+    bench = Bench(async_slots=5)
     reader, writer = os.pipe()
     children: list[int] = []
 
     async def neighbour() -> None:
-        await asyncio.sleep(0.2)
-        os.write(writer, b"!")
+        for _ in range(50):
+            await asyncio.sleep(0)
+            os.write(writer, b"!")
 
     async def forks() -> None:
+        await asyncio.sleep(0)
         if child := os.fork():
             children.append(child)
-        else:
-            await asyncio.sleep(1.0)  # in the copy
 
-    bench.start(neighbour, forks)
-    assert [one.outcome for one in bench.collect(2)] == [SUCCEEDED] * 2
+    bench.start(neighbour, forks, neighbour)
+    assert [one.outcome for one in bench.collect(3)] == [SUCCEEDED] * 3
     assert os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]) == 1
-    assert os.read(reader, 10) == b"!"
+    assert len(os.read(reader, 1000)) == 100
     os.close(reader)
     os.close(writer)
+    bench.pool.close(1.0)
 
 
 # ---- listeners

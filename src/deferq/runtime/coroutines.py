@@ -240,7 +240,6 @@ class Coroutines:
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
-
     def _lose(self, loop: asyncio.AbstractEventLoop) -> None:
         """A task broke the loop. What ran there has failed; what waits goes to another loop."""
         with self._starting:

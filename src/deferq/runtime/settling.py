@@ -26,7 +26,8 @@ WORKER_DIED = Failed(
 def worker_died(how: str, others: int) -> Failed:
     """The same, where it is known how its process ended, and how many other tasks ran there."""
     beside = f", and {others} other{'s' if others > 1 else ''} with it" if others > 0 else ""
-    return replace(WORKER_DIED, error=replace(WORKER_DIED.error, message=f"The process {how} while this task ran{beside}."))
+    text = replace(WORKER_DIED.error, message=f"The process {how} while this task ran{beside}.")
+    return replace(WORKER_DIED, error=text)
 
 
 WORKER_STOPPED = Failed(

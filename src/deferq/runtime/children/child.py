@@ -13,7 +13,7 @@ from deferq.model.events import Event, EventName
 from deferq.model.task import Leased
 from deferq.runtime.children.starts import Starts
 from deferq.runtime.children.threads import ChildThreads
-from deferq.runtime.children.wire import CANCEL, CUT_OFF, EVENTS, HELLO, LET_GO, STOP, TASKS, WORN, Reader, pack
+from deferq.runtime.children.wire import CANCEL, CUT_OFF, EVENTS, HELLO, LET_GO, STOP, TASKS, Reader, pack
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
 
