@@ -108,6 +108,11 @@ def kind(
     return enter
 
 
+#: How much some do; a short run does less.
+LINES = int(os.environ.get("HOSTILE_LINES", "20000"))
+HOLD_S = float(os.environ.get("HOSTILE_HOLD_S", "1"))
+
+
 # ---- what is deferred
 
 
@@ -273,7 +278,7 @@ def holds_the_lock_for_ever() -> None:
 @kind("does not end", SUCCEEDS, child=EITHER)
 def holds_the_lock_for_three_leases() -> int:
     """Holds the interpreter lock for three leases, and ends."""
-    return ctypes.PyDLL(None).usleep(3_300_000)  # the lease of the tests is one second
+    return ctypes.PyDLL(None).usleep(round(HOLD_S * 1e6))
 
 
 @kind("does not end", SUCCEEDS)
@@ -753,7 +758,7 @@ def sets_a_handler() -> None:
 
 
 @kind(
-    "state", SUCCEEDS, leaves="Stay ignored. The worker needs none of them: it speaks over its connection, and kills."
+    "state", SUCCEEDS, leaves="Stay ignored. The worker needs none of them."
 )
 def ignores_signals() -> None:
     """Ignores SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, by way of C."""
@@ -856,9 +861,6 @@ def traces() -> None:
     """Sets a trace function that raises (`sys.settrace`)."""
     sys.settrace(_broken)
     threading.settrace(_broken)
-
-
-LINES = int(os.environ.get("HOSTILE_LINES", "20000"))
 
 
 @kind("python", SUCCEEDS)
