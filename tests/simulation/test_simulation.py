@@ -45,7 +45,7 @@ def simulate(seed: int, make_engine: MakeEngine, test: str, *, children: bool = 
 
 
 def first_caught(
-    make_engine: MakeEngine, dispatching: Callable[..., Dispatch], most: int = 300, *, children: bool = False
+    make_engine: MakeEngine, dispatching: Callable[..., Dispatch], most: int = 1_000, *, children: bool = False
 ) -> str:
     """What the first seed says that notices something."""
     for seed in range(most):
