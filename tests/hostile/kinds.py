@@ -78,6 +78,13 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {}
+
+
+def _is_harmless(group: str, child: str) -> bool:
+    """Whether a process that has other things to do survives it well."""
+    return group in ("raises", "returns", "event loop") and child == GOES_ON
+
+
 THREAD, LOOP = "thread", "loop"
 
 
@@ -101,7 +108,7 @@ def kind(
             name=run.__name__, group=group, does=does, run=run, end=end, end_in_loop=in_loop or end,
             child=child, child_in_loop=child_in_loop or child,
             where=(LOOP,) if asyncio.iscoroutinefunction(run) else where, timeout=timeout,
-            embedded=(group == "raises" if embedded is None else embedded), leaves=leaves,
+            embedded=(_is_harmless(group, child) if embedded is None else embedded), leaves=leaves,
         )  # fmt: skip
         return run
 
@@ -248,7 +255,7 @@ def computes_for_ever() -> None:
         sum(range(1000))
 
 
-@kind("does not end", End("timed out", "longer than its timeout"), timeout=0.5)
+@kind("does not end", End("timed out", "longer than its timeout"), timeout=0.5, embedded=True)
 async def awaits_for_ever() -> None:
     """Awaits what never comes, and has a timeout."""
     await asyncio.Event().wait()
@@ -281,7 +288,7 @@ def holds_the_lock_for_three_leases() -> int:
     return ctypes.PyDLL(None).usleep(round(HOLD_S * 1e6))
 
 
-@kind("does not end", SUCCEEDS)
+@kind("does not end", SUCCEEDS, embedded=True)
 async def blocks_the_loop() -> None:
     """Sleeps in the event loop without awaiting (`time.sleep`)."""
     time.sleep(1.0)
@@ -498,13 +505,13 @@ def unstorable(says: str) -> End:
     return End("result cannot be stored", says)
 
 
-@kind("returns", unstorable("NotSerializable"), embedded=True)
+@kind("returns", unstorable("NotSerializable"))
 def returns_a_lock() -> Any:
     """Returns what cannot be pickled."""
     return threading.Lock()
 
 
-@kind("returns", unstorable("PayloadTooLarge"), embedded=True)
+@kind("returns", unstorable("PayloadTooLarge"))
 def returns_too_much() -> bytes:
     """Returns 64 MiB."""
     return bytes(64 * 1024 * 1024)
@@ -515,7 +522,7 @@ class _ExitsInReduce:
         sys.exit("pickled")
 
 
-@kind("returns", unstorable(""), embedded=True)
+@kind("returns", unstorable(""))
 def returns_what_exits_when_pickled() -> Any:
     """Returns an object whose `__reduce__` calls `sys.exit`."""
     return _ExitsInReduce()
@@ -537,7 +544,7 @@ class _ShyResult(metaclass=_Shy):
     pass
 
 
-@kind("returns", failed("SystemExit"), embedded=True)
+@kind("returns", failed("SystemExit"))
 def returns_what_cannot_be_looked_at() -> Any:
     """Returns an object whose class raises whatever it is asked."""
     return _ShyResult()
@@ -546,7 +553,7 @@ def returns_what_cannot_be_looked_at() -> Any:
 # ---- forks and threads
 
 
-@kind("forks", SUCCEEDS)
+@kind("forks", SUCCEEDS, embedded=True)
 def forks_and_the_copy_comes_back() -> None:
     """Forks, and the copy returns like the original."""
     pid = os.fork()
@@ -554,7 +561,7 @@ def forks_and_the_copy_comes_back() -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-@kind("forks", SUCCEEDS)
+@kind("forks", SUCCEEDS, embedded=True)
 def forks_and_the_copy_exits() -> None:
     """Forks, and the copy calls `sys.exit(0)`."""
     pid = os.fork()
@@ -563,7 +570,7 @@ def forks_and_the_copy_exits() -> None:
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
 
 
-@kind("forks", SUCCEEDS)
+@kind("forks", SUCCEEDS, embedded=True)
 def forks_and_the_copy_ends() -> None:
     """Forks, and the copy calls `os._exit(0)`."""
     pid = os.fork()
@@ -572,7 +579,7 @@ def forks_and_the_copy_ends() -> None:
     os.waitpid(pid, 0)
 
 
-@kind("forks", SUCCEEDS)
+@kind("forks", SUCCEEDS, embedded=True)
 async def forks_and_the_copy_awaits() -> None:
     """Forks, and the copy goes on in its copy of the event loop."""
     pid = os.fork()
@@ -596,7 +603,7 @@ def leaves_a_thread() -> None:
     threading.Thread(target=time.sleep, args=(3600,)).start()
 
 
-@kind("forks", SUCCEEDS)
+@kind("forks", SUCCEEDS, embedded=True)
 async def leaves_a_task_that_exits() -> None:
     """Leaves an asyncio task behind that raises SystemExit."""
 
@@ -757,9 +764,7 @@ def sets_a_handler() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-@kind(
-    "state", SUCCEEDS, leaves="Stay ignored. The worker needs none of them."
-)
+@kind("state", SUCCEEDS, leaves="Stay ignored. The worker needs none of them.")
 def ignores_signals() -> None:
     """Ignores SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, by way of C."""
     ignore = ctypes.CDLL(None).signal
@@ -887,7 +892,7 @@ async def closes_the_loop() -> None:
     asyncio.get_running_loop().close()
 
 
-@kind("event loop", failed("EventLoopLost"), child=REPLACED)
+@kind("event loop", failed("EventLoopLost"), child=REPLACED, embedded=True)
 async def closes_the_loop_by_force() -> None:
     """Closes the event loop it runs in, and makes asyncio do it."""
     loop = asyncio.get_running_loop()

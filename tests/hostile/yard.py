@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -84,7 +84,8 @@ class Yard:
         probes = self.put_good(pause_s=0.0)
         self.await_all(probes, f"after {case} nothing runs any more")
         self.problems += wrong(case, handle, self.farm)
-        self.problems += self.wrong_with_child(case, handle)
+        if self.has_children:
+            self.problems += self.wrong_with_child(case, handle)
 
     def await_all(self, handles: list[TaskHandle], otherwise: str) -> None:
         try:
@@ -132,7 +133,10 @@ class Yard:
             self.problems.append(f"processes are left behind: {left_behind(self.mark)}")
         assert self.problems == [], "\n".join([*self.problems, "", *self.worker.lines[-40:]])
 
+    #: What its processes inherit.
     mark = ""
+    #: Or tasks run in the worker's own process.
+    has_children = True
 
 
 def wrong(case: Case, handle: TaskHandle, farm: Farm) -> list[str]:
@@ -154,8 +158,42 @@ def wrong(case: Case, handle: TaskHandle, farm: Farm) -> list[str]:
     return [] if as_foretold else [told]
 
 
+#: A worker inside a program of its own: threads of that process.
+EMBEDDED = """
+import signal, sys, threading
+from deferq import Deferq
+import kinds
+stop = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: stop.set())
+deferq = Deferq(sys.argv[1])
+worker = deferq.worker(threads=2, async_slots=20)
+thread = threading.Thread(target=worker.run)
+thread.start()
+while not stop.wait(0.1):
+    pass
+worker.stop()
+deferq.close()
+"""
+
+
+def start(farm: Farm, words: Sequence[str], lease_s: float | None) -> Running:
+    """`deferq worker`, perhaps with leases of its own length."""
+    if lease_s is None:
+        return farm.worker(*words, app=str(APP))
+    short = (
+        f"import deferq.cli.parent as p, sys; p.LEASE_S = {lease_s}; from deferq.cli.main import main; sys.exit(main())"
+    )
+    return Running(farm.folder, "worker", str(APP), "--url", farm.url, *words, command=("-c", short))
+
+
 @contextmanager
-def yard(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Iterator[Yard]:
+def yard(
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *words: str,
+    lease_s: float | None = None,
+    embedded: bool = False,
+) -> Iterator[Yard]:
     """A worker in a folder of its own."""
     for name in [name for name in os.environ if name.startswith("DEFERQ_")]:
         monkeypatch.delenv(name)
@@ -164,9 +202,14 @@ def yard(folder: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> Iterator
     (folder / "pyproject.toml").write_text("")
     monkeypatch.chdir(folder)
     farm = Farm(folder)
-    with farm.worker(*words, app=str(APP)) as worker:
+    if embedded:
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(APP.parent), os.environ.get("PYTHONPATH", "")]))
+        running = Running(folder, farm.url, command=("-c", EMBEDDED))
+    else:
+        running = start(farm, words, lease_s)
+    with running as worker:
         made = Yard(farm, worker)
-        made.mark = mark
+        made.mark, made.has_children = mark, not embedded
         try:
             yield made
         finally:
