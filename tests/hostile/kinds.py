@@ -236,7 +236,7 @@ def overflows_the_stack_of_c() -> None:
     compare(None, None)
 
 
-@kind("ends its process", End("worker lost", "while this task ran"), child=ENDS)
+@kind("ends its process", End("worker lost", "ended with exit code"), child=ENDS)
 def ends_the_main_thread() -> None:
     """Throws SystemExit into the main thread of its process."""
     main = ctypes.c_ulong(threading.main_thread().ident or 0)
@@ -291,7 +291,7 @@ def holds_the_lock_for_three_leases() -> int:
 @kind("does not end", SUCCEEDS, embedded=True)
 async def blocks_the_loop() -> None:
     """Sleeps in the event loop without awaiting (`time.sleep`)."""
-    time.sleep(1.0)
+    time.sleep(HOLD_S)
 
 
 # ---- what it raises

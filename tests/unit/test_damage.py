@@ -22,7 +22,8 @@ from deferq.runtime.children import child as child_module
 from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.child import Child
 from deferq.runtime.children.damage import Damage
-from deferq.runtime.children.process import Condition
+from deferq.runtime.children.nursery import REPLACE_STUCK_S
+from deferq.runtime.children.process import STUCK_S, Condition
 from deferq.runtime.children.spawning import inherited
 from deferq.runtime.children.starts import shared_memory
 from deferq.runtime.children.wire import CUT_OFF, DONE, WORN, Reader, pack
@@ -336,3 +337,49 @@ def test_a_damaged_child_is_replaced() -> None:
     assert scene.told[0] == (
         EventName.CHILD_REPLACED, f"pid {scene.spawned[0].parents.pid}: a task has emptied sys.modules",
     )  # fmt: skip
+
+
+# ---- a blocked event loop
+
+
+def in_loop(scene: Scene, *numbers: int) -> dict[int, int]:
+    """Coroutines that have reached the event loop of the first child."""
+    places = give(scene.spawned[0], [leased(number) for number in numbers], scene.now, scene.now + 60)
+    for number in numbers:
+        scene.spawned[0].start(places[number], scene.now)
+        scene.spawned[0].starts.started[places[number]] = 0.0
+    scene.spawned[0].in_loop(*places.values())
+    scene.look()
+    return places
+
+
+def test_what_waits_in_a_blocked_loop_is_taken_back_and_the_child_is_replaced_if_that_lasts() -> None:
+    scene = Scene().begin()
+    places = in_loop(scene, 1)
+    scene.spawned[0].start(places[1], scene.now)  # and does not await
+    in_loop(scene, 2)
+    assert scene.look(STUCK_S + 0.1) == {}
+    assert scene.conditions() == [Condition.STUCK]
+    assert scene.look(0.1) == {2: INTERRUPTED}
+    scene.look(REPLACE_STUCK_S)
+    assert scene.conditions() == [Condition.RETIRING, Condition.STARTING]
+    assert scene.spawned[0].parents.running() == 1
+
+
+def test_a_loop_is_not_blocked_while_its_slots_are_taken() -> None:
+    scene = Scene().begin()
+    places = in_loop(scene, 1, 2)
+    for number in (1, 2):
+        scene.spawned[0].start(places[number], scene.now)
+    in_loop(scene, 3)
+    scene.look(5 * STUCK_S)
+    assert scene.conditions() == [Condition.RUNNING]
+
+
+def test_a_loop_is_not_blocked_if_it_has_just_begun_something() -> None:
+    scene = Scene().begin()
+    places = in_loop(scene, 1, 2)
+    scene.now += STUCK_S
+    scene.spawned[0].start(places[1], scene.now)
+    scene.look(0.1)
+    assert scene.conditions() == [Condition.RUNNING]

@@ -244,7 +244,7 @@ class Nursery:
         """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
         lasts = child.stuck_again or now - child.stuck_at >= REPLACE_STUCK_S
         if lasts and len(self.children) < 2 * self.household.children:
-            self.replace(child, "it starts no tasks: something holds its interpreter lock")
+            self.replace(child, "it starts no tasks: something holds its interpreter lock, or its event loop")
         elif child.said_at > child.stuck_at:
             child.condition = Condition.RUNNING
         self._look_at = min(self._look_at, now + LOOK_EVERY_S / 2)

@@ -74,6 +74,8 @@ class ChildProcess:
         #: What it holds, by place.
         self._tasks: dict[int, Leased] = {}
         self._in_loop: set[int] = set()
+        #: When those that went on to the event loop were said to.
+        self._in_loop_since: dict[int, float] = {}
         #: Places whose start was forbidden at that time: whether it came too late is not known yet.
         self._forbidden: dict[int, float] = {}
         #: Places of tasks that were taken back; the child has yet to pass over them.
@@ -160,7 +162,7 @@ class ChildProcess:
             if kind == DONE:
                 self._done(content, finished)
             elif kind == IN_LOOP:
-                self._in_loop.update(place for place in content if place in self._tasks)
+                self._went_on(content, now)
             elif kind == WORN:
                 self.worn = content
             elif kind == HELLO:
@@ -198,16 +200,28 @@ class ChildProcess:
         return bool(self._late) and all(place in self._late for place in self._tasks if started[place])
 
     def is_stuck(self, now: float) -> bool:
-        """Whether a task waits although a thread is free, and nothing was heard of it for a while."""
+        """Whether a task waits for a while although a thread is free, or a slot of the event loop."""
         if now < self._look_for_stuck_at:
             return False
         waits = any(self._waits_for_thread(sent) for sent in self._sent)
-        self._look_for_stuck_at = now + STUCK_S if waits else math.inf
-        if not waits or now - max(self._sent[0].at, self.said_at) < STUCK_S:
+        self._look_for_stuck_at = now + STUCK_S if waits or self._in_loop_since else math.inf
+        return self._loop_is_stuck(now) or (waits and self._threads_are_stuck(now))
+
+    def _threads_are_stuck(self, now: float) -> bool:
+        if now - max(self._sent[0].at, self.said_at) < STUCK_S:
             return False
         started = self._starts.started
         busy = sum(1 for place in self._tasks if started[place] and place not in self._in_loop)
         return busy < self.threads
+
+    def _loop_is_stuck(self, now: float) -> bool:
+        """A coroutine that never awaits holds up all others."""
+        started = self._starts.started
+        waiting = [since for place, since in self._in_loop_since.items() if not started[place]]
+        if not waiting or now - min(waiting) < STUCK_S:
+            return False
+        begun = [at for place in self._in_loop if (at := started[place])]
+        return len(begun) < self.async_slots and now - max(begun, default=-math.inf) >= STUCK_S
 
     @property
     def wakes_at(self) -> float:
@@ -335,11 +349,19 @@ class ChildProcess:
         self._free_places += places
         self._forget(places)
 
+    def _went_on(self, places: Sequence[int], now: float) -> None:
+        """To the event loop; where it is free, they start there at once."""
+        for place in places:
+            if place in self._tasks:
+                self._in_loop.add(place)
+                self._in_loop_since[place] = now
+                self._look_for_stuck_at = min(self._look_for_stuck_at, now + STUCK_S)
+
     def _forget(self, places: Sequence[int]) -> None:
         if self._in_loop or self._late:
             self._in_loop.difference_update(places)
             self._late.difference_update(places)
-        for notes in (self._timeouts, self._forbidden):
+        for notes in (self._timeouts, self._forbidden, self._in_loop_since):
             if notes:
                 for place in places:
                     notes.pop(place, None)
@@ -356,6 +378,7 @@ class ChildProcess:
                 self._taken_back.add(place)
                 self._timeouts.pop(place, None)
                 self._in_loop.discard(place)
+                self._in_loop_since.pop(place, None)
         if len(self._taken_back) > before:
             self.channel.send(LET_GO, None)  # else it would hold them, and their places, as long as its slots are busy
 

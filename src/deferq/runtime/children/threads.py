@@ -69,8 +69,8 @@ class ChildThreads(ThreadPool):
 
     def work(self) -> None:
         """Run tasks until `end`. In the main thread, which reads the socket while all others are busy."""
+        self._coroutines.begin()  # before there are tasks, which may leave no descriptor for it
         self._start_threads()
-        self._coroutines.begin()  # a task may leave no descriptor for it, or no thread
         while not self._closed:
             if self._reserve.acquire(timeout=LOOK_S):
                 with self._reading:
