@@ -236,7 +236,7 @@ def overflows_the_stack_of_c() -> None:
     compare(None, None)
 
 
-@kind("ends its process", End("worker lost", "ended with exit code"), child=ENDS)
+@kind("ends its process", End("worker lost", "while this task ran"), child=ENDS)
 def ends_the_main_thread() -> None:
     """Throws SystemExit into the main thread of its process."""
     main = ctypes.c_ulong(threading.main_thread().ident or 0)

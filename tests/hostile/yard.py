@@ -91,9 +91,20 @@ class Yard:
         try:
             self.farm.wait_all(handles, PATIENCE_S)
         except AssertionError:
-            tail = "\n".join(self.worker.lines[-60:])
-            problems = "\n".join(self.problems)
-            raise AssertionError(f"{otherwise}; before:\n{problems}\nthe worker says:\n{tail}") from None
+            tail = "\n".join([*self.problems, *self._unfinished(handles), "the worker says:", *self.worker.lines[-60:]])
+            raise AssertionError(f"{otherwise}:\n{tail}") from None
+
+    def _unfinished(self, handles: list[TaskHandle]) -> list[str]:
+        names = {handle.id: str(case) for case, handle in self.hostile}
+        tasks = self.farm.deferq.engine.get([handle.id for handle in handles])
+        return [
+            f"{names.get(task.id, task.target)}: {task.state.name}, {task.attempts} attempts, {self._runs_of(task.id)}"
+            for task in tasks
+            if not task.state.finished
+        ]
+
+    def _runs_of(self, task_id: int) -> list[list[str]]:
+        return [line for line in self.farm.runs() if line[0] == str(task_id)]
 
     def wrong_with_child(self, case: Case, handle: TaskHandle) -> list[str]:
         """Whether the child in which it ran has fared as foretold."""

@@ -253,6 +253,26 @@ def test_a_child_that_is_struck_while_it_reads_ends(monkeypatch: pytest.MonkeyPa
     theirs.close()
 
 
+def test_a_child_whose_main_thread_is_struck_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(child_module.os, "_exit", codes.append)
+    ours, theirs = socket.socketpair()
+    memory = shared_memory()
+    child = Child(
+        Executor(Functions()), theirs, memory, threads=1, async_slots=1, listeners=Listeners([]), now=lambda: 5
+    )
+
+    def struck() -> None:
+        raise SystemExit(0)
+
+    monkeypatch.setattr(child._pool, "work", struck)
+    child.run({})
+    assert codes == [1]
+    os.close(memory)
+    ours.close()
+    theirs.close()
+
+
 def test_the_socket_of_a_child_has_a_number_that_tasks_do_not_close_by_the_way() -> None:
     ours, theirs = socket.socketpair()
     memory = shared_memory()

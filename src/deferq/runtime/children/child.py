@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -71,7 +72,11 @@ class Child:
         """Introduce itself with `hello`; work until the parent says stop. Ends the process if the parent is gone."""
         wanted = [str(name) for name in self._listeners.wanted - {EventName.TASK_STARTED}]
         self._send(pack(HELLO, {**hello, "pid": os.getpid(), "wanted": wanted}))
-        self._pool.work()
+        try:
+            self._pool.work()
+        except BaseException:  # a task has thrown into the main thread; without it this is no child any more
+            traceback.print_exc()
+            os._exit(1)
         self._pool.close(CLOSE_S)
 
     def _hear(self, timeout_ms: int | None) -> None:
