@@ -82,6 +82,9 @@ class Yard:
         handle = self.put_hostile(case)
         self.await_all([handle], f"{case} has not ended")
         probes = self.put_good(pause_s=0.0)
+        if case.kind.group == "state":
+            probes.append(self.farm.put(kinds.defers, attempts=1000))
+            self.good.append(probes[-1])
         self.await_all(probes, f"after {case} nothing runs any more")
         self.problems += wrong(case, handle, self.farm)
         if self.has_children:
