@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from deferq.codec.codec import Invocation
 from deferq.engines.answers import PutAnswer, Stored
-from deferq.engines.base import LeasingEngine, Turn, holder_of
+from deferq.engines.base import TOMBSTONE_S, LeasingEngine, Turn, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
@@ -32,7 +32,6 @@ from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
 FAULTS_END = 45.0
 TASKS_MAX = 30
-TOMBSTONE_S = 24 * 3600.0
 _LEAPS_S = (1.0, 20.0, 20.0, 3600.0, 10 * 366 * 86_400.0)
 
 
