@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from deferq.engines.base import Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
-from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
 from deferq.model.settings import Declare
 from deferq.model.standing import Bucket
@@ -91,7 +91,7 @@ class CountsPlacesBeforeItLeases(MemoryEngine):
         held = {queue.queue: queue.leased for queue in self.counts().queues}
         before = {queue.name: queue.declared for queue in self.queues()}
         free = [name for name, most in before.items() if held[name] < (most.max_concurrent or 10**6)]
-        self.change_queues([(name, Declare(NO_LIMITS)) for name in before])
+        self.change_queues([(name, Declare(replace(most, max_concurrent=None))) for name, most in before.items()])
         wanted = want and want._replace(queues=tuple(free))
         turn = super().turn(settlements, wanted)
         self.change_queues([(name, Declare(limits)) for name, limits in before.items()])
