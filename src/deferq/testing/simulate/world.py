@@ -62,6 +62,8 @@ class SimulatedWorld:
         self._wall_s = 0.0
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
+        #: Whether the clock was set back so far that nobody would wait for what is due by the old one.
+        self._was_set_back = False
         self._trouble_ends = 0.0
         #: When the last fault was over and everything put right, and how long everything may take from then on.
         self._right_since: float | None = None
@@ -166,6 +168,8 @@ class SimulatedWorld:
                 node.ring()
         if self.calm:
             self._put_right()
+            if self._was_set_back:
+                self.person.hurry()
         else:
             self._meddle()
         if len(self.nodes) < 2 or (len(self.nodes) < 6 and self._fault(0.02)):
@@ -350,6 +354,7 @@ class SimulatedWorld:
         self.history.leapt(self.now, self.clock(), seconds)
         self._wall_s += seconds
         self._set_wall()
+        self._was_set_back |= seconds < -60
         if seconds > 0:
             self._leaps.append((self.now, seconds))
 
