@@ -15,15 +15,17 @@ from deferq.engines.base import TOMBSTONE_S, LeasingEngine, Turn, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
+from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Effect, FindStalled, Renew, TakeTurn, Wait, dispatch
 from deferq.runtime.executor import Awaiting
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate.accounts import Account
 from deferq.testing.simulate.application import take_stage
+from deferq.testing.simulate.children import SimulatedChildren
 from deferq.testing.simulate.clock import START, US, SimulatedClock
 from deferq.testing.simulate.history import History
 from deferq.testing.simulate.person import Person
-from deferq.testing.simulate.pool import Run, SimulatedChildren, SimulatedPool
+from deferq.testing.simulate.pool import Run, SimulatedPool
 from deferq.testing.simulate.producer import Producer
 from deferq.testing.simulate.retention import KEPT_US
 from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Process, ProcessDied, Store, StoreMaker
@@ -33,6 +35,8 @@ from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 FAULTS_END = 30.0
 TASKS_MAX = 30
 _LEAPS_S = (1.0, 12.0, 12.0, 3600.0, 10 * 366 * 86_400.0)
+
+AnyPool = SimulatedPool | SimulatedChildren
 
 
 class SimulatedWorld:
@@ -49,7 +53,8 @@ class SimulatedWorld:
     ) -> None:
         """With `children` tasks run as child processes run them, else as threads do."""
         self.chance = random.Random(seed)
-        self.now = 0.0
+        #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
+        self.now = 1.0
         self.clock = SimulatedClock()
         self.history = History(int(tombstone_s * US))
         #: How often a dispatcher was let run, and how much went wrong on purpose.
@@ -104,11 +109,18 @@ class SimulatedWorld:
     def monotonic(self) -> float:
         return self.now
 
-    def new_pool(self, slots: int, begin: Callable[[Leased, Lease], Run]) -> SimulatedPool:
+    def new_pool(self, node: Node, config: WorkerConfig) -> AnyPool:
         """Where a dispatcher has its tasks run."""
+
+        def begin(task: Leased, lease: Lease) -> Run:
+            return self.begin(node, task, lease)
+
+        def note(what: str, task: Leased) -> None:
+            self.history.note(self.now, node.name, what, task.id, task.lease_id)
+
         if self._children:
-            return SimulatedChildren(slots, self.monotonic, begin, self._fault)
-        return SimulatedPool(slots, self.monotonic, begin)
+            return SimulatedChildren(config, self.monotonic, self.chance, self._fault, begin, note)
+        return SimulatedPool(config.threads, self.monotonic, begin)
 
     def begin(self, node: Node, task: Leased, lease: Lease) -> Run:
         """A pool starts a task: the executor runs it now, and its outcome is there when its time is over."""
@@ -147,7 +159,7 @@ class SimulatedWorld:
         node = due[0] if len(due) == 1 else self.chance.choice(due)
         waited = isinstance(node.effect, Wait)
         if waited:
-            node.answer, node.rang = node.rang, False
+            node.answer, node.rang = node.pool.heard(node.rang), False
         node.resume()
         if not waited:
             self._check_beliefs()  # the store's answer may have brought a new one
@@ -164,8 +176,12 @@ class SimulatedWorld:
             self._look_for_the_end()
         self._set_wall()
         for node in self.nodes:
-            if node.frozen_until <= self.now and node.pool.tick() and not self._fault(0.1):
+            if node.frozen_until > self.now:
+                continue
+            if node.pool.tick() and not self._fault(0.1):
                 node.ring()
+            if isinstance(node.effect, Wait) and node.pool.wakes():
+                node.resumes_at = min(node.resumes_at, node.held_until)
         if self.calm:
             self._put_right()
             if self._was_set_back:
@@ -222,7 +238,7 @@ class SimulatedWorld:
             self._ask_for(node, effect)
 
     def _wait(self, node: Node, effect: Wait) -> None:
-        node.resumes_at = self.now + effect.timeout_s
+        node.resumes_at = self.now if node.pool.wakes() else self.now + effect.timeout_s
         if node.rings():
             node.ring()
         if self._fault(0.002):
@@ -362,6 +378,10 @@ class SimulatedWorld:
         """A process comes to its end, and what it runs with it."""
         self.history.note(self.now, node.name, how)
         self.nodes.remove(node)
+        if how == "ended":
+            node.pool.parent_ended()
+        else:
+            node.pool.parent_died()
         if how == "ended" and not node.pool.running():
             node.bell.close()
             node.process.end()
@@ -373,7 +393,7 @@ class SimulatedWorld:
         if self._fault(probability):
             until = self.now + self.chance.uniform(0.0, 2.5 * LEASE_S)
             self.history.note(self.now, node.name, f"froze until {until:.3f}")
-            node.resumes_at = until
+            node.resumes_at = node.held_until = until
             if self._fault(0.7):
                 node.frozen_until = until
 
