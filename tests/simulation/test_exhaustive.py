@@ -9,8 +9,8 @@ import pytest
 from deferq.engines.memory import MemoryEngine
 from deferq.model.limits import US
 from deferq.runtime import dispatcher
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.exhaustive import Explored, explore
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.smallworld import Scope
 from deferq.testing.simulate.sqlite import SqliteFiles
 from tests.simulation.test_simulation import GivesBackWhatWasLost, IgnoresLostLeases, NoFence, ReckonsTooLate

@@ -21,8 +21,8 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.pools import Finished, Lease
 from deferq.testing.simulate.books import Books
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.child import Fortune, SimulatedChild
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.plumbing import POLLIN, Descriptors, shared_starts, socket_pair
 from deferq.testing.simulate.pool import NO_LEASE, Run
 

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from deferq.engines.base import LeasingEngine
 from deferq.engines.memory import MemoryEngine
 from deferq.runtime.dispatcher import dispatch
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.smallworld import Scope, SmallWorld
-from deferq.testing.simulate.world import Dispatching, MakeEngine
+from deferq.testing.simulate.stores import MakeEngine
+from deferq.testing.simulate.worker import Dispatching
 
 
 class Explored(NamedTuple):

@@ -21,12 +21,14 @@ from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.pools import Lease
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import START, US, SimulatedClock
 from deferq.testing.simulate.fingerprint import fingerprint
-from deferq.testing.simulate.history import Broken, History
 from deferq.testing.simulate.pool import Run, SimulatedPool
+from deferq.testing.simulate.smallhistory import SmallHistory
+from deferq.testing.simulate.stores import MakeEngine
 from deferq.testing.simulate.tasks import TaskMaker
-from deferq.testing.simulate.world import Dispatching, MakeEngine
+from deferq.testing.simulate.worker import Dispatching
 
 LEASE_S, POLL_S = 3.0, 1.0
 WORKERS = 2
@@ -129,7 +131,7 @@ class SmallWorld:
         self._wall_s = 0.0
         self._set_wall()
         self.engine = make_engine(self.clock)
-        self.history = History()
+        self.history = SmallHistory()
         self._leaps: list[tuple[float, float]] = []
         #: What is left of the faults.
         self._left = Counter(
