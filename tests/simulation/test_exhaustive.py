@@ -71,7 +71,7 @@ def all_paths(scope: Scope, **options: object) -> Explored:
 @pytest.mark.programme
 @pytest.mark.parametrize("scope", SLICE, ids=names)
 def test_no_interleaving_breaks_a_promise(scope: Scope) -> None:
-    assert all_paths(scope).paths > 50
+    assert all_paths(scope).paths >= 50
 
 
 @pytest.mark.slow

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from deferq.engines.base import Counts, Turn
-from deferq.model.limits import US, Limits, rate_of
+from deferq.engines.base import Turn
 from deferq.model.outcome import Outcome, Parked, Snoozed
 from deferq.model.task import Leased, Task
 from deferq.runtime.dispatcher import TakeTurn
@@ -31,9 +30,6 @@ class SmallHistory:
         self._holder: dict[int, int] = {}
         self._starts: Counter[int] = Counter()
         self._snoozes: Counter[int] = Counter()
-        #: What the queues allow.
-        self.limited: dict[str, Limits] = {}
-        self._leased_at: dict[str, list[float]] = defaultdict(list)
 
     def note(self, at: float, who: str, what: str, task_id: int = 0, lease_id: int = 0) -> None:
         self.entries.append(Entry(at, who, what, task_id, lease_id))
@@ -51,32 +47,6 @@ class SmallHistory:
         for task in turn.leased:
             self.note(at, who, "leased", task.id, task.lease_id)
             self._holder[task.id] = task.lease_id
-
-    def limits(self, at: float, counts: Counts, turn: Turn) -> None:
-        """After each turn, whoever leased what."""
-        for queue in counts.queues:
-            most = self.limited[queue.queue].max_concurrent
-            if most is not None and queue.leased > most:
-                raise Broken(f"queue {queue.queue} allows {most} at a time and {queue.leased} are leased")
-        for task in turn.leased:
-            self._leased_at[task.queue].append(at)
-        for name in {task.queue for task in turn.leased}:
-            self._check_rate(name)
-
-    def _check_rate(self, name: str) -> None:
-        """In no window that ends now may there be more than the bucket and the rate give."""
-        limits, times = self.limited[name], self._leased_at[name]
-        if limits.rate is None:
-            return
-        rate = rate_of(limits.rate)
-        for count, since in enumerate(reversed(times), start=1):
-            allowed = limits.burst + (times[-1] - since) * US * rate.tokens / rate.period_us + 0.001
-            if count > allowed:
-                raise Broken(f"queue {name} leased {count} in {times[-1] - since} s and its rate is {limits.rate}")
-
-    def forget_rates(self) -> None:
-        """The clock leaps: what was leased before says nothing about what may be leased now."""
-        self._leased_at.clear()
 
     def start(self, at: float, who: str, task: Leased, outcome: Outcome) -> None:
         """User code begins, unless the worker does not know the target."""
