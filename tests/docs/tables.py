@@ -11,6 +11,7 @@ import deferq
 from deferq import errors
 from deferq.cli.main import VERBS
 from deferq.config import SETTINGS
+from tests.catalogue.failures import FAILURES, Row
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -48,12 +49,25 @@ def verb_table() -> str:
     return "\n".join(["| verb | |", "|---|---|", *(f"| `deferq {verb}` | {text} |" for verb, text in VERBS.items())])
 
 
+def failure_table() -> str:
+    rows = ["| | seen elsewhere | what deferq promises | tried by |", "|---|---|---|---|"]
+    for row in FAILURES:
+        shown = [f"`{test}`" for test in row.tests] + ([f"*waits {_for(row)}*"] if row.waits_for else [])
+        rows.append(f"| {row.number} | {row.seen} ({row.reported}) | {row.promise} | {'<br>'.join(shown)} |")
+    return "\n".join(rows)
+
+
+def _for(row: Row) -> str:
+    return row.waits_for if row.waits_for.startswith("for ") else f"for {row.waits_for}"
+
+
 #: File, name of the markers, and what stands between them.
 PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "settings.md", "settings", settings_table),
     (DOCS / "reference" / "errors.md", "tree", error_tree),
     (DOCS / "reference" / "errors.md", "errors", error_table),
     (DOCS / "reference" / "cli.md", "verbs", verb_table),
+    (DOCS / "reference" / "failures.md", "failures", failure_table),
 ]
 
 

@@ -7,6 +7,7 @@ import fcntl
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import pytest
 from deferq.engines.answers import Stored
 from deferq.engines.base import PollableBell
 from deferq.engines.sqlite import SqliteEngine, bells
+from deferq.engines.sqlite.engine import QUIET_S
 from tests.support import FakeClock, TaskMaker
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +101,36 @@ def test_a_task_put_by_another_process_wakes_the_dispatcher(engine: SqliteEngine
             assert bell.wait(10)
         assert other.returncode == 0
     assert engine.counts().queues[0].ready == 1
+
+
+def test_who_sleeps_is_woken_while_a_lone_task_is_still_written(tmp_path: Path, new: TaskMaker) -> None:
+    heard: list[bool] = []
+
+    class Watched(sqlite3.Connection):
+        def execute(self, sql: str, *arguments: object) -> sqlite3.Cursor:  # type: ignore[override]
+            if sql.lstrip().lower().startswith("insert") and not self.in_transaction:
+                heard.append(bell.heard())
+            return super().execute(sql, *arguments)
+
+    engine = SqliteEngine(
+        tmp_path / "jobs.db",
+        connect=lambda path: sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=Watched),
+    )
+    with closing(engine), closing(engine.bell(1)) as bell:
+        engine.put([new()])  # the first one makes the queue known
+        bell.heard()
+        time.sleep(2 * QUIET_S)
+        heard.clear()
+        engine.put([new()])
+        assert heard == [True]
+        assert bell.heard()  # once more after the commit
+
+
+def test_a_task_for_later_wakes_nobody(engine: SqliteEngine, new: TaskMaker) -> None:
+    with closing(engine.bell(1)) as bell:
+        for _ in range(2):
+            engine.put([new(in_s=60)])
+        assert not bell.heard()
 
 
 def test_a_bell_that_is_hung_up_later_is_rung_too(engine: SqliteEngine, new: TaskMaker) -> None:

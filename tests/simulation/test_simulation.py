@@ -43,7 +43,11 @@ def try_seeds(make_engine: MakeEngine, engine: str, number: int, *, children: bo
 
 
 def first_caught(
-    make_engine: MakeEngine, dispatching: Dispatching = dispatcher.dispatch, most: int = 300, *, children: bool = False
+    make_engine: MakeEngine,
+    dispatching: Dispatching = dispatcher.dispatch,
+    most: int = 1_000,
+    *,
+    children: bool = False,
 ) -> str:
     """What the first seed says that notices something."""
     try:

@@ -348,3 +348,42 @@ def test_stalled_tasks_that_still_run_here_do_not_hide_those_of_dead_workers() -
     scene.task_s = 1e6
     scene.leasing(150)
     assert scene.until(FindStalled).limit >= 250
+
+
+def asleep() -> Scene:
+    """A dispatcher that holds nothing and waits for its bell."""
+    scene = Scene()
+    scene.until(FindStalled)
+    scene.until(Wait)
+    return scene
+
+
+def test_who_is_woken_with_nothing_in_hand_asks_for_one_task_before_all_else() -> None:
+    scene = asleep()
+    effect = scene.step(True)
+    assert isinstance(effect, TakeTurn)
+    assert effect.want is not None
+    assert (effect.want.hurry, effect.want.free, effect.want.ahead) == (True, 1, 0)
+
+    task = leased(1, effect.want.lease_id)
+    following = scene.step(Turn(scene.now_us(), (), [task], scene.now_us()))
+    assert scene.pool.running() == 1
+    assert isinstance(following, TakeTurn)
+    assert following.want is not None
+    assert (following.want.hurry, following.want.free) == (False, 1)
+
+
+def test_who_is_woken_to_stop_leases_nothing() -> None:
+    scene = asleep()
+    scene.stop.request()
+    assert scene.step(True) is None
+
+
+def test_who_is_woken_while_tasks_run_is_in_no_hurry() -> None:
+    scene = Scene()
+    scene.leasing(1)
+    scene.until(Wait)
+    effect = scene.step(True)
+    assert isinstance(effect, TakeTurn)
+    assert effect.want is not None
+    assert not effect.want.hurry

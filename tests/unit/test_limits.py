@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deferq import InvalidOption, Queue, RetryPolicy
-from deferq.model.limits import NO_LIMITS, Limits, Rate, rate_of
+from deferq.model.limits import NO_LIMITS, Limits, Rate, rate_of, seconds_between
 from deferq.model.settings import Declare, Pause, QueueSettings, ResetLimits, Resume, SetLimits, changed
 
 S = 1_000_000
@@ -42,6 +42,7 @@ def test_a_rate_is_kept_in_its_shortest_form(said: str | float, kept: str) -> No
         ("3/s", Rate(3, S)),
         ("0.7/s", Rate(7, 10 * S)),
         ("90/m", Rate(3, 2 * S)),
+        ("1/h", Rate(1, 3_600 * S)),
         ("1/d", Rate(1, 86_400 * S)),
     ],
 )
@@ -139,3 +140,14 @@ def test_what_an_operator_may_not_set_is_refused_by_its_name(chosen: dict[str, A
     with pytest.raises(InvalidOption) as refused:
         changed(QueueSettings(name="mail"), SetLimits(chosen))
     assert refused.value.field == field
+
+
+def test_limits_are_true_if_anything_is_limited() -> None:
+    assert Limits(rate="1/s")
+    assert Limits(max_concurrent=1)
+    assert not Limits()
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("5/s", 0.2), ("1/s", 1.0), ("90/h", 40.0), ("1/d", 86_400.0)])
+def test_between_two_starts_lie_so_many_seconds(text: str, seconds: float) -> None:
+    assert seconds_between(text) == pytest.approx(seconds)

@@ -12,7 +12,15 @@ import pytest
 from deferq.model.events import EventName
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED
 from deferq.model.task import Leased, Options
-from deferq.runtime.children.nursery import END_S, LOOK_EVERY_S, REPLACE_STUCK_S, STUCK_AGAIN_S, Household, Nursery
+from deferq.runtime.children.nursery import (
+    END_S,
+    LOOK_EVERY_S,
+    REPLACE_STUCK_S,
+    START_S,
+    STUCK_AGAIN_S,
+    Household,
+    Nursery,
+)
 from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import STUCK_S, ChildProcess, Condition
 from deferq.runtime.children.starts import PLACES
@@ -161,6 +169,22 @@ def test_children_that_cannot_load_the_application_come_ever_more_seldom() -> No
         scene.now = max(scene.now + 0.001, min(scene.nursery.wakes_at(), scene.now + LOOK_EVERY_S))
     assert 5 <= tries <= 10
     assert scene.conditions()[0] is Condition.RUNNING
+
+
+def test_a_child_that_never_comes_to_the_end_of_its_start_is_replaced() -> None:
+    scene = Scene().begin()
+    scene.spawned[0].die()
+    scene.look()
+    hangs = scene.spawned[1]
+    scene.look(after=START_S - 1)
+    assert scene.conditions() == [Condition.STARTING]
+    scene.look(after=1)
+    assert hangs.process.returncode == -9
+    scene.look(after=LOOK_EVERY_S)
+    assert scene.told[-1][0] == EventName.CHILD_LOST
+    assert "before it had loaded the application within 300 s" in scene.told[-1][1]
+    scene.look(after=60.0)
+    assert len(scene.spawned) == 3
 
 
 def test_one_that_has_loaded_the_application_makes_the_next_come_at_once_again() -> None:

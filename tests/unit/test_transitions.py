@@ -84,6 +84,11 @@ def test_a_task_that_returns_has_succeeded() -> None:
     assert after(Succeeded(b"result"), attempts=2).attempts == 3
 
 
+def test_a_permanent_failure_for_a_reason_of_its_own_is_dead_with_that_reason() -> None:
+    outcome = Failed(error=ERROR, permanent=True, reason="no such user")
+    assert after(outcome) == Transition("permanent", State.DEAD, START, 1, 0, True, "no such user")
+
+
 def test_a_task_that_raises_permanent_failure_is_dead() -> None:
     assert after(PERMANENT) == Transition("permanent", State.DEAD, START, 1, 0, True, "permanent")
 

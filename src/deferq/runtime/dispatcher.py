@@ -153,6 +153,8 @@ class _Dispatcher:
         self._look_at = now
         #: Whether the bell has just rung.
         self._rung = False
+        #: What to ask for at once when the bell rings.
+        self._prepared: Want | None = None
         self._renew_at = math.inf
         self._scan_at = now
         self._sweep_at = now + self._jittered(SWEEP_EVERY_S)
@@ -162,6 +164,8 @@ class _Dispatcher:
 
     def run(self) -> Dispatch:
         while not self._at_an_end():
+            if self._rung and self._prepared is not None and not self._stop.requested:
+                yield from self._hurry(self._prepared)
             self._collect()
             if self._stop.requested:
                 self._wind_down()
@@ -222,6 +226,19 @@ class _Dispatcher:
             self._take(turn, want, asked_at)
         self._look_for_these(group, turn, asked_at)
 
+    def _hurry(self, want: Want) -> Generator[Effect, Any, None]:
+        """Take the first task that is due: everything here is cold after a sleep, so nothing else is done before."""
+        asked_at = self._world.monotonic()
+        turn = yield from self._ask(TakeTurn((), want))
+        if turn is not None and turn.leased:
+            self._take(turn, want, asked_at)
+
+    def _hurried_want(self) -> Want | None:
+        """Made before going to sleep, while nothing is held."""
+        if self._held or self._unsettled or self._stop.requested or self._outage:
+            return None
+        return self._make_want(1, 0, hurry=True) if self._pool.free() else None
+
     def _want(self) -> Want | None:
         """What there is room for; None if there is none, or if nothing can have become due."""
         if self._stop.requested or not (self._unsettled or self._world.monotonic() >= self._look_at):
@@ -229,6 +246,9 @@ class _Dispatcher:
         free, ahead = self._room()
         if not free and not ahead:
             return None
+        return self._make_want(free, ahead)
+
+    def _make_want(self, free: int, ahead: int, hurry: bool = False) -> Want:
         self._serial += 1
         config = self._config
         return Want(
@@ -239,7 +259,7 @@ class _Dispatcher:
             queues=config.queues,
             route=config.route,
             rotation=self._serial,
-            hurry=self._rung and not self._held,
+            hurry=hurry,
         )
 
     def _room(self) -> tuple[int, int]:
@@ -386,6 +406,7 @@ class _Dispatcher:
         if self._collect() or self._at_an_end():
             return
         pause = self._pause()
+        self._prepared = self._hurried_want()
         self._rung = pause > 0.0 and (yield Wait(pause))
         if self._rung:
             self._look_at = -math.inf

@@ -66,6 +66,8 @@ Answer = TypeVar("Answer")
 
 #: Whether the file is still in its place is looked at no more often than every so many seconds.
 LOOK_EVERY_S = 0.5
+#: Seconds without a task after which dispatchers may be asleep.
+QUIET_S = 0.002
 NOWHERE = leasing.Lanes([], None)
 NOTHING = leasing.Taken([])
 #: Inherited connections that were in use at the fork, and must be neither used nor closed in the child.
@@ -211,6 +213,8 @@ class SqliteEngine(LeasingEngine):
         self._limited: set[str] = set()
         #: Where the last task was leased from.
         self._busy_queue: str | None = None
+        #: Monotonic time from which on a lone task is worth ringing for before it is stored.
+        self._early_from = 0.0
 
     def _forget_parent(self) -> None:
         """In a forked child: let go of what belongs to the parent, which keeps its own copies."""
@@ -277,7 +281,12 @@ class SqliteEngine(LeasingEngine):
 
     def _put_plain(self, take: Callable[[], Sequence[NewTask]]) -> list[PutAnswer]:
         """Plain tasks, without a transaction around their one statement."""
-        return self._alone(lambda writer: putting.put(writer, take(), 0))
+        return self._alone(lambda writer: self._insert_plain(writer, take()))
+
+    def _insert_plain(self, writer: sqlite3.Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        if len(tasks) == 1:
+            self._ring_early(tasks[0].eta)
+        return putting.put(writer, tasks, 0)
 
     def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
         self.open()
@@ -480,6 +489,17 @@ class SqliteEngine(LeasingEngine):
         return self._read(lambda connection: inspecting.check(connection, full))
 
     # ---- waking
+
+    def _ring_early(self, eta: int) -> None:
+        """Behind the gate, before the commit: a dispatcher that sleeps wakes up while we write, and waits at the gate.
+
+        One that does not come to the gate sees nothing yet, so it is rung again after the commit. Who defers one task
+        after the other has dispatchers that are awake.
+        """
+        now = time.monotonic()
+        if now >= self._early_from:
+            self._ring_for(eta)
+        self._early_from = now + QUIET_S
 
     def _ring_for(self, eta: int) -> None:
         if eta <= self.now() + RING_AHEAD_US:

@@ -19,6 +19,8 @@ from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
+#: Seconds that a child has to load the application. One that hangs there would never be replaced.
+START_S = 300.0
 #: Seconds until a look at a child that is about to be dead.
 SOON_S = 0.005
 #: Seconds that a child has to end once it has nothing to do any more.
@@ -191,6 +193,8 @@ class Nursery:
         if child.hello and not child.announced:
             self._welcome(child)
         match child.condition:
+            case Condition.STARTING if now >= child.started_at + START_S:
+                child.kill()
             case Condition.RUNNING:
                 self._look_at_running(child, now, regular)
             case Condition.STUCK:
@@ -248,7 +252,7 @@ class Nursery:
         self.children.remove(child)
         finished = child.bury(now)
         if child.condition is Condition.STARTING:
-            self._failed_start(f"pid {child.pid} {_how_it_ended(child)} before it had loaded the application", now)
+            self._failed_start(f"pid {child.pid} {_how_it_ended(child)} {_how_far_it_came(child, now)}", now)
         elif child.condemned and not child.stopping:
             self.announce(EventName.CHILD_REPLACED, f"pid {child.pid} was ended: a task ran past its timeout")
         elif not child.stopping:
@@ -292,6 +296,11 @@ def _how_it_ended(child: ChildProcess) -> str:
         return f"was killed by {signal.Signals(-code).name}"
     except ValueError:
         return f"was killed by signal {-code}"
+
+
+def _how_far_it_came(child: ChildProcess, now: float) -> str:
+    late = f" within {START_S:.0f} s" if now >= child.started_at + START_S else ""
+    return f"before it had loaded the application{late}"
 
 
 def _nothing(hello: Mapping[str, Any]) -> None:

@@ -243,7 +243,11 @@ class SimulatedChildren(ChildPool):
         self._pids += 1
         ours, theirs = socket_pair(self._descriptors, Descriptors(), self._chance.choice((100, 600, 100_000)))
         seen, shared = shared_starts(self._fortune.monotonic)
-        loads_s = 0.0 if first else self._chance.choice((0.05, 0.3, 2.0)) + 40.0 * self._fault(0.02)
+        loads_s = (
+            0.0
+            if first
+            else self._chance.choice((0.05, 0.3, 2.0)) + self._fault(0.02) * self._chance.choice((40.0, 400.0))
+        )
         child = SimulatedChild(self._fortune, theirs, shared, self._hello(first), loads_s=loads_s, healthy=first)
         process = SimulatedProcess(self._pids, child, self._descriptors, pidfd=self._chance.random() < 0.7)
         self._processes = [one for one in self._processes if one.child.code is None] + [process]

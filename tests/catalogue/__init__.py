@@ -1,0 +1,1 @@
+"""Failures that users of other task queues reported, and the test that shows that deferq does not have them."""
