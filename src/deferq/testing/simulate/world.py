@@ -55,7 +55,7 @@ class SimulatedWorld:
         self.chance = random.Random(seed)
         #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
         self.now = 1.0
-        self.clock = SimulatedClock()
+        self.clock = SimulatedClock(START + round(self.now * US))
         self.history = History(int(tombstone_s * US))
         #: How often a dispatcher was let run, and how much went wrong on purpose.
         self.steps = self.faults = 0
