@@ -55,7 +55,9 @@ class SimulatedWorld:
         self.chance = random.Random(seed)
         #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
         self.now = 1.0
+        self._wall_s = 0.0
         self.clock = SimulatedClock()
+        self._set_wall()
         self.history = History(int(tombstone_s * US))
         #: How often a dispatcher was let run, and how much went wrong on purpose.
         self.steps = self.faults = 0
@@ -64,7 +66,6 @@ class SimulatedWorld:
         self._desk = self._store.new_process()
         self._dispatching = dispatching
         self._children = children
-        self._wall_s = 0.0
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
         #: Whether the clock was set back so far that nobody would wait for what is due by the old one.
