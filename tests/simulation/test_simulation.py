@@ -2,74 +2,74 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
+from deferq.engines.base import Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
-from deferq.engines.sqlite import SqliteEngine
-from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
-from deferq.model.settings import Declare
+from deferq.model.settings import SetLimits, changed
 from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
 from deferq.runtime.pools import Finished
-from deferq.runtime.settling import WORKER_LOST, settle
-from tests.simulation.history import Broken
-from tests.simulation.world import SimulatedWorld
-from tests.support import FakeClock
-
-MakeEngine = Callable[[FakeClock], LeasingEngine]
-
-
-def seeds(number: int) -> Sequence[int]:
-    """One by DEFERQ_SEED, the first so many by DEFERQ_SEEDS, else `number`."""
-    if one := os.environ.get("DEFERQ_SEED"):
-        return [int(one)]
-    return range(int(os.environ.get("DEFERQ_SEEDS", number)))
+from deferq.runtime.settling import WORKER_DIED, WORKER_LOST, settle
+from deferq.testing.simulate import Broken, MakeEngine, Report, simulate
+from deferq.testing.simulate.command import replay_command
+from deferq.testing.simulate.memory import MemoryEngines, memory
+from deferq.testing.simulate.sqlite import SqliteFiles
+from deferq.testing.simulate.worker import Dispatching
+from tests.support import sized, tried
 
 
-def memory(clock: FakeClock) -> LeasingEngine:
-    return MemoryEngine(clock=clock)
+@pytest.fixture
+def sqlite() -> Iterator[SqliteFiles]:
+    files = SqliteFiles()
+    yield files
+    files.close()
 
 
-def simulate(seed: int, make_engine: MakeEngine, test: str, *, children: bool = False) -> None:
-    try:
-        SimulatedWorld(seed, make_engine, children=children).run()
-    except Exception as error:
-        pytest.fail(f"DEFERQ_SEED={seed} python -m pytest tests/simulation -k {test}\n{error!r}\n{error}")
+def try_seeds(make_engine: MakeEngine, engine: str, number: int, *, children: bool = False) -> Report:
+    """The first so many seeds; what breaks is told with the command that replays it."""
+    report = simulate(
+        make_engine,
+        seeds=range(number),
+        children=children,
+        replay=lambda seed: replay_command(engine, seed, children=children),
+    )
+    tried(f"seeds on {engine}{' with children' if children else ''}", report.seeds)
+    return report
 
 
 def first_caught(
-    make_engine: MakeEngine, dispatching: Callable[..., Dispatch], most: int = 1_000, *, children: bool = False
+    make_engine: MakeEngine,
+    dispatching: Dispatching = dispatcher.dispatch,
+    most: int = 1_000,
+    *,
+    children: bool = False,
 ) -> str:
     """What the first seed says that notices something."""
-    for seed in range(most):
-        try:
-            SimulatedWorld(seed, make_engine, dispatching, children=children).run()
-        except Broken as broken:
-            return str(broken)
+    try:
+        simulate(make_engine, seeds=range(most), children=children, dispatching=dispatching)
+    except Broken as broken:
+        return broken.message
     return "nothing"
 
 
+@pytest.mark.programme
 def test_no_promise_is_broken_in_memory() -> None:
-    for seed in seeds(300):
-        simulate(seed, memory, "in_memory")
+    assert try_seeds(memory, "memory", sized(300, 10_000, 1_000_000)).seeds
 
 
-def test_no_promise_is_broken_on_sqlite(tmp_path: Path) -> None:
-    for seed in seeds(50):
-        path = tmp_path / f"{seed}.db"
-        simulate(seed, lambda clock, path=path: SqliteEngine(str(path), clock=clock), "on_sqlite")  # type: ignore[misc]
+@pytest.mark.programme
+def test_no_promise_is_broken_on_sqlite(sqlite: SqliteFiles) -> None:
+    assert try_seeds(sqlite, "sqlite", sized(50, 4_000, 100_000)).seeds
 
 
+@pytest.mark.programme
 def test_no_promise_is_broken_with_children() -> None:
-    for seed in seeds(100):
-        simulate(seed, memory, "with_children", children=True)
+    assert try_seeds(memory, "memory", sized(100, 2_000, 100_000), children=True).seeds
 
 
 # ---- planted bugs
@@ -91,13 +91,13 @@ class CountsPlacesBeforeItLeases(MemoryEngine):
     """Looks at how many are leased in one stroke, and leases in another: as a queue that is asked first does."""
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
-        held = {queue.queue: queue.leased for queue in self.counts().queues}
-        before = {queue.name: queue.declared for queue in self.queues()}
-        free = [name for name, most in before.items() if held[name] < (most.max_concurrent or 10**6)]
-        self.change_queues([(name, Declare(NO_LIMITS)) for name in before])
-        wanted = want and want._replace(queues=tuple(free))
-        turn = super().turn(settlements, wanted)
-        self.change_queues([(name, Declare(limits)) for name, limits in before.items()])
+        before = {queue: queue.settings for queue in self._tasks.queues.values()}
+        free = [queue.name for queue in before if queue.leased < (queue.limits.max_concurrent or 10**6)]
+        for queue, settings in before.items():
+            queue.set_up(changed(settings, SetLimits({"max_concurrent": None})))
+        turn = super().turn(settlements, want and want._replace(queues=tuple(free)))
+        for queue, settings in before.items():
+            queue.set_up(settings)
         return turn
 
 
@@ -147,12 +147,12 @@ class GivesBackWhatDiedWithItsChild(dispatcher._Dispatcher):
 
     def _settle_all(self, finished: Iterable[Finished]) -> None:
         super()._settle_all(
-            one._replace(outcome=INTERRUPTED) if one.outcome is WORKER_LOST else one for one in finished
+            one._replace(outcome=INTERRUPTED) if one.outcome in (WORKER_LOST, WORKER_DIED) else one for one in finished
         )
 
 
 def test_an_engine_without_a_fence_is_caught() -> None:
-    caught = first_caught(lambda clock: NoFence(clock=clock), dispatcher.dispatch)
+    caught = first_caught(MemoryEngines(NoFence))
     assert "stale lease" in caught
 
 
@@ -160,7 +160,7 @@ def test_an_engine_without_a_fence_is_caught() -> None:
     ("kind", "words"), [(CountsPlacesBeforeItLeases, "at a time and"), (ForgetsItsBuckets, "its rate is")]
 )
 def test_an_engine_that_lets_a_queue_exceed_its_limits_is_caught(kind: type[MemoryEngine], words: str) -> None:
-    assert words in first_caught(lambda clock: kind(clock=clock), dispatcher.dispatch)
+    assert words in first_caught(MemoryEngines(kind))
 
 
 @pytest.mark.parametrize(

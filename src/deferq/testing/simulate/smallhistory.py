@@ -1,21 +1,17 @@
-"""What happened, in order, and what must never happen."""
+"""What happened in a small world, and what must never happen there; each of its paths keeps one, so it is slim."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from deferq.engines.base import Counts, Turn
-from deferq.model.limits import US, Limits, rate_of
+from deferq.engines.base import Turn
 from deferq.model.outcome import Outcome, Parked, Snoozed
 from deferq.model.task import Leased, Task
 from deferq.runtime.dispatcher import TakeTurn
 from deferq.runtime.pools import Lease
-
-
-class Broken(AssertionError):
-    """A promise was broken."""
+from deferq.testing.simulate.broken import Broken
 
 
 class Entry(NamedTuple):
@@ -26,7 +22,7 @@ class Entry(NamedTuple):
     lease_id: int = 0
 
 
-class History:
+class SmallHistory:
     """Written once, never changed; each entry is checked against those before it."""
 
     def __init__(self) -> None:
@@ -34,9 +30,6 @@ class History:
         self._holder: dict[int, int] = {}
         self._starts: Counter[int] = Counter()
         self._snoozes: Counter[int] = Counter()
-        #: What the queues allow.
-        self.limited: dict[str, Limits] = {}
-        self._leased_at: dict[str, list[float]] = defaultdict(list)
 
     def note(self, at: float, who: str, what: str, task_id: int = 0, lease_id: int = 0) -> None:
         self.entries.append(Entry(at, who, what, task_id, lease_id))
@@ -54,32 +47,6 @@ class History:
         for task in turn.leased:
             self.note(at, who, "leased", task.id, task.lease_id)
             self._holder[task.id] = task.lease_id
-
-    def limits(self, at: float, counts: Counts, turn: Turn) -> None:
-        """After each turn, whoever leased what."""
-        for queue in counts.queues:
-            most = self.limited[queue.queue].max_concurrent
-            if most is not None and queue.leased > most:
-                raise Broken(f"queue {queue.queue} allows {most} at a time and {queue.leased} are leased")
-        for task in turn.leased:
-            self._leased_at[task.queue].append(at)
-        for name in {task.queue for task in turn.leased}:
-            self._check_rate(name)
-
-    def _check_rate(self, name: str) -> None:
-        """In no window that ends now may there be more than the bucket and the rate give."""
-        limits, times = self.limited[name], self._leased_at[name]
-        if limits.rate is None:
-            return
-        rate = rate_of(limits.rate)
-        for count, since in enumerate(reversed(times), start=1):
-            allowed = limits.burst + (times[-1] - since) * US * rate.tokens / rate.period_us + 0.001
-            if count > allowed:
-                raise Broken(f"queue {name} leased {count} in {times[-1] - since} s and its rate is {limits.rate}")
-
-    def forget_rates(self) -> None:
-        """The clock leaps: what was leased before says nothing about what may be leased now."""
-        self._leased_at.clear()
 
     def start(self, at: float, who: str, task: Leased, outcome: Outcome) -> None:
         """User code begins, unless the worker does not know the target."""
@@ -113,7 +80,7 @@ class History:
     def tell(self, message: str) -> str:
         """The last things that happened to the task a message speaks of, or to all."""
         words = message.split()
-        task_id = int(words[1]) if words[0] == "task" else 0
+        task_id = int(words[1]) if words[0] == "task" and len(words) > 1 and words[1].isdigit() else 0
         told = [entry for entry in self.entries if entry.task_id in (task_id, 0) or not task_id][-40:]
         return "\n".join(
             f"{one.at:9.3f} {one.who:8} {one.what} {one.task_id or ''} {one.lease_id or ''}" for one in told

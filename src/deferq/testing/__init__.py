@@ -1,0 +1,1 @@
+"""What helps to test with deferq, and to test deferq itself."""

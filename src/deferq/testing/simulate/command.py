@@ -1,0 +1,114 @@
+"""The command: tries seeds and says what it tried, or which seed broke which promise."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+
+from deferq.testing.simulate.broken import Broken
+from deferq.testing.simulate.memory import memory
+from deferq.testing.simulate.running import simulate
+from deferq.testing.simulate.sqlite import SqliteFiles
+from deferq.testing.simulate.stores import MakeEngine, StoreMaker
+
+COMMAND = "python -m deferq.testing.simulate"
+DESCRIPTION = """\
+Try an engine and the dispatcher in simulated worlds. In each, several workers share the engine, and everything that
+can go wrong does: crashes, pauses, leaps of the clock, a store that fails before or after it has committed. Everything
+comes from the seed, so the same seed gives the same world.
+
+Prints what was tried and ends with 0. At the first broken promise it prints the seed, what was broken, the history
+that led there and the command that replays it, and ends with 1.
+"""
+EPILOG = f"""\
+examples:
+  {COMMAND}                                  1,000 seeds in memory
+  {COMMAND} --engine sqlite --seconds 60     as many seeds as a minute allows
+  {COMMAND} --engine sqlite --seed 4711      one seed again
+  {COMMAND} --engine myengine:make           an engine of your own: make(clock) returns it
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    args = _parser().parse_args(argv)
+    seeds = _seeds(args)
+    with _engine(args.engine) as make_engine:
+        try:
+            report = simulate(
+                make_engine,
+                seeds=seeds,
+                children=args.children,
+                seconds=args.seconds,
+                replay=lambda seed: replay_command(args.engine, seed, children=args.children),
+            )
+        except Broken as broken:
+            print(broken)
+            return 1
+    if not args.quiet:
+        print(f"{args.engine}{' with children' if args.children else ''}: {report}")
+    return 0
+
+
+def replay_command(engine: str, seed: int, *, children: bool = False) -> str:
+    """The command line that tries one seed again."""
+    return f"{COMMAND} --engine {engine} --seed {seed}" + (" --children" if children else "")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=COMMAND,
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--engine",
+        default="memory",
+        metavar="NAME",
+        help="memory, sqlite, or module:function of your own (default: memory)",
+    )
+    parser.add_argument("--seeds", type=int, metavar="N", help="how many (default: 1000, or no limit with --seconds)")
+    parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="where to begin (default: 0)")
+    parser.add_argument("--seed", type=int, metavar="N", help="this one only")
+    parser.add_argument("--seconds", type=float, metavar="S", help="begin no further seed after so long")
+    parser.add_argument("--children", action="store_true", help="tasks run in child processes, and not in threads")
+    parser.add_argument("--quiet", action="store_true", help="print nothing unless a promise is broken")
+    return parser
+
+
+def _seeds(args: argparse.Namespace) -> Iterable[int]:
+    if args.seed is not None:
+        return [args.seed]
+    if args.seeds is None and args.seconds is not None:
+        return itertools.count(args.first_seed)
+    return range(args.first_seed, args.first_seed + (1000 if args.seeds is None else args.seeds))
+
+
+@contextmanager
+def _engine(name: str) -> Iterator[MakeEngine | StoreMaker]:
+    """How engines of that name are made."""
+    if name == "memory":
+        yield memory
+    elif name == "sqlite":
+        files = SqliteFiles()
+        try:
+            yield files
+        finally:
+            files.close()
+    else:
+        yield _imported(name)
+
+
+def _imported(name: str) -> MakeEngine:
+    """The function that `module:function` names; the current folder counts."""
+    module, _, function = name.partition(":")
+    if not function:
+        raise SystemExit(f"{COMMAND}: --engine {name}: memory, sqlite or module:function is expected.")
+    sys.path.insert(0, "")
+    make_engine: MakeEngine = getattr(import_module(module), function)
+    return make_engine
