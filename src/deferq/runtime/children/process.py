@@ -76,7 +76,7 @@ class ChildProcess:
         #: What it holds, by place.
         self._tasks: dict[int, Leased] = {}
         self._in_loop: set[int] = set()
-        #: When those that went on to the event loop were said to.
+        #: When those that went on to the event loop, and had not started when somebody looked, were said to.
         self._in_loop_since: dict[int, float] = {}
         #: Places whose start was forbidden at that time: whether it came too late is not known yet.
         self._forbidden: dict[int, float] = {}
@@ -207,6 +207,8 @@ class ChildProcess:
         if now < self._look_for_stuck_at:
             return False
         waits = any(self._waits_for_thread(sent) for sent in self._sent)
+        started = self._starts.started
+        self._in_loop_since = {place: at for place, at in self._in_loop_since.items() if not started[place]}
         self._look_for_stuck_at = now + STUCK_S if waits or self._in_loop_since else math.inf
         return self._loop_is_stuck(now) or (waits and self._threads_are_stuck(now))
 
@@ -219,10 +221,9 @@ class ChildProcess:
 
     def _loop_is_stuck(self, now: float) -> bool:
         """A coroutine that never awaits holds up all others."""
-        started = self._starts.started
-        waiting = [since for place, since in self._in_loop_since.items() if not started[place]]
-        if not waiting or now - min(waiting) < STUCK_S:
+        if now - min(self._in_loop_since.values(), default=now) < STUCK_S:
             return False
+        started = self._starts.started
         begun = [at for place in self._in_loop if (at := started[place])]
         return len(begun) < self.async_slots and now - max(begun, default=-math.inf) >= STUCK_S
 
