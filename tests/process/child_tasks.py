@@ -187,7 +187,7 @@ def closes_standard_streams() -> None:
 def closes_all_it_can() -> None:
     """As programs do that become daemons: also what is not theirs."""
     note()
-    os.closerange(3, 256)
+    os.closerange(3, 4096)
 
 
 def prints(word: str) -> None:

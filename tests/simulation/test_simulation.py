@@ -6,25 +6,21 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
+from deferq.engines.base import Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
-from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
-from deferq.model.settings import Declare
+from deferq.model.settings import SetLimits, changed
 from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
 from deferq.runtime.pools import Finished
 from deferq.runtime.settling import WORKER_DIED, WORKER_LOST, settle
-from deferq.testing.simulate import Broken, MakeEngine, Report, SimulatedClock, simulate
+from deferq.testing.simulate import Broken, MakeEngine, Report, simulate
 from deferq.testing.simulate.command import replay_command
+from deferq.testing.simulate.memory import MemoryEngines, memory
 from deferq.testing.simulate.sqlite import SqliteFiles
-from deferq.testing.simulate.world import Dispatching
+from deferq.testing.simulate.worker import Dispatching
 from tests.support import sized, tried
-
-
-def memory(clock: SimulatedClock) -> LeasingEngine:
-    return MemoryEngine(clock=clock)
 
 
 @pytest.fixture
@@ -95,13 +91,13 @@ class CountsPlacesBeforeItLeases(MemoryEngine):
     """Looks at how many are leased in one stroke, and leases in another: as a queue that is asked first does."""
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
-        held = {queue.queue: queue.leased for queue in self.counts().queues}
-        before = {queue.name: queue.declared for queue in self.queues()}
-        free = [name for name, most in before.items() if held[name] < (most.max_concurrent or 10**6)]
-        self.change_queues([(name, Declare(NO_LIMITS)) for name in before])
-        wanted = want and want._replace(queues=tuple(free))
-        turn = super().turn(settlements, wanted)
-        self.change_queues([(name, Declare(limits)) for name, limits in before.items()])
+        before = {queue: queue.settings for queue in self._tasks.queues.values()}
+        free = [queue.name for queue in before if queue.leased < (queue.limits.max_concurrent or 10**6)]
+        for queue, settings in before.items():
+            queue.set_up(changed(settings, SetLimits({"max_concurrent": None})))
+        turn = super().turn(settlements, want and want._replace(queues=tuple(free)))
+        for queue, settings in before.items():
+            queue.set_up(settings)
         return turn
 
 
@@ -156,7 +152,7 @@ class GivesBackWhatDiedWithItsChild(dispatcher._Dispatcher):
 
 
 def test_an_engine_without_a_fence_is_caught() -> None:
-    caught = first_caught(lambda clock: NoFence(clock=clock))
+    caught = first_caught(MemoryEngines(NoFence))
     assert "stale lease" in caught
 
 
@@ -164,7 +160,7 @@ def test_an_engine_without_a_fence_is_caught() -> None:
     ("kind", "words"), [(CountsPlacesBeforeItLeases, "at a time and"), (ForgetsItsBuckets, "its rate is")]
 )
 def test_an_engine_that_lets_a_queue_exceed_its_limits_is_caught(kind: type[MemoryEngine], words: str) -> None:
-    assert words in first_caught(lambda clock: kind(clock=clock))
+    assert words in first_caught(MemoryEngines(kind))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deferq.engines.base import Settlement
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Succeeded
@@ -19,6 +21,15 @@ WORKER_DIED = Failed(
     error=ErrorText(error_type="WorkerLost", message="The process of its worker ended before the task did."),
     reason="worker lost",
 )
+
+
+def worker_died(how: str, others: int) -> Failed:
+    """The same, where it is known how its process ended, and how many other tasks ran there."""
+    beside = f", and {others} other{'s' if others > 1 else ''} with it" if others > 0 else ""
+    text = replace(WORKER_DIED.error, message=f"The process {how} while this task ran{beside}.")
+    return replace(WORKER_DIED, error=text)
+
+
 WORKER_STOPPED = Failed(
     error=ErrorText(error_type="WorkerStopped", message="The worker stopped before the task ended, and cancelled it."),
     reason="worker stopped",

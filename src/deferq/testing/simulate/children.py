@@ -24,8 +24,8 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.pools import Finished, Lease
 from deferq.testing.simulate.books import Books
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.child import Fortune, SimulatedChild
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.plumbing import POLLIN, Descriptors, shared_starts, socket_pair
 from deferq.testing.simulate.pool import NO_LEASE, Run
 
@@ -252,7 +252,11 @@ class SimulatedChildren(ChildPool):
         self._pids += 1
         ours, theirs = socket_pair(self._descriptors, Descriptors(), self._chance.choice((100, 600, 100_000)))
         seen, shared = shared_starts(self._fortune.monotonic)
-        loads_s = 0.0 if first else self._chance.choice((0.05, 0.3, 2.0)) + 40.0 * self._fault(0.02)
+        loads_s = (
+            0.0
+            if first
+            else self._chance.choice((0.05, 0.3, 2.0)) + self._fault(0.02) * self._chance.choice((40.0, 400.0))
+        )
         child = SimulatedChild(self._fortune, theirs, shared, self._hello(first), loads_s=loads_s, healthy=first)
         process = SimulatedProcess(self._pids, child, self._descriptors, pidfd=self._chance.random() < 0.7)
         self._processes = [one for one in self._processes if one.child.code is None] + [process]

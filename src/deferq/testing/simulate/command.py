@@ -9,13 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from deferq.engines.base import LeasingEngine
-from deferq.engines.memory import MemoryEngine
-from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.history import Broken
+from deferq.testing.simulate.broken import Broken
+from deferq.testing.simulate.memory import memory
 from deferq.testing.simulate.running import simulate
 from deferq.testing.simulate.sqlite import SqliteFiles
-from deferq.testing.simulate.world import MakeEngine
+from deferq.testing.simulate.stores import MakeEngine, StoreMaker
 
 COMMAND = "python -m deferq.testing.simulate"
 DESCRIPTION = """\
@@ -92,10 +90,10 @@ def _seeds(args: argparse.Namespace) -> Iterable[int]:
 
 
 @contextmanager
-def _engine(name: str) -> Iterator[MakeEngine]:
-    """How the engine of that name is made."""
+def _engine(name: str) -> Iterator[MakeEngine | StoreMaker]:
+    """How engines of that name are made."""
     if name == "memory":
-        yield _memory
+        yield memory
     elif name == "sqlite":
         files = SqliteFiles()
         try:
@@ -104,10 +102,6 @@ def _engine(name: str) -> Iterator[MakeEngine]:
             files.close()
     else:
         yield _imported(name)
-
-
-def _memory(clock: SimulatedClock) -> LeasingEngine:
-    return MemoryEngine(clock=clock)
 
 
 def _imported(name: str) -> MakeEngine:

@@ -15,10 +15,11 @@ from typing import NamedTuple
 from deferq.engines.base import LeasingEngine
 from deferq.engines.memory import MemoryEngine
 from deferq.runtime.dispatcher import dispatch
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.smallworld import Scope, SmallWorld
-from deferq.testing.simulate.world import Dispatching, MakeEngine
+from deferq.testing.simulate.stores import MakeEngine
+from deferq.testing.simulate.worker import Dispatching
 
 
 class Explored(NamedTuple):
@@ -170,7 +171,7 @@ def _told(broken: Broken, world: SmallWorld, search: _Search) -> Broken:
 
 
 class _Follow:
-    """Makes the choices it is given, and then always the first one. Engines may take more or fewer turns for the same."""
+    """Makes the choices it is given as far as they fit, and then the first: an engine may take more turns, or fewer."""
 
     def __init__(self, choices: Sequence[int]) -> None:
         self._choices = iter(choices)
