@@ -276,7 +276,7 @@ def test_a_child_whose_main_thread_is_struck_ends(monkeypatch: pytest.MonkeyPatc
 def test_the_socket_of_a_child_has_a_number_that_tasks_do_not_close_by_the_way() -> None:
     ours, theirs = socket.socketpair()
     memory = shared_memory()
-    end, moved = inherited(f"{theirs.detach()},{memory}")
+    end, moved, _ = inherited(f"{theirs.detach()},{memory}")
     assert min(end.fileno(), moved) >= 200
     assert not os.get_inheritable(end.fileno())
     assert not os.get_inheritable(moved)
