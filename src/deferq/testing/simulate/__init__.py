@@ -10,12 +10,15 @@ An author of another engine runs it on theirs:
 
     report = simulate(lambda clock: MyEngine(clock=clock), seeds=range(1000))
 
-or by `python -m deferq.testing.simulate --engine my.module:make_engine --seeds 1000`.
+or by `python -m deferq.testing.simulate --engine my.module:make_engine --seeds 1000`. `explore(Scope(crashes=1))`
+leaves nothing to chance: it tries all interleavings of two workers and one task.
 """
 
 from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
+from deferq.testing.simulate.exhaustive import Explored, explore
 from deferq.testing.simulate.running import Report, simulate
+from deferq.testing.simulate.smallworld import Scope
 from deferq.testing.simulate.stores import MakeEngine
 
-__all__ = ["Broken", "MakeEngine", "Report", "SimulatedClock", "simulate"]
+__all__ = ["Broken", "Explored", "MakeEngine", "Report", "Scope", "SimulatedClock", "explore", "simulate"]

@@ -36,9 +36,9 @@ class Explored(NamedTuple):
     complete: bool
 
     def __str__(self) -> str:
-        all_or_some = "all" if self.complete else "some of the"
+        paths = f"all {self.paths:,}" if self.complete else "some"
         tried = f"{self.moments:,} moments, {self.runs:,} runs, {self.seconds:.1f} s"
-        return f"{all_or_some} {self.paths:,} paths, {tried}"
+        return f"{paths} paths, {tried}"
 
 
 class _Known(Exception):
@@ -182,3 +182,20 @@ class _Follow:
 
 def _memory(clock: SimulatedClock) -> LeasingEngine:
     return MemoryEngine(clock=clock)
+
+
+#: Everything that the faults of each scope can do together; all of them take about a minute.
+SCOPES = (
+    Scope(crashes=1, leaps=1),
+    Scope(crashes=1, leaps=1, max_attempts=1),
+    Scope(crashes=1, leaps=1, fails_first=True, bells=True),
+    Scope(crashes=1, leaps=1, seconds=3.5),
+    Scope(crashes=1, leaps=1, cancels=1),
+    Scope(crashes=1, stops=1, leaps=1),
+    Scope(crashes=1, naps=1),
+    Scope(crashes=1, lost_answers=1, errors=1),
+    Scope(naps=1, leaps=1),
+    Scope(naps=1, lost_answers=1),
+    Scope(naps=1, cancels=1, namesakes=1),
+    Scope(stops=1, errors=1),
+)

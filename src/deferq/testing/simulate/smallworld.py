@@ -68,6 +68,14 @@ class Scope:
     #: Whether workers hear at once that a task has become due.
     bells: bool = False
 
+    def __str__(self) -> str:
+        """What makes it differ from an empty one."""
+        fields = {name: getattr(self, name) for name in self.__slots__}
+        return ", ".join(f"{name}={value}" for name, value in fields.items() if value != getattr(_NOTHING, name))
+
+
+_NOTHING = Scope()
+
 
 class Choose(Protocol):
     """Makes the choices of a path."""
