@@ -92,7 +92,7 @@ def test_the_command_tries_all_scopes(capsys: pytest.CaptureFixture[str]) -> Non
 def test_a_broken_promise_is_told_with_the_choices_that_led_there() -> None:
     with pytest.raises(Broken) as caught:
         explore(Scope(crashes=1), dispatching=lambda *arguments: LetsDeadHoldersBe(*arguments).run())
-    assert "worker 1: dies after TakeTurn" in caught.value.replay
+    assert "worker 1: dies before TakeTurn" in caught.value.replay
     assert "leased" in caught.value.history
 
 

@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
         "--seconds",
         type=float,
         metavar="S",
-        help="begin no further seed after so long; with --small, no path of a scope",
+        help="begin no further seed (with --small: path) after so long",
     )
     parser.add_argument("--children", action="store_true", help="tasks run in child processes, and not in threads")
     parser.add_argument("--small", action="store_true", help="all interleavings of two workers and one task")
