@@ -114,10 +114,9 @@ def leaves_what_runs(right: Any, nursery: Nursery, now: float) -> list[Finished]
     return []
 
 
-@plants(Channel, "send")
-def loses_what_does_not_fit(right: Any, channel: Channel, kind: str, content: Any) -> None:
-    if not channel.clogged:
-        right(channel, kind, content)
+@plants(Channel, "flush")
+def forgets_what_did_not_fit(right: Any, channel: Channel) -> None:
+    channel._outgoing.clear()
 
 
 @plants(Channel, "flush")
@@ -139,13 +138,13 @@ PLANTED: dict[Patch, str] = {
     lets_late_tasks_run: "past its timeout",
     kills_for_ever: "does not rest",
     leaves_what_runs: "runs on after its parent has ended",
-    loses_what_does_not_fit: "did not end",
+    forgets_what_did_not_fit: "marshal",
     sends_the_rest_twice: "bad marshal data",
 }
 
 
 #: They take some seconds.
-RARE = (leaves_what_runs, loses_what_does_not_fit, buries_what_was_reported, gives_places_away_too_early)
+RARE = (leaves_what_runs, buries_what_was_reported, gives_places_away_too_early)
 RARE += (knows_no_bound, spends_what_had_not_started)
 
 
