@@ -126,6 +126,12 @@ def sends_the_rest_twice(right: Any, channel: Channel) -> None:
     right(channel)
 
 
+@plants(ChildProcess, "is_stuck")
+def finds_nobody_stuck(right: Any, child: ChildProcess, now: float) -> bool:
+    right(child, now)
+    return False
+
+
 PLANTED: dict[Patch, str] = {
     takes_back_without_waiting: "started and is given back",
     takes_back_what_has_started: "started and is given back",
@@ -139,13 +145,14 @@ PLANTED: dict[Patch, str] = {
     kills_for_ever: "does not rest",
     leaves_what_runs: "runs on after its parent has ended",
     forgets_what_did_not_fit: "marshal",
+    finds_nobody_stuck: "starts nothing for long",
     sends_the_rest_twice: "bad marshal data",
 }
 
 
 #: They take some seconds.
 RARE = (leaves_what_runs, buries_what_was_reported, gives_places_away_too_early)
-RARE += (knows_no_bound, spends_what_had_not_started)
+RARE += (knows_no_bound, spends_what_had_not_started, lets_late_tasks_run, kills_for_ever, finds_nobody_stuck)
 
 
 def _marked(plant: Patch) -> Any:

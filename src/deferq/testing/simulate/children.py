@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from deferq.model.outcome import Outcome
 from deferq.model.task import Leased
@@ -29,6 +29,8 @@ from deferq.testing.simulate.pool import NO_LEASE, Run
 #: Seconds that a parent which is not held up may be late in ending what is overdue.
 _LATENESS_S = 2 * LOOK_EVERY_S
 
+#: Seconds within which a parent notices that a child starts nothing, sometimes at the second or third attempt only.
+_NOTICED_S = 4.0
 #: How often the dispatcher may come by in no time: it does once or twice for each effect.
 _VISITS_MAX = 1_000
 
@@ -269,6 +271,14 @@ class SimulatedChildren(ChildPool):
 
     def _living(self) -> list[SimulatedChild]:
         return [process.child for process in self._processes if process.child.code is None]
+
+    def _send(self, child: ChildProcess, tasks: Sequence[Leased], lease: Lease, now: float) -> None:
+        simulated = cast(SimulatedProcess, child.process).child
+        if simulated.stuck:
+            simulated.fed_in_vain.append(now)
+            if len(simulated.fed_in_vain) > 3 and now - simulated.fed_in_vain[0] > _NOTICED_S:
+                raise Broken(f"task {tasks[0].id} is sent to a child that starts nothing for long")
+        super()._send(child, tasks, lease, now)
 
     def _check_rest(self) -> None:
         now = self._monotonic()
