@@ -11,8 +11,8 @@ from deferq.model.limits import US
 from deferq.runtime import dispatcher
 from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.command import main
-from deferq.testing.simulate.exhaustive import SCOPES, Explored, explore
-from deferq.testing.simulate.smallworld import Scope
+from deferq.testing.simulate.exhaustive import Explored, explore
+from deferq.testing.simulate.scope import SCOPES, Scope
 from deferq.testing.simulate.sqlite import SqliteFiles
 from tests.simulation.test_simulation import GivesBackWhatWasLost, IgnoresLostLeases, NoFence, ReckonsTooLate
 from tests.support import sized, tried

@@ -31,7 +31,7 @@ from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
 from deferq.testing.simulate.exhaustive import Explored, explore
 from deferq.testing.simulate.running import Report, simulate
-from deferq.testing.simulate.smallworld import Scope
+from deferq.testing.simulate.scope import Scope
 from deferq.testing.simulate.stores import MakeEngine
 
 __all__ = ["Broken", "Explored", "MakeEngine", "Report", "Scope", "SimulatedClock", "explore", "simulate"]

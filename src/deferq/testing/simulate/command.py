@@ -10,9 +10,10 @@ from contextlib import contextmanager
 from importlib import import_module
 
 from deferq.testing.simulate.broken import Broken
-from deferq.testing.simulate.exhaustive import SCOPES, explore
+from deferq.testing.simulate.exhaustive import explore
 from deferq.testing.simulate.memory import memory
 from deferq.testing.simulate.running import simulate
+from deferq.testing.simulate.scope import SCOPES
 from deferq.testing.simulate.sqlite import SqliteFiles
 from deferq.testing.simulate.stores import MakeEngine, StoreMaker
 

@@ -17,7 +17,8 @@ from deferq.engines.memory import MemoryEngine
 from deferq.runtime.dispatcher import dispatch
 from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.smallworld import Scope, SmallWorld
+from deferq.testing.simulate.scope import Scope
+from deferq.testing.simulate.smallworld import SmallWorld
 from deferq.testing.simulate.stores import MakeEngine
 from deferq.testing.simulate.worker import Dispatching
 
@@ -182,20 +183,3 @@ class _Follow:
 
 def _memory(clock: SimulatedClock) -> LeasingEngine:
     return MemoryEngine(clock=clock)
-
-
-#: Everything that the faults of each scope can do together; all of them take about a minute.
-SCOPES = (
-    Scope(crashes=1, leaps=1),
-    Scope(crashes=1, leaps=1, max_attempts=1),
-    Scope(crashes=1, leaps=1, fails_first=True, bells=True),
-    Scope(crashes=1, leaps=1, seconds=3.5),
-    Scope(crashes=1, leaps=1, cancels=1),
-    Scope(crashes=1, stops=1, leaps=1),
-    Scope(crashes=1, naps=1),
-    Scope(crashes=1, lost_answers=1, errors=1),
-    Scope(naps=1, leaps=1),
-    Scope(naps=1, lost_answers=1),
-    Scope(naps=1, cancels=1, namesakes=1),
-    Scope(stops=1, errors=1),
-)
