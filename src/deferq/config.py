@@ -115,6 +115,12 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("children", 1, _count, "how many child processes `deferq worker` runs tasks in"),
         Setting("max_tasks", None, _count, "replace a child after so many tasks; by default never"),
         Setting("max_rss", None, _count, "replace a child that takes more bytes of memory; by default never"),
+        Setting(
+            "quarantine_memory",
+            None,
+            _count,
+            "bytes of memory a task in quarantine may take; by default half of the machine's, or of the container's",
+        ),
         Setting("async_slots", 100, _count, "how many coroutines a worker runs at the same time"),
         Setting("drain_s", 30.0, _seconds, "how long a stopping worker lets running tasks finish"),
         Setting("payload_limit", 16 * 1024 * 1024, _count, "largest size of a task's arguments in bytes"),

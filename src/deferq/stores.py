@@ -108,6 +108,8 @@ def _default_path(settings: Settings) -> Path:
         ignore = folder / ".gitignore"
         if not ignore.exists():
             ignore.write_text("*\n", encoding="utf-8")
+        if not (folder / "deferq.db").exists():
+            _sync(settings.project)
     except OSError as error:
         verb = "used" if folder.exists() else "made"
         raise StoreUnavailable(
@@ -176,9 +178,20 @@ def _make_secret(path: Path) -> None:
             os.fsync(descriptor)
         with suppress(FileExistsError):  # another process was faster; its secret is the one
             os.link(aside, path)
+        _sync(path.parent)
     except OSError as error:
         raise StoreUnavailable(
             f"The secret {path} cannot be made ({error.strerror}). Is its folder writable?"
         ) from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _sync(folder: Path) -> None:
+    """Keep the names in `folder` through a power cut: a file that is synced may still lose its name."""
+    with suppress(OSError):  # some folders cannot be synced, and SQLite does not insist either
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -71,6 +71,7 @@ class Expected:
     attempts: int = 0
     starts: int = 0
     parks: int = 0
+    crashes: int = 0
     lease_id: int | None = None
     lease_ends: int = 0
     cancel_requested: bool = False
@@ -168,10 +169,11 @@ class EngineMachine(RuleBasedStateMachine):
             task = self.tasks[lease.id]
             task.state, task.starts, task.lease_id = State.LEASED, task.starts + 1, wanted.lease_id
             task.lease_ends = self.clock.now + wanted.lease_us
-            assert (lease.attempts, lease.starts, lease.parks, lease.name) == (
+            assert (lease.attempts, lease.starts, lease.parks, lease.crashes, lease.name) == (
                 task.attempts,
                 task.starts,
                 task.parks,
+                task.crashes,
                 task.name,
             )
             assert lease.cancel_requested == task.cancel_requested
@@ -192,6 +194,7 @@ class EngineMachine(RuleBasedStateMachine):
         if task is None or not mine or task.state is not State.LEASED:
             return
         task.attempts, task.parks = transition.attempts, transition.parks
+        task.crashes = transition.crashes
         task.starts -= not transition.started
         if transition.state.finished:
             task.finish(transition.state, self.clock.now)
@@ -259,7 +262,7 @@ class EngineMachine(RuleBasedStateMachine):
         if not ended:
             return
         task.state, task.eta = State.PENDING, self.clock.now
-        task.attempts, task.parks, task.cancel_requested = 0, 0, False
+        task.attempts, task.parks, task.crashes, task.cancel_requested = 0, 0, 0, False
         if task.name is not None:
             holder, until = self.names.get((task.queue, task.name), (task_id, 0))
             if holder == task_id or (until is not None and until <= self.clock.now):
@@ -302,11 +305,20 @@ class EngineMachine(RuleBasedStateMachine):
         assert stored.keys() == self.tasks.keys()
         for task_id, expected in self.tasks.items():
             task = stored[task_id]
-            assert (task.state, task.attempts, task.starts, task.parks, task.name, task.cancel_requested) == (
+            assert (
+                task.state,
+                task.attempts,
+                task.starts,
+                task.parks,
+                task.crashes,
+                task.name,
+                task.cancel_requested,
+            ) == (
                 expected.state,
                 expected.attempts,
                 expected.starts,
                 expected.parks,
+                expected.crashes,
                 expected.name,
                 expected.cancel_requested,
             )

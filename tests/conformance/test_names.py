@@ -218,6 +218,35 @@ def test_a_requeued_task_whose_name_somebody_else_has_is_nameless(
     assert engine.put([new(name="n")]) == [Existing(second.id)]
 
 
+def test_of_two_tasks_that_are_requeued_together_the_first_takes_the_name(
+    engine: LeasingEngine, put: Put, new: TaskMaker, clock: FakeClock
+) -> None:
+    first = put(name="n")
+    engine.change([first], Cancel())
+    clock.advance(TOMBSTONE_S + 1)
+    second = put(name="n")
+    engine.change([second], Cancel())
+    clock.advance(TOMBSTONE_S + 1)
+    engine.sweep(Retention())
+    assert engine.requeue([second, first]) == [second, first]
+    assert [task.name for task in engine.get([second, first])] == ["n", None]
+    assert engine.put([new(name="n")]) == [Existing(second)]
+
+
+def test_a_requeued_task_takes_its_name_from_a_tombstone_that_has_ended(
+    engine: LeasingEngine, put: Put, new: TaskMaker, clock: FakeClock
+) -> None:
+    first = put(name="n")
+    engine.change([first], Cancel())
+    clock.advance(TOMBSTONE_S + 1)
+    second = put(name="n")
+    engine.change([second], Cancel())
+    clock.advance(TOMBSTONE_S + 1)
+    engine.requeue([first])
+    assert engine.get([first])[0].name == "n"
+    assert engine.put([new(name="n")]) == [Existing(first)]
+
+
 def test_the_end_of_a_requeued_task_starts_its_tombstone_anew(
     engine: LeasingEngine, put: Put, new: TaskMaker, clock: FakeClock
 ) -> None:

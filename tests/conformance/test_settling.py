@@ -180,6 +180,13 @@ def test_follow_ups_are_stored_with_their_settlement(engine: LeasingEngine, put:
     assert [task.id for task in lease(engine)] == [follow_ups[1].id]
 
 
+def test_a_follow_up_to_a_new_queue_makes_the_queue(engine: LeasingEngine, put: Put, new: TaskMaker) -> None:
+    put()
+    settle(engine, lease_one(engine), SUCCEEDED, then=[new("mail"), new("index")])
+    assert [queue.name for queue in engine.queues()] == ["default", "index", "mail"]
+    assert [queue.ready for queue in engine.counts().queues] == [0, 1, 1]
+
+
 def test_a_large_follow_up_keeps_its_payload(engine: LeasingEngine, put: Put, new: TaskMaker) -> None:
     put()
     follow_up = new(payload=b"y" * 20_000)

@@ -14,8 +14,10 @@ import pytest
 from deferq.engines.answers import Stored
 from deferq.engines.base import RecordChange
 from deferq.engines.sqlite import SqliteEngine, migrations
+from deferq.engines.sqlite.statements import schema_scripts
 from deferq.errors import SchemaTooNew, StoreError
-from tests.support import FakeClock, TaskMaker, lease
+from deferq.model.retry import RetryPolicy
+from tests.support import FakeClock, TaskMaker, bury_stalled, lease
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,6 +104,49 @@ def test_a_file_of_a_newer_release_is_refused_and_not_touched(path: Path, clock:
         with pytest.raises(SchemaTooNew, match="Upgrade deferq"):
             engine.counts()
     assert path.read_bytes() == before
+
+
+def test_tasks_of_the_release_before_are_kept_and_have_crashed_nothing(
+    path: Path, clock: FakeClock, new: TaskMaker
+) -> None:
+    """Schema 2 knew nothing of crashes and reports: those rows read as none, and count from there."""
+    tasks = new.many(3, retry=RetryPolicy(min_backoff_s=0, max_backoff_s=0))
+    path.touch(0o600)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        _make_tables(connection, 2)
+        connection.execute("insert into deferq_queue (name) values ('default')")
+        connection.executemany(
+            "insert into deferq_task (id, queue, target, state, leasable_at, eta, first_due, attempts, starts,"
+            " lease_id, finished_at, options, payload) values (?, 'default', ?, ?, ?, ?, ?, 1, 1, 5, ?, ?, ?)",
+            [
+                (task.id, task.target, state, task.eta, task.eta, task.eta, finished_at, task.options, task.payload)
+                for task, state, finished_at in zip(tasks, (0, 1, 3), (None, None, clock.now), strict=True)
+            ],
+        )
+        connection.execute(
+            "insert into deferq_failure (task_id, attempt, at, kind, error_type, message, traceback)"
+            " values (?, 1, 0, 'worker lost', 'WorkerLost', 'gone', '')",
+            (tasks[2].id,),
+        )
+    with closing(SqliteEngine(path, clock=clock)) as engine:
+        stored = engine.get([task.id for task in tasks])
+        assert [task.crashes for task in stored] == [0, 0, 0]
+        assert [failure.report for failure in engine.details(tasks[2].id).failures] == [""]
+        assert [leased.crashes for leased in bury_stalled(engine)] == [0]
+        assert [(leased.id, leased.crashes) for leased in sorted(lease(engine))] == [(tasks[0].id, 0), (tasks[1].id, 1)]
+        assert engine.requeue([tasks[2].id]) == [tasks[2].id]
+        assert engine.check(full=True) == []
+    assert meta(path)["schema"] == str(migrations.newest_version())
+
+
+def _make_tables(connection: sqlite3.Connection, version: int) -> None:
+    """As the release with that schema did."""
+    for number, script in enumerate(schema_scripts()[:version], start=1):
+        connection.executescript(script)
+        connection.execute(
+            "insert into deferq_meta values ('schema', ?) on conflict (key) do update set value = excluded.value",
+            (str(number),),
+        )
 
 
 def test_an_applications_own_tables_are_left_alone(path: Path, clock: FakeClock, new: TaskMaker) -> None:

@@ -163,6 +163,7 @@ def insert_task(rows: sqlite3.Connection, **values: object) -> None:
         ("counts_never_negative", {"attempts": -1}),
         ("counts_never_negative", {"starts": -1}),
         ("counts_never_negative", {"parks": -1}),
+        ("crashes_never_negative", {"crashes": -1}),
     ],
 )
 def test_a_task_that_makes_no_sense_is_refused_by_name(

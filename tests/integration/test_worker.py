@@ -24,6 +24,7 @@ from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, PermanentTaskFailure, RetryTask, Snooze, StoreUnavailable
 from deferq.model.events import Event, EventName
+from deferq.model.outcome import ErrorText, Failed
 from deferq.model.retry import RetryPolicy
 from deferq.model.state import State
 from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, NewTask, Options, Task
@@ -32,6 +33,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.embedded import EmbeddedWorker
 from deferq.runtime.logs import LogListener
 from deferq.runtime.worker import Worker
+from tests.support import lease, settle_each
 
 NEVER = 60.0
 seen: list[Any] = []
@@ -164,6 +166,28 @@ def test_a_thousand_tasks_are_run_once_each(place: Place) -> None:
 def test_a_failing_task_is_tried_again_until_it_succeeds(place: Place) -> None:
     task = place.wait(place.put(fail_twice))
     assert (task.state, task.attempts, seen) == (State.SUCCEEDED, 3, [1, 2, 3])
+
+
+def test_a_worker_inside_another_program_does_not_run_what_killed_its_worker_three_times(place: Place) -> None:
+    """It is parked, and says what to do; the others run. A person who wants to risk it cancels and requeues it."""
+    suspect = place.put(note, "suspect")
+    for _ in range(3):
+        lost = Failed(error=ErrorText(error_type="WorkerLost", message="it died"), reason="worker lost")
+        until_leased = place.wait(suspect, lambda task: task.leasable_at <= place.engine.now())
+        assert until_leased.state is State.PENDING
+        settle_each(place.engine, lease(place.engine), lost)
+    other = place.put(note, "other")
+    worker = place.worker()
+    worker.start()
+    place.wait(other)
+    task = place.wait(suspect, lambda task: task.parks > 0)
+    assert (task.state, task.reason, task.attempts, task.crashes) == (State.PENDING, "parked", 3, 3)
+    assert "deferq worker" in place.engine.details(suspect).failures[-1].message
+    place.engine.change([suspect], Cancel())
+    place.engine.requeue([suspect])
+    assert place.wait(suspect).state is State.SUCCEEDED
+    worker.stop()
+    assert seen == ["other", "suspect"]
 
 
 @pytest.mark.usefixtures("worker")

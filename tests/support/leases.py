@@ -101,4 +101,5 @@ def _failure(leased: Leased, outcome: Outcome, now: int) -> Failure | None:
         error_type=error.error_type,
         message=error.message,
         traceback=error.traceback,
+        report=error.report,
     )

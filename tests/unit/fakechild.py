@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from deferq.model.outcome import Outcome
@@ -64,12 +64,20 @@ class FakeProcess:
 class FakeChild:
     """The other end. `parents` is the object under test."""
 
-    def __init__(self, now: float = 100.0, *, threads: int = 2, async_slots: int = 2, store: str = "store") -> None:
+    def __init__(
+        self,
+        now: float = 100.0,
+        *,
+        threads: int = 2,
+        async_slots: int = 2,
+        store: str = "store",
+        make: Callable[..., ChildProcess] = ChildProcess,
+    ) -> None:
         ours, self.end = socket.socketpair()
         self.end.setblocking(False)
         memory = shared_memory()
         self.process = FakeProcess()
-        self.parents = ChildProcess(self.process, Channel(ours), Starts(memory), now)
+        self.parents = make(self.process, Channel(ours), Starts(memory), now)
         self.starts = Starts(memory)
         os.close(memory)
         self._reader = Reader()

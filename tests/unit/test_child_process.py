@@ -32,7 +32,7 @@ def outcomes(finished: list[Finished]) -> dict[int, Outcome]:
 
 
 def reasons(finished: list[Finished]) -> dict[int, str]:
-    return {one.task.id: getattr(one.outcome, "reason", type(one.outcome).__name__) for one in finished}
+    return {one.task.id: getattr(one.outcome, "reason", "") or type(one.outcome).__name__ for one in finished}
 
 
 # ---- running

@@ -16,7 +16,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
-from tests.simulation.pool import Run, SimulatedPool
+from deferq.testing.simulate.pool import Run, SimulatedPool
 
 
 def leased(number: int, lease_id: int = 1, **changes: Any) -> Leased:

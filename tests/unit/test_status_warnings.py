@@ -188,6 +188,23 @@ def test_parked_tasks_of_many_kinds_name_three() -> None:
     assert "run shop:send_0, shop:send_1, shop:send_2 and 2 more;" in the("parked", seen).text
 
 
+def test_suspects_that_no_worker_with_children_could_run() -> None:
+    waiting = {"mail": Waiting({}, {"shop:send": 2}, suspects=3)}
+    seen = snapshot(queue_counts(parked=5), workers=[worker_seen()], waiting=waiting)
+    warned = the("suspects", seen)
+    assert warned.serious
+    assert warned.text.startswith("3 tasks of queue mail wait for quarantine, since their workers have died too often")
+    assert the("parked", seen).text.startswith("2 tasks are parked in queue mail: no worker can run shop:send;")
+
+
+def test_suspects_are_not_said_to_be_unknown_and_with_a_parent_about_there_is_nothing_to_say() -> None:
+    waiting = {"mail": Waiting({}, {}, suspects=1)}
+    alone = snapshot(queue_counts(parked=1), workers=[worker_seen()], waiting=waiting)
+    assert codes(alone) == ["suspects"]
+    parent = worker_seen(children=(ChildSeen(40, "running", 1, 9, 0),))
+    assert codes(snapshot(queue_counts(parked=1), workers=[worker_seen(), parent], waiting=waiting)) == []
+
+
 def test_parked_tasks_that_were_not_among_those_looked_at() -> None:
     assert "no worker can run them;" in the("parked", snapshot(queue_counts(parked=1), workers=[worker_seen()])).text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import threading
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,42 @@ def test_an_engine_in_memory_has_a_secret_of_its_own(folder: Path) -> None:
     engine = open_engine(settings(folder, url="memory://"))
     assert signs_alike(*[keyring_for(engine, settings(folder))] * 2)
     assert list(folder.iterdir()) == []
+
+
+# ---- power cuts
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, set[str]]]:
+    """Folders that Python syncs, and the names that stand in them then. (SQLite syncs its own files and folder.)"""
+    folders: list[tuple[Path, set[str]]] = []
+
+    def fsync(descriptor: int) -> None:
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        if path.is_dir():
+            folders.append((path, {entry.name for entry in path.iterdir()}))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return folders
+
+
+def test_the_name_of_a_new_secret_is_synced_before_anything_is_signed_with_it(
+    folder: Path, synced: list[tuple[Path, set[str]]]
+) -> None:
+    given = settings(folder, url="sqlite:///jobs.db")
+    with closing(open_engine(given)) as engine:
+        keyring_for(engine, given)
+        assert [path for path, names in synced if "jobs.db-secret" in names] == [folder]
+        keyring_for(engine, given)
+        assert len(synced) == 1
+
+
+def test_the_name_of_the_default_folder_is_synced_before_a_task_is_stored_in_it(
+    folder: Path, synced: list[tuple[Path, set[str]]]
+) -> None:
+    (folder / "pyproject.toml").touch()
+    with closing(sqlite_at(folder)) as engine:
+        assert [path for path, names in synced if ".deferq" in names] == [folder]
+        engine.open()
+        sqlite_at(folder)
+        assert len(synced) == 1

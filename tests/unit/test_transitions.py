@@ -14,6 +14,7 @@ from deferq.model.outcome import (
     Cancelled,
     ErrorText,
     Failed,
+    Interrupted,
     Outcome,
     Parked,
     Retried,
@@ -131,7 +132,38 @@ def test_a_snooze_keeps_the_reason_it_was_given() -> None:
 
 
 def test_a_task_whose_worker_died_comes_after_backoff_with_an_attempt_spent() -> None:
-    assert after(LOST) == Transition("worker lost", State.PENDING, NOW + 10 * US, 1, 0, True, "worker lost")
+    assert after(LOST) == Transition("worker lost", State.PENDING, NOW + 10 * US, 1, 0, True, "worker lost", 1)
+
+
+@pytest.mark.parametrize("policy", [PATIENT, RetryPolicy(max_attempts=1)])
+def test_the_death_of_its_worker_is_counted_whatever_becomes_of_the_task(policy: RetryPolicy) -> None:
+    assert after(LOST, crashes=4, policy=policy).crashes == 5
+    assert after(LOST, crashes=4, policy=policy, cancel_requested=True).crashes == 5
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in OUTCOMES if outcome is not LOST])
+@pytest.mark.parametrize("cancel_requested", [False, True])
+def test_nothing_else_counts_as_a_death_or_makes_one_forgotten(outcome: Outcome, cancel_requested: bool) -> None:
+    assert after(outcome, crashes=2, cancel_requested=cancel_requested).crashes == 2
+
+
+@pytest.mark.parametrize(("crashes", "suspect"), [(0, False), (1, False), (2, True), (9, True)])
+def test_a_task_whose_worker_died_twice_is_suspect(crashes: int, suspect: bool) -> None:
+    assert TASK._replace(crashes=crashes).suspect is suspect
+
+
+def test_the_reason_tells_more_where_more_is_known() -> None:
+    lost = replace(LOST, detail="killed by SIGSEGV")
+    assert after(lost).reason == "worker lost (killed by SIGSEGV)"
+    dead = after(lost, policy=RetryPolicy(max_attempts=1))
+    assert dead.reason == "attempts spent, last: worker lost (killed by SIGSEGV)"
+
+
+def test_a_task_given_back_for_a_while_spends_nothing_and_says_why() -> None:
+    back = Interrupted(after_s=3, reason="no place")
+    assert after(back, attempts=1, parks=2, crashes=2) == Transition(
+        "interrupted", State.PENDING, NOW + 3 * US, 1, 2, False, "no place", 2
+    )
 
 
 def test_a_task_of_a_single_attempt_whose_worker_died_is_dead() -> None:

@@ -10,6 +10,7 @@ from deferq.errors import DeferqError
 from deferq.suggest import did_you_mean
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+MEGABYTE = 1_000_000
 EXIT_CODES = (
     "Exit codes: 0 done; 1 it failed, or something is wrong with the tasks; 2 wrong usage or configuration, or the"
     " store cannot be used."
@@ -107,4 +108,4 @@ def seconds(text: str) -> float:
 
 def megabytes(text: str) -> int:
     """A number of megabytes, as bytes."""
-    return count(text) * 1_000_000
+    return count(text) * MEGABYTE

@@ -7,6 +7,7 @@ import os
 import signal
 from typing import Any
 
+from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK
 from deferq.cli.loading import Loaded, load
 from deferq.cli.narrating import Narrator
@@ -16,7 +17,7 @@ from deferq.config import SETTINGS
 from deferq.model.events import EventName
 from deferq.runtime import stacks
 from deferq.runtime.children.child import Child, end_with_parent
-from deferq.runtime.children.spawning import die_with_parent, inherited
+from deferq.runtime.children.spawning import Inherited, die_with_parent, inherited
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
@@ -28,29 +29,50 @@ def be_child(args: argparse.Namespace) -> int:
     stacks.show_on_signals()
     _leave_signals_to_parent()
     os.register_at_fork(after_in_child=_hear_sigterm_again)
-    end, memory = inherited(args.child)
-    end_with_parent(end)
+    ours = inherited(args.child)
+    end_with_parent(ours.end)
+    _write_crash(ours)
     show_output_at_once()
     loaded = load(args.app, args.url)
     log_to_stderr()
     _leave_signals_to_parent()  # importing the application may have changed that
-    config = _config(args, loaded)
+    _write_crash(ours)  # the same
+    config = _config(args, loaded) if ours.crash is None else WorkerConfig(threads=1, async_slots=1)
     deferq = loaded.deferq
     deferq.engine  # noqa: B018  # opening it makes the codec
     deferq.codec.keyring  # noqa: B018  # a secret that cannot be read is better known now
     listeners = Listeners([*([_StartNarrator()] if args.verbose else []), *deferq.listeners])
+    executor, cap = _executor(deferq, ours, args)
     child = Child(
-        Executor(deferq.codec, now=deferq.engine.now),
-        end,
-        memory,
+        executor,
+        ours.end,
+        ours.memory,
         threads=config.threads,
         async_slots=config.async_slots,
         listeners=listeners,
         now=deferq.engine.now,
     )
-    child.run(_hello(loaded, config))
+    child.run({**_hello(loaded, config), "memory_cap": cap})
     end_soon(EXIT_OK)
     return EXIT_OK
+
+
+def _write_crash(ours: Inherited) -> None:
+    """In quarantine the parent wants to know where it crashed."""
+    if ours.crash is not None:
+        stacks.write_crash(ours.crash)
+
+
+def _executor(deferq: Deferq, ours: Inherited, args: argparse.Namespace) -> tuple[Executor, int]:
+    """And how many bytes of memory tasks may take from now on; 0: any number."""
+    if ours.crash is None:
+        return Executor(deferq.codec, now=deferq.engine.now), 0
+    from deferq.runtime.children.capped import CappedExecutor, MemoryCap, default_cap
+
+    size = args.quarantine_memory or deferq.settings["quarantine_memory"] or default_cap()
+    cap = MemoryCap(size)
+    cap.impose()
+    return CappedExecutor(deferq.codec, cap, now=deferq.engine.now), size
 
 
 def _config(args: argparse.Namespace, loaded: Loaded) -> WorkerConfig:

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--no-reload", action="store_true", help="run all in this process, for a debugger; do not watch the source"
     )
     parser.add_argument("--child", help=argparse.SUPPRESS)  # what a parent tells its child: see spawning.py
-    parser.set_defaults(verbose=True, async_slots=None)
+    parser.set_defaults(verbose=True, async_slots=None, quarantine_memory=None)
 
 
 def run(args: argparse.Namespace) -> int:

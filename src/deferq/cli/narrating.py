@@ -20,6 +20,7 @@ _TASK_LINES: dict[EventName, tuple[str, int]] = {
     EventName.TASK_RETRIED: ("asked to run again after {}", _YELLOW),
     EventName.TASK_SNOOZED: ("snoozes after {}", _DIM),
     EventName.TASK_PARKED: ("is parked, since this worker cannot run it", _YELLOW),
+    EventName.TASK_QUARANTINED: ("runs alone in a fresh process", _YELLOW),
     EventName.TASK_CANCELLED: ("was cancelled", _YELLOW),
     EventName.TASK_DIED: ("died after {}", _RED),
     EventName.TASK_LOST: ("is held by another worker now; its outcome here was dropped", _YELLOW),

@@ -16,7 +16,8 @@ from deferq.engines.base import LeasingEngine
 from deferq.errors import ConfigError
 from deferq.runtime.children.nursery import Household, Nursery
 from deferq.runtime.children.parent import ParentWorker
-from deferq.runtime.children.spawning import spawn
+from deferq.runtime.children.quarantine import Quarantine
+from deferq.runtime.children.spawning import spawn, spawn_apart
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.listeners import Listener
 
@@ -42,7 +43,9 @@ class Application(NamedTuple):
 
 def new_nursery(arguments: Sequence[str]) -> Nursery:
     """Children that run `deferq ARGUMENTS`."""
-    return Nursery(lambda: spawn(arguments), Household())
+    nursery = Nursery(lambda: spawn(arguments), Household())
+    nursery.quarantine = Quarantine(lambda: spawn_apart(arguments))
+    return nursery
 
 
 def first_application(nursery: Nursery) -> Application | None:

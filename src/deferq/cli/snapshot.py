@@ -13,7 +13,7 @@ from deferq.cli.workers import WorkerSeen, workers
 from deferq.engines.base import Counts, Filter, LeasingEngine, QueueCounts
 from deferq.model.limits import Limits
 from deferq.model.state import State
-from deferq.model.task import Task
+from deferq.model.task import SUSPECT_FROM, Task
 
 #: So many pending tasks of a queue are looked at, the newest, where counts alone do not tell what is wrong.
 SAMPLE = 200
@@ -24,8 +24,10 @@ class Waiting(NamedTuple):
 
     #: Tasks that are due, by their route.
     routes: Mapping[str, int]
-    #: Parked tasks, by what they would call.
+    #: Parked tasks, by what they would call; without suspects.
     parked: Mapping[str, int]
+    #: Parked tasks that no worker without child processes runs, since theirs died too often.
+    suspects: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +83,8 @@ def _waiting(engine: LeasingEngine, queue: str, now: int) -> Waiting:
     tasks = engine.find(Filter(queue=queue, state=State.PENDING), limit=SAMPLE).tasks
     return Waiting(
         Counter(task.route for task in tasks if task.route is not None and _is_ready(task, now)),
-        Counter(task.target for task in tasks if task.parks),
+        Counter(task.target for task in tasks if task.parks and task.crashes < SUSPECT_FROM),
+        sum(task.parks > 0 and task.crashes >= SUSPECT_FROM for task in tasks),
     )
 
 

@@ -34,6 +34,7 @@ def task_document(task: Task, now: int) -> dict[str, Any]:
         "attempts": task.attempts,
         "starts": task.starts,
         "parks": task.parks,
+        "crashes": task.crashes,
         "cancel_requested": task.cancel_requested,
         "lease_id": None if task.lease_id is None else str(task.lease_id),
         "route": task.route,
@@ -62,6 +63,7 @@ def failure_document(failure: Failure) -> dict[str, Any]:
         "error_type": failure.error_type,
         "message": failure.message,
         "traceback": failure.traceback,
+        "report": failure.report,
     }
 
 

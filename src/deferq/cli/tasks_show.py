@@ -12,13 +12,13 @@ from typing import Any
 
 from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, add_json, add_store, task_id
 from deferq.cli.loading import open_store
-from deferq.cli.output import print_fields, print_json, printable, size
+from deferq.cli.output import plural, print_fields, print_json, printable, size
 from deferq.cli.tasks import failure_document, missing, task_document
 from deferq.cli.times import local, relative
 from deferq.codec.signing import codec_of
 from deferq.engines.base import Details
 from deferq.model.state import State
-from deferq.model.task import Options, Task
+from deferq.model.task import SUSPECT_FROM, Options, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -64,6 +64,7 @@ def _print_for_people(task: Task, details: Details, now: int) -> None:
             ("priority", task.priority or None),
             ("attempts", f"{task.attempts} of {_attempts_max(task.options)}, started {task.starts} times"),
             ("parked", f"{task.parks} times in a row" if task.parks else None),
+            ("crashes", _crashes(task)),
             ("route", task.route),
             ("tags", ", ".join(task.options.tags)),
             ("headers", ", ".join(f"{name}: {value}" for name, value in task.options.headers)),
@@ -78,6 +79,17 @@ def _print_for_people(task: Task, details: Details, now: int) -> None:
     if details.failures and details.failures[-1].traceback:
         print(f"\nlast traceback (attempt {details.failures[-1].attempt})")
         print(printable(details.failures[-1].traceback.rstrip()))
+    for failure in [failure for failure in details.failures if failure.report][-1:]:
+        print(f"\nreport of its quarantine (attempt {failure.attempt})")
+        print(printable(failure.report.rstrip()))
+
+
+def _crashes(task: Task) -> str | None:
+    """How often its worker died while it ran, and what follows from that."""
+    if not task.crashes:
+        return None
+    times = f"its worker has died {plural(task.crashes, 'time')}"
+    return times + (", so it runs in quarantine" if task.crashes >= SUSPECT_FROM and not task.state.finished else "")
 
 
 def _state_line(task: Task, now: int) -> str:

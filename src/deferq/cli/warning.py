@@ -138,13 +138,27 @@ def gone_worker(seen: Snapshot) -> Iterator[Warned]:
 def parked(seen: Snapshot) -> Iterator[Warned]:
     """No worker of the running release knows what they call, or has the key that signed them."""
     for queue in seen.counts.queues:
-        if queue.parked:
-            targets = sorted(seen.waiting[queue.queue].parked) if queue.queue in seen.waiting else []
+        waiting = seen.waiting.get(queue.queue)
+        count = queue.parked - (waiting.suspects if waiting else 0)
+        if count > 0:
+            targets = sorted(waiting.parked) if waiting else []
             text = (
-                f"{_tasks(queue.parked, seen)} {_is(queue.parked, 'is', 'are')} parked in queue {queue.queue}:"
+                f"{_tasks(count, seen)} {_is(count, 'is', 'are')} parked in queue {queue.queue}:"
                 f" no worker can run {_named(targets)}; which release does? 'deferq tasks show ID' says why"
             )
             yield Warned(code="parked", serious=True, queue=queue.queue, text=text)
+
+
+def suspects(seen: Snapshot) -> Iterator[Warned]:
+    """Their workers have died again and again, and none that is alive has a process to lose."""
+    for queue, waiting in sorted(seen.waiting.items()):
+        if waiting.suspects and not any(worker.children for worker in seen.serving(queue)):
+            text = (
+                f"{_tasks(waiting.suspects, seen)} of queue {queue} {_is(waiting.suspects, 'waits', 'wait')} for"
+                f" quarantine, since {_is(waiting.suspects, 'its worker has', 'their workers have')} died too often, and"
+                " no worker with child processes serves the queue; start one with: deferq worker"
+            )
+            yield Warned(code="suspects", serious=True, queue=queue, text=text)
 
 
 def late(seen: Snapshot) -> Iterator[Warned]:
@@ -202,6 +216,7 @@ RULES: tuple[Rule, ...] = (
     left_behind,
     held_threads,
     parked,
+    suspects,
     late,
     stuck_child,
     gone_worker,

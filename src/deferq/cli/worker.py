@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 
 from deferq import stores
-from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, EXIT_USAGE, add_url, count, megabytes, seconds
+from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, EXIT_USAGE, MEGABYTE, add_url, count, megabytes, seconds
 from deferq.config import Settings
 from deferq.engines.base import LeasingEngine, Retention
 from deferq.runtime.children.nursery import Household
@@ -45,6 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--drain-s", type=seconds, metavar="S", help="how long running tasks may go on when stopping")
     parser.add_argument("--max-tasks", type=count, metavar="N", help="replace a child after so many tasks")
     parser.add_argument("--max-rss", type=megabytes, metavar="MB", help="replace a child that takes more memory")
+    parser.add_argument(
+        "--quarantine-memory", type=megabytes, metavar="MB", help="how much memory a task in quarantine may take"
+    )
     parser.add_argument("--once", action="store_true", help="run what is due now, then exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each task that starts or succeeds")
     parser.add_argument("--child", help=argparse.SUPPRESS)  # what a parent tells its child: see spawning.py
@@ -98,6 +101,8 @@ def _child_arguments(args: argparse.Namespace) -> list[str]:
     given = ["worker", *([args.app] if args.app else []), *(["--verbose"] if args.verbose else [])]
     for option, value in (("--url", args.url), ("--threads", args.threads), ("--async-slots", args.async_slots)):
         given += [option, str(value)] if value is not None else []
+    if args.quarantine_memory is not None:
+        given += ["--quarantine-memory", str(args.quarantine_memory // MEGABYTE)]
     return given
 
 

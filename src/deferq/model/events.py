@@ -15,6 +15,7 @@ class EventName(StrEnum):
     TASK_RETRIED = "task.retried"  # it asked for another attempt
     TASK_SNOOZED = "task.snoozed"
     TASK_PARKED = "task.parked"
+    TASK_QUARANTINED = "task.quarantined"  # its worker has died twice: it is to run alone in a fresh process
     TASK_CANCELLED = "task.cancelled"
     TASK_DIED = "task.died"
     TASK_LOST = "task.lost"  # the lease was lost; the outcome was not stored

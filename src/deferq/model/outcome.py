@@ -12,6 +12,8 @@ class ErrorText:
     error_type: str
     message: str
     traceback: str = ""
+    #: What was seen of the attempt from outside, if it ran in quarantine: lines for people.
+    report: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,8 @@ class Failed:
     permanent: bool = False
     #: failed, timed out, permanent, corrupt, worker lost
     reason: str = "failed"
+    #: More about the reason, for people; empty: it says all.
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +52,14 @@ class Snoozed:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
     """It was given back before it started."""
+
+    #: Whoever had it does not want it again sooner; 0: it is due as it was.
+    after_s: float = 0.0
+    #: Why; empty: no reason worth a word.
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,8 @@ from deferq.model.state import State
 
 EPOCH_2020_US = 1_577_836_800_000_000  # 2020-01-01 00:00 UTC
 ID_RANDOM_BITS = 12
+#: A task whose worker died so often is suspected of having killed it.
+SUSPECT_FROM = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +120,13 @@ class Leased(NamedTuple):
     leased_until: int
     #: Somebody asked for its cancellation while it was leased.
     cancel_requested: bool
+    #: How often its worker died while it ran.
+    crashes: int = 0
+
+    @property
+    def suspect(self) -> bool:
+        """Whether its worker has died so often that it runs in quarantine."""
+        return self.crashes >= SUSPECT_FROM
 
     @property
     def attempt(self) -> int:
@@ -159,6 +168,8 @@ class Task:
     reason: str | None
     #: Size of the stored envelope in bytes.
     payload_bytes: int
+    #: How often its worker died while it ran; from `SUSPECT_FROM` on it runs in quarantine.
+    crashes: int = 0
 
     @property
     def created_at(self) -> int:
@@ -191,3 +202,5 @@ class Failure:
     error_type: str
     message: str
     traceback: str
+    #: What was seen of the attempt from outside, if it ran in quarantine: lines for people.
+    report: str = ""

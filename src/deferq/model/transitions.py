@@ -73,6 +73,8 @@ class Transition(NamedTuple):
     #: Whether this lease ran user code; an interrupted one did not.
     started: bool
     reason: str | None
+    #: How often its worker died; only a person who requeues the task makes it 0 again.
+    crashes: int = 0
 
 
 def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter: float) -> Transition:
@@ -86,13 +88,15 @@ def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter
         case Failed(permanent=True):
             return _finish(task, outcome.reason if outcome.reason in RULES else "permanent", outcome.reason)
         case Failed():
-            return _again(task, outcome.reason, None, policy, now, jitter)
+            task = task._replace(crashes=task.crashes + (outcome.reason == "worker lost"))
+            return _again(task, outcome.reason, None, policy, now, jitter, outcome.detail)
         case Retried():
             return _again(task, "retried", outcome.after_s, policy, now, jitter)
         case Snoozed():
             return _back(task, "snoozed", now + _us(outcome.after_s), outcome.reason or "snoozed")
         case Interrupted():
-            return _back(task, "interrupted", task.eta, None, parks=task.parks)
+            eta = now + _us(outcome.after_s) if outcome.after_s else task.eta
+            return _back(task, "interrupted", eta, outcome.reason or None, parks=task.parks)
         case Cancelled():
             return _finish(task, "cancelled", outcome.reason)
         case Parked():
@@ -103,7 +107,7 @@ def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter
 
 
 def _again(
-    task: Leased, reason: str, after_s: float | None, policy: RetryPolicy, now: int, jitter: float
+    task: Leased, reason: str, after_s: float | None, policy: RetryPolicy, now: int, jitter: float, detail: str = ""
 ) -> Transition:
     """Another attempt after the backoff, or the end: an attempt is spent either way."""
     attempts = task.attempts + 1
@@ -111,24 +115,30 @@ def _again(
     if task.cancel_requested:
         return _finish(task, "cancelled", "cancelled")
     if policy.gives_up(attempts, (now - task.first_due) / US):
-        return _finish(task, "attempts spent", f"attempts spent, last: {reason}")
+        return _finish(task, "attempts spent", f"attempts spent, last: {_in_words(reason, detail)}")
     if after_s is None:
         after_s = policy.backoff_s(attempts)
         if policy.jitter:
             after_s *= 1.0 - jitter / 2
-    return Transition(rule, State.PENDING, now + _us(after_s), attempts, 0, True, reason)
+    return Transition(
+        rule, State.PENDING, now + _us(after_s), attempts, 0, True, _in_words(reason, detail), task.crashes
+    )
 
 
 def _finish(task: Leased, rule: str, reason: str | None) -> Transition:
     spent = task.attempts + RULES[rule].spends
-    return Transition(rule, RULES[rule].to, task.eta, spent, 0, rule != "cancelled", reason)
+    return Transition(rule, RULES[rule].to, task.eta, spent, 0, rule != "cancelled", reason, task.crashes)
 
 
 def _back(task: Leased, rule: str, eta: int, reason: str | None, parks: int = 0) -> Transition:
     """Pending again with no attempt spent; a requested cancellation takes effect instead."""
     if task.cancel_requested:
         return _finish(task, "cancelled", "cancelled")
-    return Transition(rule, State.PENDING, eta, task.attempts, parks, rule == "snoozed", reason)
+    return Transition(rule, State.PENDING, eta, task.attempts, parks, rule == "snoozed", reason, task.crashes)
+
+
+def _in_words(reason: str, detail: str) -> str:
+    return f"{reason} ({detail})" if detail else reason
 
 
 def _us(seconds: float) -> int:

@@ -100,7 +100,7 @@ class Executor:
         try:
             value = context.run(self._call, invocation, current)
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a task end the attempt, not the worker
-            return outcome_of(error)
+            return self._raised(error)
         if value is None:
             return SUCCEEDED
         if hasattr(type(value), "__await__"):
@@ -112,7 +112,7 @@ class Executor:
         try:
             awaitable = self._call(invocation, current)
         except BaseException as error:
-            return outcome_of(error)
+            return self._raised(error)
         return await self.finish(awaitable, current)
 
     async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
@@ -126,7 +126,7 @@ class Executor:
                 return timed_out(error)
             if current.cancelled and isinstance(error, asyncio.CancelledError):
                 return Cancelled()
-            return outcome_of(error)
+            return self._raised(error)
         return SUCCEEDED if value is None else self._seal(value, current)
 
     # ---- inside the steps
@@ -136,6 +136,9 @@ class Executor:
         if invocation.context:
             restore(self._codec.carried, invocation.context)
         return invocation.fn(*invocation.args, **invocation.kwargs)
+
+    def _raised(self, error: BaseException) -> Outcome:
+        return outcome_of(error)
 
     def _decode(self, task: Leased) -> Invocation | Failed | Cancelled | Parked:
         try:

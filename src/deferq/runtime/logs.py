@@ -14,6 +14,7 @@ _TASK_LINES: dict[EventName, tuple[int, str]] = {
     EventName.TASK_FAILED: (logging.WARNING, "failed and will run again"),
     EventName.TASK_DIED: (logging.ERROR, "died"),
     EventName.TASK_PARKED: (logging.WARNING, "is parked: this worker cannot run it"),
+    EventName.TASK_QUARANTINED: (logging.WARNING, "runs alone in a fresh process"),
     EventName.TASK_CANCELLED: (logging.INFO, "was cancelled"),
     EventName.TASK_LOST: (logging.WARNING, "is held by another worker now; its outcome here was dropped"),
 }

@@ -101,4 +101,5 @@ def _of_error(task: Leased, error: ErrorText, kind: str, now: int) -> Failure:
         error_type=error.error_type,
         message=error.message,
         traceback=error.traceback,
+        report=error.report,
     )

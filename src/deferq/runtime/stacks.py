@@ -34,5 +34,10 @@ def show_on_signals_and_call(handler: Callable[[], None]) -> None:
     show_on_signals()
 
 
+def write_crash(descriptor: int) -> None:
+    """Let a crash of this process be written there, and not on standard error."""
+    faulthandler.enable(descriptor, all_threads=False)
+
+
 def _has_handler(number: signal.Signals) -> bool:
     return callable(signal.getsignal(number))

@@ -25,12 +25,12 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Stop, dispatch
 from deferq.runtime.driver import Driver, Ear
 from deferq.runtime.executor import Executor
+from deferq.runtime.guarded import GuardedThreads
 from deferq.runtime.janitor import Janitor
 from deferq.runtime.listeners import Listener, Listeners
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pools import Pool
 from deferq.runtime.pulse import Pulse
-from deferq.runtime.threads import ThreadPool
 
 _log = logging.getLogger("deferq")
 #: Seconds that idle threads, or children, have to end when the worker has.
@@ -208,7 +208,7 @@ class Worker(AnyWorker):
         self._executor = Executor(codec, now=engine.now)
 
     def _quarters(self, bell: Bell) -> tuple[Pool, Ear]:
-        pool = ThreadPool(
+        pool = GuardedThreads(
             self._executor,
             threads=self.config.threads,
             async_slots=self.config.async_slots,

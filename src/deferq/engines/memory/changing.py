@@ -64,7 +64,7 @@ def requeue(tasks: Tasks, row: Row, now: int) -> bool:
         return False
     del tasks.finished[row.state][row.id]
     row.eta = row.first_due = now
-    row.attempts = row.parks = 0
+    row.attempts = row.parks = row.crashes = 0
     row.finished_at = row.result = None
     row.reason = "requeued"
     # A person wants it to run: neither an expiry that has passed nor an old request may end it again.

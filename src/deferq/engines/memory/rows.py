@@ -23,6 +23,7 @@ class Row:
     attempts: int = 0
     starts: int = 0
     parks: int = 0
+    crashes: int = 0
     #: The last lease; it stays after the settlement, so that a repeated one is recognised.
     lease_id: int | None = None
     cancel_requested: bool = False
@@ -96,6 +97,7 @@ def to_task(row: Row) -> Task:
         finished_at=row.finished_at,
         reason=row.reason,
         payload_bytes=len(made.payload),
+        crashes=row.crashes,
     )
 
 
@@ -122,4 +124,5 @@ def to_leased(row: Row) -> Leased:
         lease_id=row.lease_id,
         leased_until=row.leasable_at,
         cancel_requested=row.cancel_requested,
+        crashes=row.crashes,
     )

@@ -38,7 +38,7 @@ def _settle(tasks: Tasks, row: Row, settlement: Settlement, now: int) -> None:
     queue.leased -= 1
     if queue.limits.max_concurrent is not None:
         tasks.freed.add(queue.name)
-    row.attempts, row.parks, row.reason = to.attempts, to.parks, to.reason
+    row.attempts, row.parks, row.crashes, row.reason = to.attempts, to.parks, to.crashes, to.reason
     row.starts -= not to.started
     row.result = settlement.result
     if settlement.failure is not None:

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import select
+import time
 import weakref
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -23,6 +24,8 @@ _IGNORED = {errno.EAGAIN, errno.EINTR}
 #: No descriptor or memory is free, which passes.
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
 _NAME = re.compile(r"([0-9a-f]{8})-[0-9a-f]+")
+#: Seconds after which a FIFO that was made and never hung up is taken for forgotten.
+_FORGOTTEN_S = 3_600.0
 #: Stands for the dispatcher of a FIFO whose name says nothing: no lease is its.
 NOBODY = -1
 
@@ -35,6 +38,7 @@ class FifoBell:
 
     def __init__(self, folder: Path, holder: int, changed: Callable[[], None]) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
+        _clear_away(folder)
         self._changed = changed
         self._closed = False
         self._path = folder / f"{holder:08x}-{secrets.token_hex(4)}"
@@ -188,6 +192,15 @@ class Ringer:
         os.close(self._bells.pop(name))
         if os.path.exists(os.path.join(self._folder, name)):
             self._dead[name] = _holder(name)
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove what those have left who were killed while they hung up their bells. It has no name that others see."""
+    before = time.time() - _FORGOTTEN_S
+    for path in folder.glob(".*"):
+        with contextlib.suppress(OSError):
+            if _NAME.fullmatch(path.name[1:]) and path.lstat().st_mtime < before:
+                path.unlink()
 
 
 def _holder(name: str) -> int:

@@ -61,15 +61,25 @@ def purge(connection: Connection, queue: str, limit: int, now: int, tombstone_us
 
 def requeue(connection: Connection, ids: Sequence[int], now: int) -> list[int]:
     """Make ended tasks pending again. A name comes back unless somebody else has it by now."""
-    parameters = {"ids": json_list(ids)}
+    parameters = {"ids": json_list(ids), "now": now}
     ended = {row[0] for row in connection.execute(SQL["states"], parameters) if row[1] in (State.DEAD, State.CANCELLED)}
-    named = connection.execute(SQL["names_of_ended"], parameters).fetchall()
-    own = [(queue, name, task_id) for task_id, queue, name, holder in named if holder in (None, task_id)]
-    taken = [task_id for task_id, _, _, holder in named if holder not in (None, task_id)]
-    connection.executemany(SQL["take_name_back"], own)
-    connection.execute(SQL["drop_names"], {"ids": json_list(taken)})
-    connection.execute(SQL["requeue"], {**parameters, "now": now})
+    _take_names_back(connection, ids, now)
+    connection.execute(SQL["requeue"], parameters)
     return [task_id for task_id in ids if task_id in ended]
+
+
+def _take_names_back(connection: Connection, ids: Sequence[int], now: int) -> None:
+    """Of those with the same name the first takes it, and the others have none."""
+    parameters = {"ids": json_list(ids), "now": now}
+    named = {row[0]: row[1:] for row in connection.execute(SQL["names_of_ended"], parameters)}
+    holders: dict[tuple[str, str], int] = {}
+    for task_id in ids:
+        if task_id in named:
+            queue, name, holder = named[task_id]
+            holders.setdefault((queue, name), task_id if holder is None else holder)
+    own = {task_id: name for name, task_id in holders.items() if task_id in named}
+    connection.executemany(SQL["take_name_back"], [(*name, task_id) for task_id, name in own.items()])
+    connection.execute(SQL["drop_names"], {"ids": json_list(named.keys() - own.keys())})
 
 
 def wake(connection: Connection, limit: int, now: int) -> int:

@@ -15,6 +15,8 @@ Connect = Callable[[str], sqlite3.Connection]
 BUSY_TIMEOUT_MS = 30_000
 #: Of a new file. A commit writes whole pages, and a lone task touches two of them; see design note 8.
 PAGE_BYTES = 2048
+#: A log that starts over is cut to this.
+LOG_LIMIT_BYTES = 64 * 1024 * 1024
 SYNCHRONOUS = ("FULL", "NORMAL", "OFF", "EXTRA")
 OLDEST_SQLITE = (3, 38, 0)
 
@@ -51,7 +53,7 @@ class Connections:
         connection.execute(f"pragma synchronous = {self._synchronous}")
         # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
         connection.execute("pragma wal_autocheckpoint = 0")
-        connection.execute("pragma journal_size_limit = 67108864")
+        connection.execute(f"pragma journal_size_limit = {LOG_LIMIT_BYTES}")
         connection.execute("pragma foreign_keys = on")
         return connection
 

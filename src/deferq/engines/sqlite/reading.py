@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 
 from deferq.engines.base import Counts, Details, Filter, Page, QueueCounts, Record, Total
-from deferq.engines.sqlite.rows import json_list, to_queue, to_task
+from deferq.engines.sqlite.rows import json_list, to_failure, to_queue, to_task
 from deferq.engines.sqlite.statements import statements
 from deferq.errors import TaskNotFound
 from deferq.model.settings import QueueSettings
 from deferq.model.state import State
-from deferq.model.task import Failure, Task
+from deferq.model.task import Task
 
 SQL = statements("read")
 CHANGE_SQL = statements("change")
@@ -29,10 +29,7 @@ def details(connection: Connection, task_id: int) -> Details:
     row = connection.execute(SQL["details"], (task_id,)).fetchone()
     if row is None:
         raise TaskNotFound(f"There is no task {task_id}. Its retention may be over, or the store is another one.")
-    failures = tuple(
-        Failure(attempt=attempt, at=at, kind=kind, error_type=error_type, message=message, traceback=traceback)
-        for attempt, at, kind, error_type, message, traceback in connection.execute(SQL["failures"], (task_id,))
-    )
+    failures = tuple(to_failure(row) for row in connection.execute(SQL["failures"], (task_id,)))
     return Details(payload=row[0], result=row[1], failures=failures)
 
 

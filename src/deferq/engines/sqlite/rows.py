@@ -10,7 +10,7 @@ from typing import Any
 from deferq.model.limits import FIELDS, Limits, given
 from deferq.model.settings import QueueSettings
 from deferq.model.state import State
-from deferq.model.task import Leased, Task, decode_options
+from deferq.model.task import Failure, Leased, Task, decode_options
 
 
 def json_list(values: Iterable[Any]) -> str:
@@ -49,7 +49,8 @@ def _known_limits(text: str | None) -> dict[str, Any]:
 def to_task(row: Sequence[Any]) -> Task:
     """A row of `get` or `find`."""
     (task_id, queue, target, state, priority, eta, leasable_at, first_due, attempts, starts, parks, expires_at, name,
-     route, url, options, lease_id, cancel_requested, finished_at, reason, payload_bytes) = row  # fmt: skip
+     route, url, options, lease_id, cancel_requested, finished_at, reason, payload_bytes,
+     crashes) = row  # fmt: skip
     return Task(
         id=task_id,
         queue=queue,
@@ -72,4 +73,19 @@ def to_task(row: Sequence[Any]) -> Task:
         finished_at=finished_at,
         reason=reason,
         payload_bytes=payload_bytes,
+        crashes=crashes,
+    )
+
+
+def to_failure(row: Sequence[Any]) -> Failure:
+    """A row of `failures`."""
+    attempt, at, kind, error_type, message, traceback, report = row
+    return Failure(
+        attempt=attempt,
+        at=at,
+        kind=kind,
+        error_type=error_type,
+        message=message,
+        traceback=traceback,
+        report=report,
     )

@@ -9,7 +9,7 @@ from itertools import chain
 from sqlite3 import Connection
 
 from deferq.engines.base import FAILURES_KEPT, Settlement
-from deferq.engines.sqlite.putting import ROWS_PER_INSERT, put
+from deferq.engines.sqlite.putting import ROWS_PER_INSERT, add_queues, put
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.statements import statements
 from deferq.model.state import State
@@ -105,6 +105,7 @@ def _row(settlement: Settlement, now: int) -> tuple[object, ...]:
         finished_at,
         to.reason,
         settlement.only_if_over,
+        to.crashes,
     )
 
 
@@ -123,6 +124,7 @@ def _write_belongings(connection: Connection, settled: Sequence[Settlement], now
         connection.execute(SQL["insert_totals"], {"rows": json_list(totals)})
     follow_ups: list[NewTask] = [task for s in settled for task in s.then]
     if follow_ups:
+        add_queues(connection, {task.queue for task in follow_ups})
         put(connection, follow_ups, now)
 
 
@@ -141,7 +143,7 @@ def _write_failures(connection: Connection, settled: Sequence[Settlement]) -> No
     if not settled:
         return
     rows = json_list(
-        (s.task.id, f.attempt, f.at, f.kind, f.error_type, f.message, f.traceback)
+        (s.task.id, f.attempt, f.at, f.kind, f.error_type, f.message, f.traceback, f.report)
         for s in settled
         if (f := s.failure) is not None
     )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 import random
-import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from deferq.model.events import EventName
-from deferq.model.outcome import INTERRUPTED
+from deferq.model.outcome import INTERRUPTED, Interrupted
+from deferq.model.task import Leased
+from deferq.runtime.children.ending import how_it_ended
 from deferq.runtime.children.process import ChildProcess, Condition
+from deferq.runtime.children.quarantine import Quarantine
+from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.outage import Outage
-from deferq.runtime.pools import Finished
+from deferq.runtime.pools import Finished, Lease
 from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
@@ -66,6 +69,8 @@ class Nursery:
         self.announce: Announce = _nobody
         #: Whom to tell what a child has said of the application.
         self.introduced: Callable[[Mapping[str, Any]], None] = _nothing
+        #: Where suspect tasks run; None: among the others.
+        self.quarantine: Quarantine | None = None
         #: How the first child ended that could not load the application.
         self.exit_code = 0
         self._spawn = spawn
@@ -101,6 +106,17 @@ class Nursery:
     def gave_up(self) -> bool:
         """Whether nothing is started until somebody asks for a reload."""
         return self._gave_up
+
+    # ---- suspect tasks
+
+    def take_apart(self, task: Leased, lease: Lease, now: float) -> Interrupted | None:
+        """Run a suspect task in a child of its own; or say how it goes back, if that cannot be now."""
+        assert self.quarantine is not None
+        taken = self.quarantine.take(task, lease, self.children, self._store, now)
+        if isinstance(taken, Interrupted):
+            return taken
+        self.children.append(taken)
+        return None
 
     # ---- every time the dispatcher comes by
 
@@ -158,7 +174,7 @@ class Nursery:
         for child in self.children:
             if child.condition is not Condition.RETIRING:
                 child.retire(why, now)
-                child.kill_at = now + self.household.drain_s
+                child.kill_at = min(child.kill_at, now + self.household.drain_s)
 
     # ---- the end
 
@@ -190,7 +206,7 @@ class Nursery:
             child.kill()
         elif child.channel.closed:
             self._lose(child, now)
-        if child.hello and not child.announced:
+        if child.hello and not child.announced and not child.apart:
             self._welcome(child)
         match child.condition:
             case Condition.STARTING if now >= child.started_at + START_S:
@@ -251,17 +267,19 @@ class Nursery:
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:
         self.children.remove(child)
         finished = child.bury(now)
+        how = f"pid {child.pid} {how_it_ended(child.process.returncode)}"
+        if isinstance(child, QuarantineChild) and self.quarantine is not None:
+            if not child.stopping:
+                self.announce(EventName.CHILD_LOST, f"{how}; a suspect task was alone in it")
+            return self.quarantine.after(child, finished, now)
         if child.condition is Condition.STARTING:
-            self._failed_start(f"pid {child.pid} {_how_it_ended(child)} {_how_far_it_came(child, now)}", now)
+            self._failed_start(f"{how} {_how_far_it_came(child, now)}", now)
         elif child.condemned and not child.stopping:
             self.announce(EventName.CHILD_REPLACED, f"pid {child.pid} was ended: a task ran past its timeout")
         elif not child.stopping:
             started = sum(one.outcome is WORKER_DIED for one in finished)
             back = sum(one.outcome is INTERRUPTED for one in finished)
-            self.announce(
-                EventName.CHILD_LOST,
-                f"pid {child.pid} {_how_it_ended(child)}; {started} of its tasks had started, {back} go back",
-            )
+            self.announce(EventName.CHILD_LOST, f"{how}; {started} of its tasks had started, {back} go back")
         return finished
 
     def _failed_start(self, why: str, now: float) -> None:
@@ -271,12 +289,16 @@ class Nursery:
 
     def _missing(self) -> int:
         """How many are to be started; those on their way out may have long tasks, and must not become ever more."""
-        there = sum(child.condition is not Condition.RETIRING for child in self.children)
+        there = sum(child.condition is not Condition.RETIRING for child in self._sharing())
         return 0 if self._closed else min(self.household.children - there, self._room())
 
     def _room(self) -> int:
         """How many more there may be in all, those on their way out among them."""
-        return 2 * self.household.children - len(self.children)
+        return 2 * self.household.children - len(self._sharing())
+
+    def _sharing(self) -> list[ChildProcess]:
+        """Those that share the work."""
+        return [child for child in self.children if not child.apart]
 
     def _fill_up(self, now: float) -> None:
         if self._gave_up or now < self._outage.until:
@@ -286,16 +308,6 @@ class Nursery:
                 self.children.append(self._spawn())
         except OSError as error:  # no memory, no descriptors, too many processes: that passes
             self._failed_start(f"no process can be started: {error}", now)
-
-
-def _how_it_ended(child: ChildProcess) -> str:
-    code = child.process.returncode
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
 
 
 def _how_far_it_came(child: ChildProcess, now: float) -> str:

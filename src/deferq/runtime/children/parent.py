@@ -12,6 +12,7 @@ from deferq.engines.declaring import declare
 from deferq.errors import ConfigError, StoreUnavailable
 from deferq.model.events import Event, EventName
 from deferq.model.queue import Queue
+from deferq.model.task import Leased
 from deferq.runtime.children.nursery import Nursery
 from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import Condition
@@ -47,6 +48,8 @@ class ParentWorker(AnyWorker):
         self._nursery = nursery
         nursery.announce = self._announce
         nursery.introduced = self._declare_anew
+        if nursery.quarantine is not None:
+            nursery.quarantine.told = self._tell_quarantined
 
     @property
     def children(self) -> int:
@@ -83,6 +86,10 @@ class ParentWorker(AnyWorker):
         """A child has loaded the application, whose code may have changed since the last one did."""
         with suppress(StoreUnavailable):  # what was declared before holds
             declare(self._engine, _restored(hello["queues"]))
+
+    def _tell_quarantined(self, task: Leased, detail: str) -> None:
+        at, name = self._engine.now(), EventName.TASK_QUARANTINED
+        self._listeners.announce(Event(name, at, task.id, task.target, task.queue, task.attempt, detail=detail))
 
     def _details(self) -> Mapping[str, Any]:
         return {} if self._pool is None else self._pool.describe()

@@ -41,6 +41,8 @@ class ChildPool:
 
     def start(self, tasks: Sequence[Leased], lease: Lease) -> None:
         now = self._monotonic()
+        if self._nursery.quarantine is not None and any(task.crashes for task in tasks):
+            tasks = self._without_suspects(tasks, lease, now)
         children = self._takers()
         if not children:
             self._refuse(tasks)
@@ -141,6 +143,13 @@ class ChildPool:
             tasks = tasks[:room]
         if tasks:
             child.send(tasks, lease, now)
+
+    def _without_suspects(self, tasks: Sequence[Leased], lease: Lease, now: float) -> Sequence[Leased]:
+        """The others; suspects run in a child of their own, or go back for a while."""
+        for task in tasks:
+            if task.suspect and (back := self._nursery.take_apart(task, lease, now)) is not None:
+                self._refused.append(Finished(task, back))
+        return [task for task in tasks if not task.suspect]
 
     def _refuse(self, tasks: Sequence[Leased]) -> None:
         self._refused += [Finished(task, INTERRUPTED) for task in tasks]

@@ -35,6 +35,8 @@ class Condition(StrEnum):
     RUNNING = "running"
     #: It starts nothing although it could: something holds its interpreter lock, or it was stopped.
     STUCK = "stuck"
+    #: It runs one suspect task, and takes no other.
+    QUARANTINE = "quarantine"
     #: It gets no more tasks, and ends when those it has have ended.
     RETIRING = "retiring"
 
@@ -50,6 +52,9 @@ class _Sent(NamedTuple):
 
 class ChildProcess:
     """The parent's hold on one child. None of its methods waits."""
+
+    #: Whether it is none of those that share the work; see quarantined.py.
+    apart = False
 
     def __init__(
         self, process: Process, channel: Channel, starts: Starts, now: float, new_poll: NewPoll = select.poll

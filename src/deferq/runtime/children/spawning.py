@@ -8,13 +8,19 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 from deferq.runtime.children.channel import Channel
+from deferq.runtime.children.ending import MeasuredProcess
 from deferq.runtime.children.process import ChildProcess
-from deferq.runtime.children.starts import Starts, shared_memory
+from deferq.runtime.children.quarantined import QuarantineChild
+from deferq.runtime.children.starts import Starts, memory_file, shared_memory
 from deferq.runtime.children.system import OsProcess
+
+C = TypeVar("C", bound=ChildProcess)
 
 #: PR_SET_PDEATHSIG of prctl(2)
 _SET_SIGNAL_OF_PARENTS_DEATH = 1
@@ -22,15 +28,30 @@ _SET_SIGNAL_OF_PARENTS_DEATH = 1
 
 def spawn(arguments: Sequence[str]) -> ChildProcess:
     """Run `python -m deferq ARGUMENTS --child SOCKET,MEMORY` with two descriptors that it inherits."""
+    return _spawn(arguments, OsProcess, ChildProcess)
+
+
+def spawn_apart(arguments: Sequence[str]) -> QuarantineChild:
+    """The same for a suspect task: the child inherits a third descriptor, to write into where it crashed."""
+    crash = memory_file("deferq-crash")
+    try:
+        return _spawn(arguments, MeasuredProcess, partial(QuarantineChild, crash=crash), crash)
+    except BaseException:
+        os.close(crash)
+        raise
+
+
+def _spawn(arguments: Sequence[str], process: type[OsProcess], child: Callable[..., C], *more: int) -> C:
     ours, theirs = socket.socketpair()
     memory = shared_memory()
+    descriptors = (theirs.fileno(), memory, *more)
     try:
-        process = OsProcess(
-            [*_python(), *arguments, "--child", f"{theirs.fileno()},{memory}"],
+        started = process(
+            [*_python(), *arguments, "--child", ",".join(map(str, descriptors))],
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno(), memory],
+            pass_fds=descriptors,
         )
-        return ChildProcess(process, Channel(ours), Starts(memory), time.monotonic())
+        return child(started, Channel(ours), Starts(memory), time.monotonic())
     except BaseException:
         ours.close()
         raise
@@ -39,12 +60,23 @@ def spawn(arguments: Sequence[str]) -> ChildProcess:
         os.close(memory)
 
 
-def inherited(words: str) -> tuple[socket.socket, int]:
-    """A child's end of the socket, and the descriptor of the memory, from what `spawn` says on the command line."""
-    end, memory = (int(word) for word in words.split(","))
-    for descriptor in (end, memory):
+class Inherited(NamedTuple):
+    """What a child has of its parent."""
+
+    #: Its end of the socket.
+    end: socket.socket
+    #: The descriptor of the memory they share.
+    memory: int
+    #: In quarantine: the descriptor to which it writes where it crashed.
+    crash: int | None = None
+
+
+def inherited(words: str) -> Inherited:
+    """What `spawn` says on the command line."""
+    end, *others = (int(word) for word in words.split(","))
+    for descriptor in (end, *others):
         os.set_inheritable(descriptor, False)  # not for the programs that tasks start
-    return socket.socket(fileno=end), memory
+    return Inherited(socket.socket(fileno=end), *others)
 
 
 def die_with_parent() -> None:

@@ -49,13 +49,17 @@ class Starts:
 
 def shared_memory() -> int:
     """A descriptor of new memory, all zeros, that a child can inherit."""
-    if hasattr(os, "memfd_create"):
-        descriptor = os.memfd_create("deferq-starts", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:
-            descriptor = os.dup(file.fileno())
+    descriptor = memory_file("deferq-starts")
     os.ftruncate(descriptor, 2 * PLACES * 8)
     return descriptor
+
+
+def memory_file(name: str) -> int:
+    """A descriptor of a new file without a path, in memory where the system can do that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 class Place:

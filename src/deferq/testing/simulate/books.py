@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from deferq.model.outcome import INTERRUPTED, Failed, Outcome
+from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.children.wire import pack_outcome
 from deferq.runtime.pools import Finished
@@ -69,7 +69,9 @@ class Books:
             self._check(task, page, outcome)
 
     def _check(self, task: Leased, page: _Page, outcome: Outcome) -> None:
-        if outcome is INTERRUPTED:
+        if isinstance(outcome, Cancelled) and not page.marked:
+            return  # its parent had not sent it yet
+        if isinstance(outcome, Interrupted):
             if page.begun:
                 raise Broken(f"task {task.id} was started and is given back unspent")
         elif page.reported is not None and pack_outcome(outcome) == pack_outcome(page.reported):

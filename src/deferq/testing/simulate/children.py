@@ -17,6 +17,9 @@ from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.nursery import LOOK_EVERY_S, Household, Nursery
 from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import ChildProcess
+from deferq.runtime.children.quarantine import Quarantine
+from deferq.runtime.children.quarantined import QuarantineChild
+from deferq.runtime.children.starts import Starts
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.pools import Finished, Lease
@@ -139,6 +142,7 @@ class SimulatedChildren(ChildPool):
             drain_s=config.drain_s,
         )
         nursery = Nursery(self._spawn, household, monotonic=monotonic, chance=chance.random)
+        nursery.quarantine = Quarantine(self._spawn_apart, chance=chance.random)
         self._simulated_bell = SimulatedBell(self._descriptors)
         super().__init__(nursery, self._simulated_bell, monotonic, self._descriptors.new_poll)
         if nursery.first_hello() is None:
@@ -239,7 +243,12 @@ class SimulatedChildren(ChildPool):
     # ---- inside
 
     def _spawn(self) -> ChildProcess:
-        first = not self._processes
+        return ChildProcess(*self._start(not self._processes), self._descriptors.new_poll)
+
+    def _spawn_apart(self) -> QuarantineChild:
+        return QuarantineChild(*self._start(False), crash=-1, new_poll=self._descriptors.new_poll)
+
+    def _start(self, first: bool) -> tuple[SimulatedProcess, Channel, Starts, float]:
         if not first and self._fault(0.02):
             raise OSError("too many processes")
         self._pids += 1
@@ -255,7 +264,7 @@ class SimulatedChildren(ChildPool):
         self._processes = [one for one in self._processes if one.child.code is None] + [process]
         if first:
             child.step()
-        return ChildProcess(process, Channel(ours), seen, self._fortune.monotonic(), self._descriptors.new_poll)
+        return process, Channel(ours), seen, self._fortune.monotonic()
 
     def _hello(self, first: bool) -> dict[str, Any]:
         store = "the store" if first or not self._fault(0.02) else "another store"
@@ -289,7 +298,7 @@ class SimulatedChildren(ChildPool):
 
     def _check(self, now: float) -> None:
         household, there = self._nursery.household, self._living()
-        if len(there) > 2 * household.children:
+        if len(there) > 2 * household.children + 1:  # and one in quarantine
             raise Broken(f"there are {len(there)} children where {household.children} were asked for")
         for child in there:
             for attempt in () if child.killed else child.attempts:

@@ -32,19 +32,20 @@ select id from deferq_task indexed by deferq_delivered where state = 0 and url i
 limit :limit;
 
 -- name: names_of_ended
--- Ended tasks that have a name, and who has that name now.
+-- Ended tasks that have a name, and who has that name now: a tombstone that is over has it no more.
 select t.id, t.queue, t.name, n.task_id
-from deferq_task t left join deferq_name n on n.queue = t.queue and n.name = t.name
+from deferq_task t left join deferq_name n
+  on n.queue = t.queue and n.name = t.name and (n.until is null or n.until > :now)
 where t.id in (select value from json_each(:ids)) and t.state in (3, 4) and t.name is not null;
 
 -- name: take_name_back
 insert into deferq_name (queue, name, task_id) values (?, ?, ?)
-on conflict (queue, name) do update set until = null where task_id = excluded.task_id;
+on conflict (queue, name) do update set task_id = excluded.task_id, until = null;
 
 -- name: requeue
 update deferq_task
-set state = 0, eta = :now, leasable_at = :now, first_due = :now, attempts = 0, parks = 0, finished_at = null,
-    cancel_requested = 0, expires_at = case when expires_at > :now then expires_at end, reason = 'requeued'
+set state = 0, eta = :now, leasable_at = :now, first_due = :now, attempts = 0, parks = 0, crashes = 0,
+    finished_at = null, cancel_requested = 0, expires_at = case when expires_at > :now then expires_at end, reason = 'requeued'
 where id in (select value from json_each(:ids)) and state in (3, 4);
 
 -- name: drop_names

@@ -67,20 +67,20 @@ and exists (select 1 from deferq_queue q
             where q.name = :queue and not q.paused and q.rate is null and q.max_concurrent is null)
 returning id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
   coalesce(payload, (select body from deferq_payload p where p.id = deferq_task.id), x''),
-  first_due, lease_id, leasable_at, cancel_requested;
+  first_due, lease_id, leasable_at, cancel_requested, crashes;
 
 -- name: leased
 -- What the lease took: they share the end of the lease, and it is in the index.
 select id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
   coalesce(payload, (select body from deferq_payload p where p.id = t.id), x''),
-  first_due, lease_id, leasable_at, cancel_requested
+  first_due, lease_id, leasable_at, cancel_requested, crashes
 from deferq_task t indexed by deferq_held
 where state = 1 and queue in (select value from json_each(:queues)) and leasable_at = :until
   and lease_id = :lease_id;
 
 -- name: stalled
 select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
-  t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested
+  t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested, t.crashes
 from deferq_queue q cross join deferq_task t indexed by deferq_held
 where t.state = 1 and t.queue = q.name and t.leasable_at <= :now
 limit :limit;
@@ -88,7 +88,7 @@ limit :limit;
 -- name: orphaned
 -- What the dispatchers in `:holders` hold and what is not over yet: looks at every leased task.
 select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
-  t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested
+  t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested, t.crashes
 from deferq_queue q cross join deferq_task t indexed by deferq_held
 where t.state = 1 and t.queue = q.name and t.leasable_at > :now
   and t.lease_id >> :bits in (select value from json_each(:holders))

@@ -1,7 +1,7 @@
 -- name: get
 select id, queue, target, state, priority, eta, leasable_at, first_due, attempts, starts, parks, expires_at, name,
   route, url, options, lease_id, cancel_requested, finished_at, reason,
-  coalesce(length(payload), (select length(body) from deferq_payload p where p.id = t.id), 0)
+  coalesce(length(payload), (select length(body) from deferq_payload p where p.id = t.id), 0), crashes
 from deferq_task t
 where id in (select value from json_each(:ids));
 
@@ -9,7 +9,7 @@ where id in (select value from json_each(:ids));
 -- By id, newest first; the primary key pages.
 select id, queue, target, state, priority, eta, leasable_at, first_due, attempts, starts, parks, expires_at, name,
   route, url, options, lease_id, cancel_requested, finished_at, reason,
-  coalesce(length(payload), (select length(body) from deferq_payload p where p.id = t.id), 0)
+  coalesce(length(payload), (select length(body) from deferq_payload p where p.id = t.id), 0), crashes
 from deferq_task t
 where id < :after
   and (:queue is null or queue = :queue)
@@ -22,7 +22,7 @@ order by id desc limit :limit;
 -- The same for dead tasks alone, which an index keeps apart from a long history.
 select id, queue, target, state, priority, eta, leasable_at, first_due, attempts, starts, parks, expires_at, name,
   route, url, options, lease_id, cancel_requested, finished_at, reason,
-  coalesce(length(payload), (select length(body) from deferq_payload p where p.id = t.id), 0)
+  coalesce(length(payload), (select length(body) from deferq_payload p where p.id = t.id), 0), crashes
 from deferq_task t indexed by deferq_dead
 where id < :after and state = 3
   and (:queue is null or queue = :queue)
@@ -36,7 +36,7 @@ select coalesce(payload, (select body from deferq_payload p where p.id = t.id)),
 from deferq_task t where id = ?;
 
 -- name: failures
-select attempt, at, kind, error_type, message, traceback from deferq_failure where task_id = ? order by id;
+select attempt, at, kind, error_type, message, traceback, report from deferq_failure where task_id = ? order by id;
 
 -- name: queues
 select name, paused, declared, chosen from deferq_queue order by name;
