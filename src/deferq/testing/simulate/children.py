@@ -257,7 +257,7 @@ class SimulatedChildren(ChildPool):
         loads_s = (
             0.0
             if first
-            else self._chance.choice((0.05, 0.3, 2.0)) + self._fault(0.02) * self._chance.choice((40.0, 400.0))
+            else self._chance.choice((0.05, 0.3, 2.0)) + self._fault(0.02) * self._chance.choice((5.0, 40.0))
         )
         child = SimulatedChild(self._fortune, theirs, shared, self._hello(first), loads_s=loads_s, healthy=first)
         process = SimulatedProcess(self._pids, child, self._descriptors, pidfd=self._chance.random() < 0.7)
