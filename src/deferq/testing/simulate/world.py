@@ -28,7 +28,17 @@ from deferq.testing.simulate.person import Person
 from deferq.testing.simulate.pool import Run, SimulatedPool
 from deferq.testing.simulate.producer import Producer
 from deferq.testing.simulate.retention import KEPT_US
-from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Process, ProcessDied, Store, StoreMaker
+from deferq.testing.simulate.stores import (
+    COMMIT,
+    Blow,
+    Fate,
+    MakeEngine,
+    OneEngine,
+    Process,
+    ProcessDied,
+    Store,
+    StoreMaker,
+)
 from deferq.testing.simulate.stories import Stories
 from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
@@ -291,7 +301,7 @@ class SimulatedWorld:
     def _fate(self, danger: float) -> Fate | None:
         if not self._fault(danger):
             return None
-        return Fate(self.chance.choice(_BLOWS), self.chance.randint(1, 12))
+        return Fate(self.chance.choice(_BLOWS), self.chance.choice(_STATEMENTS))
 
     def was_put(self, who: str, tasks: Sequence[NewTask], answers: Sequence[PutAnswer]) -> None:
         """Tasks were put, and it is committed."""
@@ -421,6 +431,8 @@ class SimulatedWorld:
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
 
+#: Half of the blows fall at the commit.
+_STATEMENTS = (*[COMMIT] * 12, *range(1, 13))
 #: Errors are as frequent again as deaths.
 _BLOWS = (Blow.ERROR_BEFORE, Blow.ERROR_AFTER, *Blow)
 
