@@ -85,6 +85,8 @@ class SimulatedWorld:
         self._right_since: float | None = None
         self._is_over = False
         self._patience_s = 0.0
+        #: The workers that died, and did not end in order.
+        self._died: set[int] = set()
         self._numbers = iter(range(1, 10**6))
         self.stories = Stories(self.chance, self.clock)
         self.person = Person(self, self.engine)
@@ -232,8 +234,7 @@ class SimulatedWorld:
 
     def _is_stuck(self, account: Account) -> bool:
         """Whether its lease ends only when a clock that was wrong says so, and no death can be noticed before."""
-        alive = {node.number for node in self.nodes}
-        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) in alive
+        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) not in self._died
         return account.leased and unnoticed and account.until > self.clock() + 60 * US
 
     # ---- asking the store
@@ -361,6 +362,7 @@ class SimulatedWorld:
             node.bell.close()
             node.process.end()
         else:
+            self._died.add(node.number)
             node.process.end(node.bell)
 
     def _freeze(self, node: Node, probability: float) -> None:
