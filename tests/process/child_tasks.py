@@ -52,6 +52,11 @@ def hold(name: str = "go") -> str:
     return "through"
 
 
+def hold_and_give(size: int, name: str = "go") -> bytes:
+    hold(name)
+    return os.urandom(size)
+
+
 def hold_first_time(name: str = "go") -> int:
     note("first" if current_task().attempt == 1 else "again")
     while current_task().attempt == 1 and not Path(name).exists():

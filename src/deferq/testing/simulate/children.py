@@ -298,7 +298,8 @@ class SimulatedChildren(ChildPool):
 
     def _check(self, now: float) -> None:
         household, there = self._nursery.household, self._living()
-        if len(there) > 2 * household.children + 1:  # and one in quarantine
+        sharing = sum(not child.apart for child in self._nursery.children)
+        if sharing > 2 * household.children or len(there) > 2 * household.children + 1:  # and one in quarantine
             raise Broken(f"there are {len(there)} children where {household.children} were asked for")
         for child in there:
             for attempt in () if child.killed else child.attempts:
