@@ -379,6 +379,25 @@ def test_who_is_woken_to_stop_leases_nothing() -> None:
     assert scene.step(True) is None
 
 
+def test_no_lease_id_is_asked_for_twice() -> None:
+    scene = Scene()
+    scene.task_s = 0.0
+    asked: list[int] = []
+    answer: Any = None
+    for _ in range(300):
+        effect, answer = scene.step(answer), None
+        scene.pool.tick()  # what has started ends while the store is asked for something else
+        if isinstance(effect, TakeTurn) and effect.want is not None:
+            asked.append(effect.want.lease_id)
+            tasks = [leased(len(asked), effect.want.lease_id)] if len(asked) % 3 else []
+            answer = Turn(scene.now_us(), (), tasks, None)
+        elif isinstance(effect, Wait):
+            scene.now += 0.01
+            answer = True
+    assert len(asked) > 100
+    assert len(set(asked)) == len(asked)
+
+
 def test_who_is_woken_while_tasks_run_is_in_no_hurry() -> None:
     scene = Scene()
     scene.leasing(1)

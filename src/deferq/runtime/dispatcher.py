@@ -164,8 +164,9 @@ class _Dispatcher:
 
     def run(self) -> Dispatch:
         while not self._at_an_end():
-            if self._rung and self._prepared is not None and not self._stop.requested:
-                yield from self._hurry(self._prepared)
+            prepared, self._prepared = self._prepared, None  # a lease id is never used twice
+            if self._rung and prepared is not None and not self._stop.requested:
+                yield from self._hurry(prepared)
             self._collect()
             if self._stop.requested:
                 self._wind_down()

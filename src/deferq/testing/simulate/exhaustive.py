@@ -17,7 +17,8 @@ from deferq.engines.memory import MemoryEngine
 from deferq.runtime.dispatcher import dispatch
 from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.smallworld import Scope, SmallWorld
+from deferq.testing.simulate.scope import Scope
+from deferq.testing.simulate.smallworld import SmallWorld
 from deferq.testing.simulate.stores import MakeEngine
 from deferq.testing.simulate.worker import Dispatching
 
@@ -36,9 +37,9 @@ class Explored(NamedTuple):
     complete: bool
 
     def __str__(self) -> str:
-        all_or_some = "all" if self.complete else "some of the"
+        paths = f"all {self.paths:,}" if self.complete else "some"
         tried = f"{self.moments:,} moments, {self.runs:,} runs, {self.seconds:.1f} s"
-        return f"{all_or_some} {self.paths:,} paths, {tried}"
+        return f"{paths} paths, {tried}"
 
 
 class _Known(Exception):

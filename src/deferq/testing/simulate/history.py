@@ -36,6 +36,8 @@ class History:
 
     def __init__(self, tombstone_us: int) -> None:
         self.entries: list[Entry] = []
+        #: Those of earlier turns.
+        self._lease_ids: set[int] = set()
         self.accounts = Accounts()
         self.names = NamesKept(tombstone_us)
         self.limits_kept = LimitsKept()
@@ -68,7 +70,10 @@ class History:
                 self._settled(settlement, turn.now)
         for leased in turn.leased:
             self.note(at, who, "leased", leased.id, leased.lease_id)
+            if leased.lease_id in self._lease_ids:
+                raise Broken(f"task {leased.id} was leased by a lease id that had been used before")
             self._leased(leased, turn.now)
+        self._lease_ids.update(leased.lease_id for leased in turn.leased)
         self.limits_kept.leased(turn, self.accounts)
 
     def _settled(self, settlement: Settlement, now: int) -> None:

@@ -28,6 +28,7 @@ class SmallHistory:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self._holder: dict[int, int] = {}
+        self._lease_ids: set[int] = set()
         self._starts: Counter[int] = Counter()
         self._snoozes: Counter[int] = Counter()
 
@@ -46,7 +47,10 @@ class SmallHistory:
                 raise Broken(f"task {task.id} was settled by a stale lease")
         for task in turn.leased:
             self.note(at, who, "leased", task.id, task.lease_id)
+            if task.lease_id in self._lease_ids:
+                raise Broken(f"task {task.id} was leased by a lease id that had been used before")
             self._holder[task.id] = task.lease_id
+        self._lease_ids.update(task.lease_id for task in turn.leased)
 
     def start(self, at: float, who: str, task: Leased, outcome: Outcome) -> None:
         """User code begins, unless the worker does not know the target."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from deferq.engines.answers import Stored
@@ -25,6 +24,7 @@ from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import START, US, SimulatedClock
 from deferq.testing.simulate.fingerprint import fingerprint
 from deferq.testing.simulate.pool import Run, SimulatedPool
+from deferq.testing.simulate.scope import Scope
 from deferq.testing.simulate.smallhistory import SmallHistory
 from deferq.testing.simulate.stores import MakeEngine
 from deferq.testing.simulate.tasks import TaskMaker
@@ -38,35 +38,6 @@ ENDS_S = 60.0
 LEAP_S, NAPS_S = 2 * LEASE_S, (0.97 * LEASE_S, 1.2 * LEASE_S)
 _RETENTION = Retention(succeeded_s=1e6, succeeded_max=10**6, cancelled_s=1e6, dead_s=1e6)
 _FAILED = Failed(error=ErrorText(error_type="Trouble", message="the first time"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What may happen, and how often at most in one path."""
-
-    #: A worker dies.
-    crashes: int = 0
-    #: The wall clock leaps, forward or back.
-    leaps: int = 0
-    #: A worker gets no time to run for about a lease, alone or with its task.
-    naps: int = 0
-    #: The store commits, and its answer is lost.
-    lost_answers: int = 0
-    #: The store fails before it commits.
-    errors: int = 0
-    #: A worker is asked to stop.
-    stops: int = 0
-    #: A person cancels the task.
-    cancels: int = 0
-    #: The task is deferred again by its name.
-    namesakes: int = 0
-    #: How long each attempt takes.
-    seconds: float = 0.5
-    max_attempts: int = 2
-    #: Whether the first attempt fails.
-    fails_first: bool = False
-    #: Whether workers hear at once that a task has become due.
-    bells: bool = False
 
 
 class Choose(Protocol):
@@ -388,4 +359,4 @@ class SmallWorld:
         return fingerprint((mine, stored, checked, workers), self._same)
 
 
-__all__ = ["Choose", "Option", "Scope", "SmallWorld"]
+__all__ = ["Choose", "Option", "SmallWorld"]

@@ -15,7 +15,7 @@ from deferq.engines.base import TOMBSTONE_S, LeasingEngine, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.task import Leased, NewTask, Task
 from deferq.runtime.config import WorkerConfig
-from deferq.runtime.dispatcher import Effect, FindStalled, Wait, dispatch
+from deferq.runtime.dispatcher import Effect, FindStalled, Renew, TakeTurn, Wait, dispatch
 from deferq.runtime.executor import Awaiting
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate import aftermath
@@ -28,7 +28,17 @@ from deferq.testing.simulate.person import Person
 from deferq.testing.simulate.pool import Run, SimulatedPool
 from deferq.testing.simulate.producer import Producer
 from deferq.testing.simulate.retention import KEPT_US
-from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Process, ProcessDied, Store, StoreMaker
+from deferq.testing.simulate.stores import (
+    COMMIT,
+    Blow,
+    Fate,
+    MakeEngine,
+    OneEngine,
+    Process,
+    ProcessDied,
+    Store,
+    StoreMaker,
+)
 from deferq.testing.simulate.stories import Stories
 from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
@@ -75,6 +85,8 @@ class SimulatedWorld:
         self._right_since: float | None = None
         self._is_over = False
         self._patience_s = 0.0
+        #: The workers that died, and did not end in order.
+        self._died: set[int] = set()
         self._numbers = iter(range(1, 10**6))
         self.stories = Stories(self.chance, self.clock)
         self.person = Person(self, self.engine)
@@ -158,12 +170,12 @@ class SimulatedWorld:
             return
         self.steps += 1
         node = due[0] if len(due) == 1 else self.chance.choice(due)
-        waited = isinstance(node.effect, Wait)
-        if waited:
+        answered = node.effect
+        if isinstance(answered, Wait):
             node.answer, node.rang = node.pool.heard(node.rang), False
         node.resume()
-        if not waited:
-            self._check_beliefs()  # the store's answer may have brought a new one
+        if isinstance(answered, TakeTurn | Renew):
+            self._check_beliefs()  # it may have brought a new one
         self._perform(node)
 
     def _pass_time(self) -> None:
@@ -222,8 +234,7 @@ class SimulatedWorld:
 
     def _is_stuck(self, account: Account) -> bool:
         """Whether its lease ends only when a clock that was wrong says so, and no death can be noticed before."""
-        alive = {node.number for node in self.nodes}
-        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) in alive
+        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) not in self._died
         return account.leased and unnoticed and account.until > self.clock() + 60 * US
 
     # ---- asking the store
@@ -262,7 +273,8 @@ class SimulatedWorld:
         except ProcessDied:
             self._end(node, "died")
             return
-        self._listen()
+        if isinstance(effect, TakeTurn):
+            self._listen()
         self._freeze(node, 0.04)
 
     def ask(
@@ -273,9 +285,10 @@ class SimulatedWorld:
         find_out: Callable[[], None],
         *,
         writes: bool = True,
+        danger: float = 0.05,
     ) -> object:
         """Let a process ask its store. Where it does not learn what came of it, `find_out` tells the history."""
-        fate = self._fate()
+        fate = self._fate(danger)
         try:
             return process.ask(question, fate, writes=writes)
         except (StoreUnavailable, ProcessDied) as error:
@@ -286,10 +299,10 @@ class SimulatedWorld:
                 find_out()
             raise
 
-    def _fate(self) -> Fate | None:
-        if not self._fault(0.05):
+    def _fate(self, danger: float) -> Fate | None:
+        if not self._fault(danger):
             return None
-        return Fate(self.chance.choice(_BLOWS), self.chance.randint(1, 12))
+        return Fate(self.chance.choice(_BLOWS), self.chance.choice(_STATEMENTS))
 
     def was_put(self, who: str, tasks: Sequence[NewTask], answers: Sequence[PutAnswer]) -> None:
         """Tasks were put, and it is committed."""
@@ -349,6 +362,7 @@ class SimulatedWorld:
             node.bell.close()
             node.process.end()
         else:
+            self._died.add(node.number)
             node.process.end(node.bell)
 
     def _freeze(self, node: Node, probability: float) -> None:
@@ -413,10 +427,14 @@ class SimulatedWorld:
 
     def _until(self, lease: Lease) -> float:
         """How long a holder rightly believes in its lease, the clock's leaps since then taken off."""
+        if not self._leaps:
+            return lease.until
         since = lease.until - LEASE_S
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
 
+#: Half of the blows fall at the commit.
+_STATEMENTS = (*[COMMIT] * 12, *range(1, 13))
 #: Errors are as frequent again as deaths.
 _BLOWS = (Blow.ERROR_BEFORE, Blow.ERROR_AFTER, *Blow)
 
