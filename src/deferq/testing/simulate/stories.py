@@ -29,7 +29,7 @@ CODECS = {
 QUEUES = ("a", "b", "c")
 NAMES = ("daily", "weekly")
 BACKOFF_S_MAX = 10.0
-_SECONDS = (0.0, 0.0, 0.01, 0.5, 3.0, 10.0)
+_SECONDS = (0.0, 0.0, 0.01, 0.5, 3.0, 15.0)
 
 
 class Trouble(Exception):
@@ -102,7 +102,7 @@ class Stories:
             queue=chance.choice(QUEUES),
             target=target.target,
             priority=chance.choice((0, 0, 0, 5)),
-            eta=now + chance.choice((0, 0, 0, 2, 5, 12)) * US,
+            eta=now + chance.choice((0, 0, 0, 2, 5, 15)) * US,
             expires_at=now + chance.choice((3, 20)) * US if chance.random() < 0.1 else None,
             at_most_once=retry.at_most_once,
             name=None,

@@ -42,7 +42,7 @@ from deferq.testing.simulate.stores import (
 from deferq.testing.simulate.stories import Stories
 from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
-FAULTS_END = 25.0
+FAULTS_END = 30.0
 TASKS_MAX = 30
 _LEAPS_S = (1.0, 12.0, 12.0, 3600.0, 10 * 366 * 86_400.0)
 
