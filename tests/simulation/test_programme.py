@@ -27,9 +27,9 @@ class Share(NamedTuple):
     seconds: float
 
 
-MEMORY = Share(("--engine", "memory"), seeds=sized(0, 10_000, 500_000), seconds=sized(0, 170, 4 * 3600))
-SQLITE = Share(("--engine", "sqlite"), seeds=sized(0, 4_000, 100_000), seconds=sized(0, 170, 4 * 3600))
-CHILDREN = Share(("--engine", "memory", "--children"), seeds=sized(0, 1_000, 50_000), seconds=sized(0, 30, 3600))
+MEMORY = Share(("--engine", "memory"), seeds=sized(0, 10_000, 500_000), seconds=sized(0, 200, 4 * 3600))
+SQLITE = Share(("--engine", "sqlite"), seeds=sized(0, 4_000, 100_000), seconds=sized(0, 250, 4 * 3600))
+CHILDREN = Share(("--engine", "memory", "--children"), seeds=sized(0, 1_000, 50_000), seconds=sized(0, 50, 3600))
 #: Another one each day: 20301231 and five digits.
 NEW_SEEDS = int(time.strftime("%Y%m%d", time.gmtime())) * 100_000
 

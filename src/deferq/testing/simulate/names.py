@@ -41,13 +41,14 @@ class NamesKept:
             raise Broken(f"task {task.id} was put again, and told that it is in its own way")
 
     def _accepted(self, task: NewTask, answer: Stored, accounts: Accounts, now: int) -> None:
-        account = accounts.open(task)
         if task.name is None:
+            accounts.open(task)
             return
         name = (task.queue, task.name)
         holder = self._holder(name, now)
         if holder is not None:
             self._make_way(task, answer, accounts[holder], now)
+        account = accounts.open(task)
         self._holders[name] = task.id
         self._tombstones.pop(name, None)
         account.name = task.name

@@ -6,6 +6,7 @@ death of the process, whose transaction SQLite then rolls back. While the disk i
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -21,6 +22,8 @@ from deferq.testing.simulate.clock import SimulatedClock
 from deferq.testing.simulate.stores import COMMIT, Blow, Fate, Process, ProcessDied, Store
 
 Answer = TypeVar("Answer")
+#: Files that need no disk: no power is cut in a simulation.
+_IN_MEMORY = "/dev/shm"
 _WRITES = ("insert", "update", "delete", "commit")
 
 
@@ -30,7 +33,8 @@ class SqliteFiles:
     def __init__(self, tombstone_s: float = 12.0) -> None:
         """The name of a finished task stays taken for `tombstone_s` simulated seconds."""
         self.tombstone_s = tombstone_s
-        self._folder = tempfile.TemporaryDirectory(prefix="deferq-simulate-")
+        in_memory = _IN_MEMORY if os.access(_IN_MEMORY, os.W_OK) else None
+        self._folder = tempfile.TemporaryDirectory(prefix="deferq-simulate-", dir=in_memory)
         self._empty: Path | None = None
         self._made = 0
 
@@ -199,7 +203,6 @@ def _commits(connection: sqlite3.Connection, sql: str) -> bool:
 
 
 def _engine(path: Path, clock: SimulatedClock, tombstone_s: float, **options: Any) -> SqliteEngine:
-    """No power is cut in a simulation, so it does not wait for the disk."""
     return SqliteEngine(path, clock=clock, synchronous="OFF", tombstone_s=tombstone_s, **options)
 
 
