@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from deferq.engines.base import Counts, Turn
 from deferq.model.limits import US, Limits, rate_of
-from deferq.model.outcome import Outcome, Parked, Snoozed
+from deferq.model.outcome import Cancelled, Outcome, Parked, Snoozed
 from deferq.model.task import Leased, Task
 from deferq.runtime.dispatcher import TakeTurn
 from deferq.runtime.pools import Lease
@@ -97,7 +97,7 @@ class History:
     def start(self, at: float, who: str, task: Leased, outcome: Outcome) -> None:
         """User code begins, unless the worker does not know the target."""
         self.note(at, who, f"started, to end as {type(outcome).__name__}", task.id, task.lease_id)
-        if isinstance(outcome, Parked):
+        if isinstance(outcome, Parked | Cancelled):
             return
         self._starts[task.id] += 1
         self._snoozes[task.id] += isinstance(outcome, Snoozed)

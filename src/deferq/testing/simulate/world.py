@@ -7,22 +7,25 @@ fail before or after it is committed, may be answered late, or be the last thing
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import assert_never
 
-from deferq.engines.base import Cancel, LeasingEngine, Retention
+from deferq.engines.base import Cancel, LeasingEngine, Retention, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.events import EventName
 from deferq.model.limits import Limits
-from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.model.outcome import Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Declare
+from deferq.model.state import State
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Dispatch, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.pools import Lease
+from deferq.testing.simulate.bookkeeping import Bookkeeping
 from deferq.testing.simulate.clock import START, US, SimulatedClock
-from deferq.testing.simulate.history import History
+from deferq.testing.simulate.contract import Witness
+from deferq.testing.simulate.history import Broken, History
 from deferq.testing.simulate.pool import Run, SimulatedChildren, SimulatedPool
 from deferq.testing.simulate.tasks import TaskMaker
 
@@ -61,6 +64,8 @@ class Node:
         self.dispatch = dispatching(config, self.pool, self, self.stop)
         self.resumes_at = world.now
         self.frozen_until = 0.0
+        #: Until when something has befallen it: a pause, a store that did not answer.
+        self.troubled_until = world.now
         self.rang = False
         self.effect: Effect | None = next(self.dispatch)
         #: How the last effect ended: its answer, or the error to be thrown.
@@ -102,7 +107,9 @@ class SimulatedWorld:
         self.now = 0.0
         self.clock = SimulatedClock()
         self.engine = make_engine(self.clock)
+        self.witness = Witness(self.engine)
         self.history = History()
+        self.books = Bookkeeping()
         #: How often a dispatcher was let run, and how much went wrong on purpose.
         self.steps = self.faults = 0
         self._dispatching = dispatching
@@ -136,10 +143,13 @@ class SimulatedWorld:
     def begin(self, node: Node, task: Leased, lease: Lease) -> Run:
         """A pool starts a task."""
         story = self.stories[task.id]
-        outcome = story.pop(0) if story else Succeeded()
+        outcome: Outcome = Cancelled()  # as the executor says, before it calls anything
+        if not task.cancel_requested:
+            outcome = story.pop(0) if story else Succeeded()
         self.history.start(self.now, node.name, task, outcome)
-        seconds = self.chance.choice((0.0, 0.01, 0.5, 3.0, 2.5 * LEASE_S))
-        return Run(self.now + seconds, task, lease, outcome)
+        ends_at = self.now + self.chance.choice((0.0, 0.01, 0.5, 3.0, 2.5 * LEASE_S))
+        self.books.started(self.now, task, outcome, ends_at)
+        return Run(ends_at, task, lease, outcome)
 
     # ---- one step
 
@@ -177,7 +187,7 @@ class SimulatedWorld:
             node.resumes_at = self.now + effect.timeout_s
             self._freeze(node, 0.005)
         elif self._fault(0.03):
-            node.answer = StoreUnavailable("the simulation says so, before the commit")
+            self._refuse(node, "before the commit")
         else:
             node.answer = self._ask(node, effect)
             self._aftermath(node)
@@ -187,22 +197,33 @@ class SimulatedWorld:
         if self._fault(0.01):
             self._die(node, "died after its effect")
         elif self._fault(0.03):
-            node.answer = StoreUnavailable("the simulation says so, after the commit")
+            self._refuse(node, "after the commit")
         else:
             self._freeze(node, 0.02)
+
+    def _refuse(self, node: Node, when: str) -> None:
+        node.answer = StoreUnavailable(f"the simulation says so, {when}")
+        node.troubled_until = self.now
 
     def _ask(self, node: Node, effect: Effect) -> object:
         match effect:
             case TakeTurn(settlements, want):
-                turn = self.engine.turn(settlements, want)
+                if want is not None and node.stop.requested:
+                    raise Broken(f"{node.name} leases although it was asked to stop")
+                turn = self.witness.turn(settlements, want)
                 self.history.turn(self.now, node.name, effect, turn)
+                self.books.turn(settlements, turn)
+                ours = {(one.task.id, one.task.lease_id) for one in settlements if not one.only_if_over}
+                self._check_loss(node, [task for task in turn.lost if (task.id, task.lease_id) in ours])
                 self.history.limits(self.now, self.engine.counts(), turn)
                 self._ring_others(node)
                 return turn
             case Renew(leases, until):
-                return self.engine.renew(leases, until)
+                lost, unwanted = self.witness.renew(leases, until)
+                self._check_loss(node, lost)
+                return lost, unwanted
             case FindStalled(limit):
-                return self.engine.stalled(limit)
+                return self.witness.stalled(limit, self.stories)
             case Sweep():
                 return self.engine.sweep(RETENTION)
             case Beat() | Wait():
@@ -220,13 +241,15 @@ class SimulatedWorld:
     def _die(self, node: Node, how: str) -> None:
         self.history.note(self.now, node.name, how)
         self.nodes.remove(node)
+        if how == "ended" and self._is_calm(node):
+            self._check_left_nothing(node)
 
     def _freeze(self, node: Node, probability: float) -> None:
         """The dispatcher gets no time to run; often, but not always, its tasks do not either."""
         if self._fault(probability):
             until = self.now + self.chance.uniform(0.0, 2.5 * LEASE_S)
             self.history.note(self.now, node.name, f"froze until {until:.3f}")
-            node.resumes_at = until
+            node.resumes_at = node.troubled_until = until
             if self._fault(0.7):
                 node.frozen_until = until
 
@@ -238,16 +261,22 @@ class SimulatedWorld:
     def _meddle(self) -> None:
         """A person cancels a task, asks a worker to stop, or sets the clock."""
         if self._fault(0.02):
-            self.engine.change([self.chance.choice(list(self.stories))], Cancel())
+            self._cancel(self.chance.choice(list(self.stories)))
         if self.nodes and self._fault(0.01):
             self.chance.choice(self.nodes).stop.request()
         if self._fault(0.01):
             leap = self.chance.uniform(-20.0, 20.0)
             self.history.forget_rates()
+            self.books.leapt(self.now)
             self._wall_s += leap
             self._set_wall()
             if leap > 0:
                 self._leaps.append((self.now, leap))
+
+    def _cancel(self, task_id: int) -> None:
+        [task] = self.engine.get([task_id])
+        if self.engine.change([task_id], Cancel()):
+            self.books.cancelled(task)
 
     # ---- the rest
 
@@ -283,6 +312,24 @@ class SimulatedWorld:
 
     def _all_ended(self) -> bool:
         return self.now > FAULTS_END and all(task.state.finished for task in self.engine.get(list(self.stories)))
+
+    def _is_calm(self, node: Node) -> bool:
+        """Whether nothing has befallen it for as long as anything it holds goes back to."""
+        leapt_at = max((at for at, _ in self._leaps), default=0.0)
+        return self.now - max(node.troubled_until, leapt_at) > 3 * LEASE_S
+
+    def _check_loss(self, node: Node, lost: Sequence[Leased]) -> None:
+        """Whoever is well keeps what it holds."""
+        if lost and self._is_calm(node):
+            raise Broken(f"task {lost[0].id} was lost by {node.name}, which nothing had befallen")
+
+    def _check_left_nothing(self, node: Node) -> None:
+        """Whoever comes to its end in peace has settled what it held, and given back the rest. Threads run on."""
+        running = {task.id for task, _ in node.pool.holding()[: node.pool.running()]}
+        for task in self.engine.get(list(self.stories)):
+            is_ours = task.state is State.LEASED and holder_of(task.lease_id or 0) == node.number
+            if is_ours and task.id not in running:
+                raise Broken(f"task {task.id} was left behind by {node.name}, which has come to its end")
 
     def _check_beliefs(self) -> None:
         self.history.beliefs(

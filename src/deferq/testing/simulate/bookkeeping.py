@@ -1,0 +1,150 @@
+"""What each run came to, and whether its settlement says so: kept beside the engine, in other words than its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from deferq.engines.base import Settlement, Turn
+from deferq.model.outcome import Cancelled, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.model.state import State
+from deferq.model.task import Leased, Task
+from deferq.model.transitions import Transition
+from deferq.testing.simulate.history import Broken
+
+#: How a run may be settled that nobody cut short, and how one that was.
+RULES: dict[type[Outcome], set[str]] = {
+    Succeeded: {"succeeded"},
+    Failed: {"failed", "attempts spent"},
+    Retried: {"retried", "attempts spent"},
+    Snoozed: {"snoozed"},
+    Parked: {"parked"},
+}
+CUT_SHORT = {"worker lost", "failed", "attempts spent"}
+#: What uses up an attempt.
+SPENDS = {"succeeded", "failed", "retried", "worker lost", "permanent", "attempts spent", "corrupt"}
+CUT_BY = ("worker lost", "worker stopped", "timed out")
+
+
+class Run(NamedTuple):
+    """One execution: what it comes to, and when, if nothing cuts it short."""
+
+    outcome: Outcome
+    ends_at: float
+
+
+@dataclass(slots=True)
+class _Book:
+    """One task."""
+
+    #: By lease.
+    runs: dict[int, Run] = field(default_factory=dict)
+    #: The lease under which somebody asked to cancel it.
+    cancelled_under: int | None = None
+    cancelled: bool = False
+    ended_as: str = ""
+    #: Before this time it must not start again, unless the clock leaps.
+    not_before: float = 0.0
+
+
+class Bookkeeping:
+    """What the history comes to, task by task."""
+
+    def __init__(self) -> None:
+        self._books: dict[int, _Book] = {}
+        self._leapt_at = -math.inf
+
+    def book(self, task_id: int) -> _Book:
+        return self._books.setdefault(task_id, _Book())
+
+    # ---- what is told
+
+    def cancelled(self, task: Task) -> None:
+        """Somebody asked to cancel it, and the engine said yes. `task` is how it stood before."""
+        book = self.book(task.id)
+        book.cancelled = True
+        book.cancelled_under = task.lease_id if task.state is State.LEASED else None
+
+    def leapt(self, at: float) -> None:
+        """The clock leaps: what was to come at a time may come at another."""
+        self._leapt_at = at
+        for book in self._books.values():
+            book.not_before = 0.0
+
+    def started(self, at: float, task: Leased, outcome: Outcome, ends_at: float) -> None:
+        if isinstance(outcome, Cancelled):
+            return
+        book = self.book(task.id)
+        book.runs[task.lease_id] = Run(outcome, ends_at)
+        if book.cancelled and task.lease_id != book.cancelled_under:
+            raise Broken(f"task {task.id} was started after somebody had it cancelled")
+        if at < book.not_before:
+            raise Broken(f"task {task.id} was started {book.not_before - at:.3f} s before it was to come again")
+
+    def turn(self, settlements: Sequence[Settlement], answer: Turn) -> None:
+        lost = {(task.id, task.lease_id) for task in answer.lost}
+        for one in settlements:
+            if (one.task.id, one.task.lease_id) not in lost:
+                self._settled(one)
+        for task in answer.leased:
+            ended = self.book(task.id).ended_as
+            if ended:
+                raise Broken(f"task {task.id} was leased after it had ended as {ended}")
+
+    # ---- what is checked
+
+    def _settled(self, one: Settlement) -> None:
+        task, to = one.task, one.transition
+        book = self.book(task.id)
+        self._check_rule(book, one)
+        if to.attempts != task.attempts + (to.rule in SPENDS):
+            raise Broken(f"task {task.id} had {task.attempts} attempts and has {to.attempts} after it {to.rule}")
+        most = task.retry.max_attempts
+        if to.rule == "attempts spent" and (most is None or to.attempts < most):
+            raise Broken(f"task {task.id} died of {to.attempts} attempts and has {most}")
+        if to.state is State.PENDING:
+            run = book.runs.get(task.lease_id)
+            if run is not None and run.ends_at > self._leapt_at and not _was_cut_short(to):
+                book.not_before = run.ends_at + _wait(run, one) - 1e-3
+        else:
+            book.ended_as = to.rule
+
+    def _check_rule(self, book: _Book, one: Settlement) -> None:
+        task, to = one.task, one.transition
+        run = book.runs.get(task.lease_id)
+        outcome = run and run.outcome
+        told = f"task {task.id} came to {type(outcome).__name__} and was settled as {to.rule} ({to.reason})"
+        if to.rule == "cancelled":
+            if not book.cancelled and to.reason != "expired":
+                raise Broken(f"task {task.id} was cancelled, and nobody asked for it")
+        elif outcome is None:
+            if to.rule != "interrupted" and "worker lost" not in (to.reason or ""):
+                raise Broken(f"task {task.id} never started and was settled as {to.rule} ({to.reason})")
+        elif _was_cut_short(to):
+            if to.rule not in CUT_SHORT:
+                raise Broken(told)
+        elif isinstance(outcome, Failed) and outcome.permanent:
+            if to.rule != "permanent":
+                raise Broken(told)
+        elif to.rule not in RULES[type(outcome)]:
+            raise Broken(told)
+
+
+def _was_cut_short(to: Transition) -> bool:
+    return any(word in (to.reason or "") for word in CUT_BY)
+
+
+def _wait(run: Run | None, one: Settlement) -> float:
+    """Seconds that must pass after a run, at the least, until the task starts again."""
+    task, to = one.task, one.transition
+    match to.rule, run and run.outcome:
+        case ("retried", Retried(after_s=float(seconds))) | ("snoozed", Snoozed(after_s=seconds)):
+            return seconds
+        case "parked", _:
+            return 10.0
+        case (("retried" | "failed"), _):
+            return task.retry.min_backoff_s / 2  # by chance, up to twice as much
+        case _:
+            return 0.0
