@@ -11,6 +11,8 @@ import deferq
 from deferq import errors
 from deferq.cli.main import VERBS
 from deferq.config import SETTINGS
+from tests.planted.bug import Bug
+from tests.planted.bugs import BY_TOPIC
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -48,12 +50,27 @@ def verb_table() -> str:
     return "\n".join(["| verb | |", "|---|---|", *(f"| `deferq {verb}` | {text} |" for verb, text in VERBS.items())])
 
 
+def planted_bugs() -> str:
+    """A table for each topic."""
+    return "\n\n".join(f"## {topic}\n\n{_planted(bugs)}" for topic, bugs in BY_TOPIC.items())
+
+
+def _planted(bugs: list[Bug]) -> str:
+    rows = ["| what was broken | where | how it shows | seeds |", "|---|---|---|---|"]
+    for bug in bugs:
+        place = "SQLite" if bug.engine == "sqlite" else "memory"
+        place += ", children" if bug.children else ""
+        rows.append(f'| {bug.name} | `{bug.file}` | "{bug.shows}" | {bug.seeds} ({place}) |')
+    return "\n".join(rows)
+
+
 #: File, name of the markers, and what stands between them.
 PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "settings.md", "settings", settings_table),
     (DOCS / "reference" / "errors.md", "tree", error_tree),
     (DOCS / "reference" / "errors.md", "errors", error_table),
     (DOCS / "reference" / "cli.md", "verbs", verb_table),
+    (DOCS / "explanation" / "planted-bugs.md", "planted bugs", planted_bugs),
 ]
 
 
