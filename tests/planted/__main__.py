@@ -14,7 +14,7 @@ from tests.planted.bugs import BUGS
 from tests.planted.running import Simulator
 
 #: As many seeds as a bug may need at all, by engine.
-MOST = {"memory": 3_000, "sqlite": 1_000}
+MOST = {"memory": 150, "sqlite": 60}
 
 
 def main(words: str) -> None:

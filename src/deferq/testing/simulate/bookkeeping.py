@@ -41,6 +41,8 @@ class _Book:
 
     #: By lease.
     runs: dict[int, Run] = field(default_factory=dict)
+    #: Leases that have been settled.
+    settled: set[int] = field(default_factory=set)
     #: The lease under which somebody asked to cancel it.
     cancelled_under: int | None = None
     cancelled: bool = False
@@ -98,6 +100,9 @@ class Bookkeeping:
     def _settled(self, one: Settlement) -> None:
         task, to = one.task, one.transition
         book = self.book(task.id)
+        if task.lease_id in book.settled:
+            return  # it stands already, and not by these words: somebody has buried it under this lease before
+        book.settled.add(task.lease_id)
         self._check_rule(book, one)
         if to.attempts != task.attempts + (to.rule in SPENDS):
             raise Broken(f"task {task.id} had {task.attempts} attempts and has {to.attempts} after it {to.rule}")
