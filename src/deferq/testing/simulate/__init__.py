@@ -13,9 +13,9 @@ An author of another engine runs it on theirs:
 or by `python -m deferq.testing.simulate --engine my.module:make_engine --seeds 1000`.
 """
 
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.running import Report, simulate
-from deferq.testing.simulate.world import MakeEngine
+from deferq.testing.simulate.stores import MakeEngine
 
 __all__ = ["Broken", "MakeEngine", "Report", "SimulatedClock", "simulate"]

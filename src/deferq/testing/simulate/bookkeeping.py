@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from deferq.engines.base import Settlement, Turn
-from deferq.model.outcome import Cancelled, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.engines.base import Cancel, Change, Settlement, Turn
+from deferq.model.outcome import Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.state import State
-from deferq.model.task import Leased, Task
+from deferq.model.task import Leased
 from deferq.model.transitions import Transition
-from deferq.testing.simulate.history import Broken
+from deferq.testing.simulate.broken import Broken
 
 #: How a run may be settled that nobody cut short, and how one that was.
 RULES: dict[type[Outcome], set[str]] = {
@@ -25,6 +25,8 @@ RULES: dict[type[Outcome], set[str]] = {
 CUT_SHORT = {"worker lost", "failed", "attempts spent"}
 #: What uses up an attempt.
 SPENDS = {"succeeded", "failed", "retried", "worker lost", "permanent", "attempts spent", "corrupt"}
+#: What ran no user code.
+UNSTARTED = {"interrupted", "parked", "cancelled"}
 CUT_BY = ("worker lost", "worker stopped", "timed out")
 
 
@@ -63,21 +65,33 @@ class Bookkeeping:
 
     # ---- what is told
 
-    def cancelled(self, task: Task) -> None:
-        """Somebody asked to cancel it, and the engine said yes. `task` is how it stood before."""
-        book = self.book(task.id)
-        book.cancelled = True
-        book.cancelled_under = task.lease_id if task.state is State.LEASED else None
+    def changed(self, task_id: int, lease_id: int | None, change: Change) -> None:
+        """A person changed it, and the engine said yes: while it was leased under that lease, or pending."""
+        book = self.book(task_id)
+        book.not_before = 0.0
+        if isinstance(change, Cancel):
+            book.cancelled, book.cancelled_under = True, lease_id
+
+    def requeued(self, task_id: int) -> None:
+        """It begins anew; what was settled stays settled."""
+        self._books[task_id] = _Book(settled=self.book(task_id).settled)
+
+    def woken(self) -> None:
+        """What was parked may start at once."""
+        for book in self._books.values():
+            book.not_before = 0.0
 
     def leapt(self, at: float) -> None:
         """The clock leaps: what was to come at a time may come at another."""
         self._leapt_at = at
-        for book in self._books.values():
-            book.not_before = 0.0
+        self.woken()
+
+    def refused(self, task: Leased, outcome: Outcome, at: float) -> None:
+        """The executor called nothing: it cannot, or shall not."""
+        self.book(task.id).runs[task.lease_id] = Run(outcome, at)
 
     def started(self, at: float, task: Leased, outcome: Outcome, ends_at: float) -> None:
-        if isinstance(outcome, Cancelled):
-            return
+        """User code begins."""
         book = self.book(task.id)
         book.runs[task.lease_id] = Run(outcome, ends_at)
         if book.cancelled and task.lease_id != book.cancelled_under:
@@ -106,6 +120,10 @@ class Bookkeeping:
         self._check_rule(book, one)
         if to.attempts != task.attempts + (to.rule in SPENDS):
             raise Broken(f"task {task.id} had {task.attempts} attempts and has {to.attempts} after it {to.rule}")
+        if to.started is (to.rule in UNSTARTED):
+            raise Broken(f"task {task.id} counts as {'' if to.started else 'un'}started and was settled as {to.rule}")
+        if task.cancel_requested and to.state is State.PENDING:
+            raise Broken(f"task {task.id} was to be cancelled, and its holder, who knew, has put it back")
         most = task.retry.max_attempts
         if to.rule == "attempts spent" and (most is None or to.attempts < most):
             raise Broken(f"task {task.id} died of {to.attempts} attempts and has {most}")
@@ -131,7 +149,7 @@ class Bookkeeping:
             if to.rule not in CUT_SHORT:
                 raise Broken(told)
         elif isinstance(outcome, Failed) and outcome.permanent:
-            if to.rule != "permanent":
+            if to.rule not in {"permanent", outcome.reason}:
                 raise Broken(told)
         elif to.rule not in RULES[type(outcome)]:
             raise Broken(told)

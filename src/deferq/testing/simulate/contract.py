@@ -5,34 +5,45 @@ The world reads the rows of these tasks before and after; whatever the history, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
+from deferq.engines.base import LeasingEngine, Settlement, Turn, Want, holder_of
 from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Leased, Task
-from deferq.testing.simulate.history import Broken
+from deferq.testing.simulate.broken import Broken
 
 Rows = Mapping[int, Task]
 
 
 class Witness:
-    """Stands between a world and an engine, and looks at the rows before and after each call."""
+    """Stands between a worker and its engine, and looks at the rows before and after each call."""
 
-    def __init__(self, engine: LeasingEngine) -> None:
+    def __init__(
+        self,
+        engine: LeasingEngine,
+        onlooker: LeasingEngine,
+        number: int,
+        alive: Callable[[], Collection[int]],
+        all_ids: Callable[[], Iterable[int]],
+    ) -> None:
+        """`onlooker` is an engine on the same store to which nothing happens; `number` is the dispatcher's own."""
         self._engine = engine
-        #: The latest time there ever was: what was due then may be leased, although the clock has been set back since.
-        self._latest = 0
+        self._onlooker = onlooker
+        self._number = number
+        self._alive = alive
+        self._all_ids = all_ids
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
         ids = {one.task.id for one in settlements}
         before = self._rows(ids)
         answer = self._engine.turn(settlements, want)
-        self._latest = max(self._latest, answer.now)
         after = self._rows(ids | {task.id for task in answer.leased})
+        for one in settlements:
+            self._check_burial(before.get(one.task.id), one, answer.now)
         _check_settled(before, after, settlements, answer)
         if want is not None and answer.leased:
-            _check_leased(after, answer, want, self._engine.queues(), self._latest)
+            _check_leased(after, answer, want, self._onlooker.queues())
         return answer
 
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
@@ -42,14 +53,36 @@ class Witness:
         _check_renewed(before, self._rows(ids), leases, until, lost, unwanted)
         return lost, unwanted
 
-    def stalled(self, limit: int, among: Iterable[int]) -> list[Leased]:
-        """`among` are all tasks."""
+    def stalled(self, limit: int) -> list[Leased]:
         found = self._engine.stalled(limit)
-        _check_stalled(self._rows(among), found, self._engine.now(), limit)
+        self._check_stalled(found, limit)
         return found
 
+    def _check_burial(self, before: Task | None, one: Settlement, now: int) -> None:
+        """The lease of another who lives is settled only if it is over; see `only_if_over`."""
+        holder = holder_of(one.task.lease_id)
+        if holder == self._number or holder not in self._alive() or one.only_if_over:
+            return
+        if before is not None and _is_held(before, one.task) and before.leasable_at > now:
+            raise Broken(f"task {before.id} is held by worker {holder}, and worker {self._number} has buried it")
+
+    def _check_stalled(self, found: Sequence[Leased], limit: int) -> None:
+        """Every lease that is over is found, and no other unless its holder is dead."""
+        now, alive = self._onlooker.now(), self._alive()
+        rows = self._rows(self._all_ids()).values()
+        over = {row.id for row in rows if row.state is State.LEASED and row.leasable_at <= now}
+        for task in found:
+            if task.id not in over and holder_of(task.lease_id) in alive:
+                raise Broken(f"task {task.id} was found stalled, and its lease is not over")
+        if len(found) < limit and (missed := over - {task.id for task in found}):
+            raise Broken(f"task {min(missed)} is stalled, and nobody found it")
+
     def _rows(self, ids: Iterable[int]) -> Rows:
-        return {task.id: task for task in self._engine.get(sorted(ids))}
+        return {task.id: task for task in self._onlooker.get(sorted(ids))}
+
+
+def _is_held(row: Task, task: Leased) -> bool:
+    return row.state is State.LEASED and row.lease_id == task.lease_id
 
 
 def _check_settled(before: Rows, after: Rows, settlements: Sequence[Settlement], answer: Turn) -> None:
@@ -59,13 +92,16 @@ def _check_settled(before: Rows, after: Rows, settlements: Sequence[Settlement],
     for one in settlements:
         task = one.task
         if task.id not in seen:
-            _settled(before[task.id], after[task.id], one, answer.now, (task.id, task.lease_id) in lost)
+            _settled(before.get(task.id), after.get(task.id), one, answer.now, (task.id, task.lease_id) in lost)
         seen.add(task.id)
 
 
-def _settled(before: Task, after: Task, one: Settlement, now: int, lost: bool) -> None:
-    to = one.transition
-    held = before.state is State.LEASED and before.lease_id == one.task.lease_id
+def _settled(before: Task | None, after: Task | None, one: Settlement, now: int, lost: bool) -> None:
+    if before is None or after is None:
+        if before is not after:
+            raise Broken(f"task {one.task.id} was changed by a settlement: {_changed(before, after)}")
+        return
+    to, held = one.transition, _is_held(before, one.task)
     if lost or not held:
         if after != before:
             raise Broken(
@@ -84,7 +120,7 @@ def _settled(before: Task, after: Task, one: Settlement, now: int, lost: bool) -
         raise Broken(f"task {before.id} is due at another time than its settlement says")
 
 
-def _check_leased(after: Rows, answer: Turn, want: Want, queues: Sequence[QueueSettings], latest: int) -> None:
+def _check_leased(after: Rows, answer: Turn, want: Want, queues: Sequence[QueueSettings]) -> None:
     """What is leased is due and wanted, and stands in the order in which it is to start."""
     tasks = answer.leased
     if paused := {queue.name for queue in queues if queue.paused}.intersection(task.queue for task in tasks):
@@ -98,8 +134,6 @@ def _check_leased(after: Rows, answer: Turn, want: Want, queues: Sequence[QueueS
     if in_front != sorted(in_front, reverse=True):
         raise Broken("tasks that need a slot do not stand in front")
     for task in tasks:
-        if task.eta > latest:
-            raise Broken(f"task {task.id} was leased {(task.eta - latest) / 1e6} s before it was due")
         _leased(task, after[task.id], answer.now, want)
 
 
@@ -121,7 +155,7 @@ def _check_renewed(
     to_cancel = {task.id for task in unwanted}
     for task in leases:
         row, now = before.get(task.id), after.get(task.id)
-        held = row is not None and row.state is State.LEASED and row.lease_id == task.lease_id
+        held = row is not None and _is_held(row, task)
         if held == (task.id in gone):
             raise Broken(f"task {task.id} is {'' if held else 'not '}held, and its renewal says otherwise")
         if not held and now != row:
@@ -130,16 +164,6 @@ def _check_renewed(
             raise Broken(f"task {task.id} was renewed until {until}, and that is not what stands there")
         if held and row is not None and row.cancel_requested != (task.id in to_cancel):
             raise Broken(f"task {task.id} is to be cancelled, and its renewal does not say so")
-
-
-def _check_stalled(rows: Rows, found: Sequence[Leased], now: int, limit: int) -> None:
-    """Every lease that is over is found, and none that is not."""
-    over = {row.id for row in rows.values() if row.state is State.LEASED and row.leasable_at <= now}
-    ids = {task.id for task in found}
-    if not ids <= over:
-        raise Broken(f"task {min(ids - over)} was found stalled, and its lease is not over")
-    if len(found) < limit and ids != over:
-        raise Broken(f"task {min(over - ids)} is stalled, and nobody found it")
 
 
 def _changed(before: Task | None, after: Task | None) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.task import Leased
+from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
 from deferq.runtime.settling import WORKER_LOST, WORKER_STOPPED
 
@@ -20,6 +21,8 @@ class Run(NamedTuple):
     task: Leased
     lease: Lease
     outcome: Outcome
+    #: When its timeout is over; None: it has none.
+    times_out_at: float | None = None
 
 
 class SimulatedPool:
@@ -88,10 +91,12 @@ class SimulatedPool:
         return [task for task, _ in back]
 
     def overdue(self, now: float) -> list[Finished]:
-        return []
+        late = [run for run in self._running if run.times_out_at is not None and run.times_out_at <= now]
+        self._running = [run for run in self._running if run not in late]
+        return [Finished(run.task, timed_out()) for run in late]
 
     def next_overdue(self) -> float | None:
-        return None
+        return min((run.times_out_at for run in self._running if run.times_out_at is not None), default=None)
 
     def cancel(self, ids: Collection[int]) -> None:
         """Every other running task looks, and ends; the others go on, but no longer in the belief that they hold it."""
@@ -162,7 +167,8 @@ class SimulatedChildren(SimulatedPool):
         return []
 
     def next_overdue(self) -> float | None:
-        return self._wakes_at()
+        overdue = super().next_overdue()
+        return self._wakes_at() if overdue is None else min(overdue, self._wakes_at())
 
     def cancel(self, ids: Collection[int]) -> None:
         super().cancel(ids)
