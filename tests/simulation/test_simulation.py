@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import pytest
 
-from deferq.engines.base import LeasingEngine, Settlement, Turn, Want
+from deferq.engines.base import Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
 from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
@@ -16,15 +16,12 @@ from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
 from deferq.runtime.pools import Finished
 from deferq.runtime.settling import WORKER_LOST, settle
-from deferq.testing.simulate import Broken, MakeEngine, Report, SimulatedClock, simulate
+from deferq.testing.simulate import Broken, MakeEngine, Report, simulate
 from deferq.testing.simulate.command import replay_command
+from deferq.testing.simulate.memory import MemoryEngines, memory
 from deferq.testing.simulate.sqlite import SqliteFiles
-from deferq.testing.simulate.world import Dispatching
+from deferq.testing.simulate.worker import Dispatching
 from tests.support import sized, tried
-
-
-def memory(clock: SimulatedClock) -> LeasingEngine:
-    return MemoryEngine(clock=clock)
 
 
 @pytest.fixture
@@ -152,7 +149,7 @@ class GivesBackWhatDiedWithItsChild(dispatcher._Dispatcher):
 
 
 def test_an_engine_without_a_fence_is_caught() -> None:
-    caught = first_caught(lambda clock: NoFence(clock=clock))
+    caught = first_caught(MemoryEngines(NoFence))
     assert "stale lease" in caught
 
 
@@ -160,7 +157,7 @@ def test_an_engine_without_a_fence_is_caught() -> None:
     ("kind", "words"), [(CountsPlacesBeforeItLeases, "at a time and"), (ForgetsItsBuckets, "its rate is")]
 )
 def test_an_engine_that_lets_a_queue_exceed_its_limits_is_caught(kind: type[MemoryEngine], words: str) -> None:
-    assert words in first_caught(lambda clock: kind(clock=clock))
+    assert words in first_caught(MemoryEngines(kind))
 
 
 @pytest.mark.parametrize(

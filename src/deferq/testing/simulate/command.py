@@ -8,18 +8,13 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from typing import NamedTuple
 
-from deferq.engines.base import TOMBSTONE_S, LeasingEngine
-from deferq.engines.memory import MemoryEngine
 from deferq.testing.simulate.broken import Broken
-from deferq.testing.simulate.clock import SimulatedClock
+from deferq.testing.simulate.memory import memory
 from deferq.testing.simulate.running import simulate
 from deferq.testing.simulate.sqlite import SqliteFiles
 from deferq.testing.simulate.stores import MakeEngine, StoreMaker
 
-#: How long deferq's own engines keep names here, in simulated seconds.
-SHORT_S = 20.0
 COMMAND = "python -m deferq.testing.simulate"
 DESCRIPTION = """\
 Try an engine and the dispatcher in simulated worlds. In each, several workers share the engine, and everything that
@@ -42,11 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     args = _parser().parse_args(argv)
     seeds = _seeds(args)
-    with _engine(args.engine) as (make_engine, tombstone_s):
+    with _engine(args.engine) as make_engine:
         try:
             report = simulate(
                 make_engine,
-                tombstone_s=tombstone_s,
                 seeds=seeds,
                 children=args.children,
                 seconds=args.seconds,
@@ -95,31 +89,19 @@ def _seeds(args: argparse.Namespace) -> Iterable[int]:
     return range(args.first_seed, args.first_seed + (1000 if args.seeds is None else args.seeds))
 
 
-class Made(NamedTuple):
-    """How engines are made, and how long they keep names."""
-
-    make_engine: MakeEngine | StoreMaker
-    tombstone_s: float
-
-
 @contextmanager
-def _engine(name: str) -> Iterator[Made]:
-    """The engine of that name. Those of deferq keep names for a short time, so that much happens to them."""
+def _engine(name: str) -> Iterator[MakeEngine | StoreMaker]:
+    """How engines of that name are made."""
     if name == "memory":
-        yield Made(memory, SHORT_S)
+        yield memory
     elif name == "sqlite":
-        files = SqliteFiles(tombstone_s=SHORT_S)
+        files = SqliteFiles()
         try:
-            yield Made(files, SHORT_S)
+            yield files
         finally:
             files.close()
     else:
-        yield Made(_imported(name), TOMBSTONE_S)
-
-
-def memory(clock: SimulatedClock) -> LeasingEngine:
-    """A memory engine that keeps names for a short time."""
-    return MemoryEngine(clock=clock, tombstone_s=SHORT_S)
+        yield _imported(name)
 
 
 def _imported(name: str) -> MakeEngine:

@@ -223,7 +223,7 @@ class History:
 
     def leapt(self, at: float, now: int, seconds: float) -> None:
         """The clock, which showed `now`, was set."""
-        self._latest = max(self._latest, now)
+        self._latest = self.names.latest = max(self._latest, now)
         self.books.leapt(at)
         self.note(at, "the clock", f"leapt by {seconds:.3f} s")
         if seconds < 0:

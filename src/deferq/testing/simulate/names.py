@@ -16,6 +16,8 @@ class NamesKept:
 
     def __init__(self, tombstone_us: int) -> None:
         self._tombstone_us = tombstone_us
+        #: The latest time that the clock has shown before it was set back.
+        self.latest = 0
         self._holders: dict[Name, int] = {}
         #: Names of tasks that have ended, and until when they stay taken.
         self._tombstones: dict[Name, int] = {}
@@ -52,7 +54,7 @@ class NamesKept:
 
     def _make_way(self, task: NewTask, answer: Stored, holder: Account, now: int) -> None:
         """Only a replacement takes a name that is taken. A pending holder is cancelled, a leased one ends nameless."""
-        if task.if_exists != "replace":
+        if task.if_exists != "replace" and not self._was_over(task, holder):
             raise Broken(f"task {task.id} got the name of task {holder.id}, which is {holder.standing}")
         expected = holder.id if holder.pending and not holder.gone else None
         if answer.replaced != expected:
@@ -64,6 +66,11 @@ class NamesKept:
         if holder.pending:
             holder.change(Cancel(), now)
         holder.name = None
+
+    def _was_over(self, task: NewTask, holder: Account) -> bool:
+        """Whether the tombstone's time had come before the clock was set back; it may have been taken away then."""
+        until = self._tombstones.get((task.queue, task.name or ""))
+        return holder.ended and until is not None and until <= self.latest
 
     def _refused(self, task: NewTask, answer: PutAnswer, now: int) -> None:
         if task.name is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from deferq.engines.base import Cancel, Change, Delete, LeasingEngine, Reschedule
@@ -46,11 +47,16 @@ class Person:
         for queue in QUEUES[:2]:
             self._change_queue(queue, Declare(self._some_limits()))
 
-    def put_right(self) -> None:
-        """After the last fault: queues go on, and what a clock that was wrong has put off is due now."""
+    def put_right(self, stuck: Collection[Account]) -> None:
+        """After the last fault: queues go on, and what a clock that was wrong has put off is due now.
+
+        `stuck` are tasks whose leases such a clock has made longer than anybody can wait; they take no place.
+        """
         now = self._engine.now()
         for queue in QUEUES:
             self._change_queue(queue, Resume())
+        for queue in sorted({account.task.queue for account in stuck}):
+            self._change_queue(queue, SetLimits({"max_concurrent": None}))
         late = [one.id for one in self._accounts() if one.pending and one.due > now + 60 * US]
         self._change(late, Reschedule(now))
         self._engine.wake()

@@ -45,6 +45,7 @@ class Node:
         self._history = world.history
         self._witness = world.witness(process.engine, number)
         self.wellbeing = Wellbeing(self.name, number, world.now)
+        self._look = world.look
         self._janitor = Janitor(process.engine, RETENTION, monotonic=world.monotonic)
         self._pulse = Pulse(process.engine, number, {})
         self.stop = Stop(CONFIG.drain_s)
@@ -91,7 +92,9 @@ class Node:
             case FindStalled(limit):
                 return self._witness.stalled(limit)
             case Sweep():
-                return self._janitor.run_once()
+                swept = self._janitor.run_once()
+                self._look()
+                return swept
             case Beat():
                 self._pulse.beat(effect)
             case Wait():
@@ -100,10 +103,9 @@ class Node:
                 assert_never(effect)
         return None
 
-    def listen(self, heard: bool = True) -> None:
-        """Wake up if the bell rings; not `heard`, it rings in vain."""
-        if isinstance(self.effect, Wait) and self.bell.wait(0.0) and heard:
-            self.ring()
+    def rings(self) -> bool:
+        """Whether its bell rings while it waits; then it is quiet again."""
+        return isinstance(self.effect, Wait) and self.bell.wait(0.0)
 
     def ring(self) -> None:
         """There may be something to do."""

@@ -11,11 +11,11 @@ from collections.abc import Callable, Sequence
 
 from deferq.codec.codec import Invocation
 from deferq.engines.answers import PutAnswer, Stored
-from deferq.engines.base import LeasingEngine, Turn, holder_of
+from deferq.engines.base import TOMBSTONE_S, LeasingEngine, Turn, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
-from deferq.runtime.dispatcher import Effect, FindStalled, Renew, Sweep, TakeTurn, Wait, dispatch
+from deferq.runtime.dispatcher import Effect, FindStalled, Renew, TakeTurn, Wait, dispatch
 from deferq.runtime.executor import Awaiting
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate.accounts import Account
@@ -33,7 +33,6 @@ from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
 FAULTS_END = 45.0
 TASKS_MAX = 30
-TOMBSTONE_S = 24 * 3600.0
 _LEAPS_S = (1.0, 20.0, 20.0, 3600.0, 10 * 366 * 86_400.0)
 
 
@@ -183,12 +182,10 @@ class SimulatedWorld:
         if self._right_since is not None:
             return
         self._store.trouble = None
-        for node in self.nodes:
-            if node.version == 1:
-                node.stop.request()
-                node.ring()
+        for node in [node for node in self.nodes if node.version == 1]:
+            self._end(node, "is replaced")
         self._start_node()
-        self.person.put_right()
+        self.person.put_right([one for one in self.history.accounts if self._is_stuck(one)])
         self._listen()
         self._right_since, self._patience_s = self.now, self._patience()
 
@@ -230,7 +227,8 @@ class SimulatedWorld:
     def _wait(self, node: Node, effect: Wait) -> None:
         node.resumes_at = self.now + effect.timeout_s
         node.wellbeing.waits(node.pool.holding()[node.pool.running() :], self.now)
-        node.listen()
+        if node.rings():
+            node.ring()
         if self._fault(0.002):
             self._end(node, "died in its sleep")
         else:
@@ -252,8 +250,6 @@ class SimulatedWorld:
         except ProcessDied:
             self._end(node, "died")
             return
-        if isinstance(effect, Sweep):
-            self.look()
         self._listen()
         self._freeze(node, 0.02)
 
@@ -403,6 +399,7 @@ class SimulatedWorld:
         except StoreUnavailable:  # it does not open; a real worker begins again
             process.end()
             return
+        self.history.woken(self.clock())
         try:
             self.ask(f"worker {number}", process, process.engine.wake, self.look)
         except StoreUnavailable:
@@ -410,15 +407,14 @@ class SimulatedWorld:
         except ProcessDied:
             process.end(bell)
             return
-        self.history.woken(self.clock())
         self.nodes.append(Node(self, number, process, bell, version, self._dispatching))
         self.history.note(self.now, f"worker {number}", f"began, with version {version}")
 
     def _listen(self) -> None:
         """Bells may have rung; some do so in vain."""
         for node in self.nodes:
-            if isinstance(node.effect, Wait):
-                node.listen(heard=not self._fault(0.3))
+            if node.rings() and not self._fault(0.3):
+                node.ring()
 
     def look(self, rows: dict[int, Task] | None = None) -> None:
         """The store must show what the history says."""
