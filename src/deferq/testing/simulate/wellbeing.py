@@ -11,8 +11,8 @@ from deferq.runtime.dispatcher import UNSTARTED_S, TakeTurn
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate.broken import Broken
 
-#: Seconds that a task which was leased ahead may wait beyond its time: what is withdrawn is certain a moment later.
-SLACK_S = 0.5
+#: Seconds after which what was leased ahead has been given back: whoever sleeps for a poll sees it that much later.
+LATEST_S = UNSTARTED_S + 1.5
 
 
 class Wellbeing:
@@ -53,7 +53,7 @@ class Wellbeing:
     def waits(self, waiting: Iterable[tuple[Leased, Lease]], now: float) -> None:
         """It goes to sleep. What was leased ahead and has not started soon is given back before that."""
         for task, lease in waiting:
-            if lease.since > self._well_since and now - lease.since > UNSTARTED_S + SLACK_S:
+            if lease.since > self._well_since and now - lease.since > LATEST_S:
                 raise Broken(f"task {task.id} has waited for {now - lease.since:.1f} s to be started by {self._name}")
 
     def ended(self, rows: Iterable[Task], running: Iterable[int]) -> None:

@@ -368,7 +368,7 @@ class SimulatedWorld:
         """A process comes to its end, and what it runs with it."""
         self.history.note(self.now, node.name, how)
         self.nodes.remove(node)
-        if how == "ended":
+        if how == "ended" and self._store.trouble is None:
             running = [task.id for task, _ in node.pool.holding()[: node.pool.running()]]
             node.wellbeing.ended(self._rows().values(), running)
         if how == "ended" and not node.pool.running():
