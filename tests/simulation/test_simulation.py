@@ -8,9 +8,8 @@ import pytest
 
 from deferq.engines.base import Settlement, Turn, Want
 from deferq.engines.memory import MemoryEngine
-from deferq.model.limits import NO_LIMITS
 from deferq.model.outcome import INTERRUPTED
-from deferq.model.settings import Declare
+from deferq.model.settings import SetLimits, changed
 from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
@@ -88,13 +87,13 @@ class CountsPlacesBeforeItLeases(MemoryEngine):
     """Looks at how many are leased in one stroke, and leases in another: as a queue that is asked first does."""
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
-        held = {queue.queue: queue.leased for queue in self.counts().queues}
-        before = {queue.name: queue.declared for queue in self.queues()}
-        free = [name for name, most in before.items() if held[name] < (most.max_concurrent or 10**6)]
-        self.change_queues([(name, Declare(NO_LIMITS)) for name in before])
-        wanted = want and want._replace(queues=tuple(free))
-        turn = super().turn(settlements, wanted)
-        self.change_queues([(name, Declare(limits)) for name, limits in before.items()])
+        before = {queue: queue.settings for queue in self._tasks.queues.values()}
+        free = [queue.name for queue in before if queue.leased < (queue.limits.max_concurrent or 10**6)]
+        for queue, settings in before.items():
+            queue.set_up(changed(settings, SetLimits({"max_concurrent": None})))
+        turn = super().turn(settlements, want and want._replace(queues=tuple(free)))
+        for queue, settings in before.items():
+            queue.set_up(settings)
         return turn
 
 

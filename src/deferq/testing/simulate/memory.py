@@ -10,7 +10,7 @@ from deferq.testing.simulate.clock import SimulatedClock
 class MemoryEngines:
     """Makes memory engines."""
 
-    def __init__(self, kind: type[MemoryEngine] = MemoryEngine, *, tombstone_s: float = 20.0) -> None:
+    def __init__(self, kind: type[MemoryEngine] = MemoryEngine, *, tombstone_s: float = 12.0) -> None:
         """The name of a finished task stays taken for `tombstone_s` simulated seconds."""
         self.kind = kind
         self.tombstone_s = tombstone_s

@@ -30,7 +30,7 @@ class Producer:
         """Put something."""
         tasks = self._in_doubt or self._new_tasks()
         self._in_doubt = []
-        self.acts_at = self._world.now + self._world.chance.uniform(0.0, 8.0)
+        self.acts_at = self._world.now + self._world.chance.uniform(0.0, 6.0)
         if not tasks:
             return
         if self._process is None:

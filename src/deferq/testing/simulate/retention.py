@@ -6,7 +6,7 @@ from deferq.engines.base import Retention
 from deferq.model.state import State
 from deferq.testing.simulate.clock import US
 
-RETENTION = Retention(succeeded_s=15.0, succeeded_max=1000, cancelled_s=20.0, dead_s=40.0)
+RETENTION = Retention(succeeded_s=10.0, succeeded_max=1000, cancelled_s=10.0, dead_s=15.0)
 #: The same in microseconds, by state; what has not ended is not purged.
 KEPT_US = {
     State.PENDING: 10**18,

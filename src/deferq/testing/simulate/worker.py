@@ -21,7 +21,7 @@ from deferq.testing.simulate.wellbeing import Wellbeing
 if TYPE_CHECKING:
     from deferq.testing.simulate.world import SimulatedWorld
 
-LEASE_S, POLL_S, DRAIN_S = 6.0, 1.0, 5.0
+LEASE_S, POLL_S, DRAIN_S = 6.0, 2.0, 5.0
 CONFIG = WorkerConfig(threads=2, lease_s=LEASE_S, poll_s=POLL_S, drain_s=DRAIN_S, batch=7, prefetch_s=2.0)
 Dispatching = Callable[..., Dispatch]
 

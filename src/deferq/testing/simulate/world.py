@@ -31,9 +31,9 @@ from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Pr
 from deferq.testing.simulate.stories import Stories
 from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
-FAULTS_END = 45.0
+FAULTS_END = 30.0
 TASKS_MAX = 30
-_LEAPS_S = (1.0, 20.0, 20.0, 3600.0, 10 * 366 * 86_400.0)
+_LEAPS_S = (1.0, 12.0, 12.0, 3600.0, 10 * 366 * 86_400.0)
 
 
 class SimulatedWorld:
@@ -66,6 +66,7 @@ class SimulatedWorld:
         self._trouble_ends = 0.0
         #: When the last fault was over and everything put right, and how long everything may take from then on.
         self._right_since: float | None = None
+        self._is_over = False
         self._patience_s = 0.0
         self._numbers = iter(range(1, 10**6))
         self.stories = Stories(self.chance, self.clock)
@@ -135,7 +136,7 @@ class SimulatedWorld:
         """Let the world run until every task has ended. Raises Broken."""
         take_stage(self.stories.play)
         try:
-            while not self._is_over():
+            while not self._is_over:
                 self._step()
             self.look()
             self.history.ending(self._patience_s, {one.id for one in self.history.accounts if self._is_stuck(one)})
@@ -152,11 +153,13 @@ class SimulatedWorld:
             return
         self.steps += 1
         node = due[0] if len(due) == 1 else self.chance.choice(due)
-        if isinstance(node.effect, Wait):
+        waited = isinstance(node.effect, Wait)
+        if waited:
             node.answer, node.rang = node.rang, False
         node.resume()
+        if not waited:
+            self._check_beliefs()  # the store's answer may have brought a new one
         self._perform(node)
-        self._check_beliefs()
 
     def _pass_time(self) -> None:
         """To the next moment at which anything happens."""
@@ -166,6 +169,7 @@ class SimulatedWorld:
         before, self.now = self.now, max(self.now, min(moments)) if moments else self.now + 1.0
         if self.now > before:
             self._steps_now = 0
+            self._look_for_the_end()
         self._set_wall()
         for node in self.nodes:
             if node.frozen_until <= self.now and node.pool.tick() and not self._fault(0.1):
@@ -197,12 +201,13 @@ class SimulatedWorld:
         starts = sum(self.stories.starts_left(task_id) for task_id in unfinished)
         return 3 * LEASE_S + 2 * POLL_S + longest + backlog + 2.0 * starts
 
-    def _is_over(self) -> bool:
+    def _look_for_the_end(self) -> None:
+        """It is reached when every task has ended, or has had its time."""
         if self._right_since is None:
-            return False
-        if self.now > self._right_since + self._patience_s:
-            return True
-        return all(account.ended or self._is_stuck(account) for account in self.history.accounts)
+            return
+        in_time = self.now <= self._right_since + self._patience_s
+        unfinished = (account for account in self.history.accounts if not account.ended)
+        self._is_over = not in_time or all(self._is_stuck(account) for account in unfinished)
 
     def _is_stuck(self, account: Account) -> bool:
         """Whether its lease ends only when a clock that was wrong says so, and no death can be noticed before."""
@@ -232,7 +237,7 @@ class SimulatedWorld:
         if self._fault(0.002):
             self._end(node, "died in its sleep")
         else:
-            self._freeze(node, 0.005)
+            self._freeze(node, 0.01)
 
     def _ask_for(self, node: Node, effect: Effect) -> None:
         """Ask the store for a worker: its answer may be lost, late, or the last thing that happens to it."""
@@ -251,7 +256,7 @@ class SimulatedWorld:
             self._end(node, "died")
             return
         self._listen()
-        self._freeze(node, 0.02)
+        self._freeze(node, 0.04)
 
     def ask(
         self,
@@ -352,7 +357,7 @@ class SimulatedWorld:
             self.history.note(self.now, "the store", "is well again")
         elif self._store.trouble is None and self._fault(0.004):
             self._store.trouble = self.chance.choice(("full", "away"))
-            self._trouble_ends = self.now + self.chance.uniform(0.0, 15.0)
+            self._trouble_ends = self.now + self.chance.uniform(0.0, 10.0)
             self.history.note(self.now, "the store", f"is {self._store.trouble} until {self._trouble_ends:.3f}")
 
     def _leap(self, seconds: float) -> None:
@@ -443,7 +448,8 @@ class SimulatedWorld:
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
 
-_BLOWS = tuple(Blow)
+#: Errors are as frequent again as deaths.
+_BLOWS = (Blow.ERROR_BEFORE, Blow.ERROR_AFTER, *Blow)
 
 
 def _store(make_engine: MakeEngine | StoreMaker, clock: SimulatedClock) -> Store:
