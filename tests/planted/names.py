@@ -47,17 +47,10 @@ BUGS = [
     Bug(
         "A sweep drops tombstones before their time",
         "engines/sqlite/statements/sweep.sql",
-        "where until is not null and until <= :now limit :limit);",
-        "where until is not null limit :limit);",
-        "sqlite",
-        300,
-        "name",
-    ),
-    Bug(
-        "A sweep drops tombstones that stand",
-        "engines/sqlite/statements/sweep.sql",
-        "where until <= :now\n  and",
-        "where until is not null\n  and",
+        "where until <= :now\n"
+        "  and (queue, name) in (select queue, name from deferq_name indexed by deferq_name_until\n"
+        "                        where until is not null and until <= :now limit :limit);",
+        "where until is not null;",
         "sqlite",
         300,
         "name",
