@@ -14,7 +14,7 @@ from tests.planted.bugs import BUGS
 from tests.planted.running import Simulator
 
 #: As many seeds as a bug may need at all, by engine.
-MOST = {"memory": 100, "sqlite": 40}
+MOST = {"memory": 250, "sqlite": 100}
 
 
 def main(words: str) -> None:

@@ -14,7 +14,7 @@ from deferq.model.standing import Bucket
 from deferq.runtime import dispatcher
 from deferq.runtime.dispatcher import Dispatch
 from deferq.runtime.pools import Finished
-from deferq.runtime.settling import WORKER_LOST, settle
+from deferq.runtime.settling import WORKER_DIED, WORKER_LOST, settle
 from deferq.testing.simulate import Broken, MakeEngine, Report, simulate
 from deferq.testing.simulate.command import replay_command
 from deferq.testing.simulate.memory import MemoryEngines, memory
@@ -143,7 +143,7 @@ class GivesBackWhatDiedWithItsChild(dispatcher._Dispatcher):
 
     def _settle_all(self, finished: Iterable[Finished]) -> None:
         super()._settle_all(
-            one._replace(outcome=INTERRUPTED) if one.outcome is WORKER_LOST else one for one in finished
+            one._replace(outcome=INTERRUPTED) if one.outcome in (WORKER_LOST, WORKER_DIED) else one for one in finished
         )
 
 

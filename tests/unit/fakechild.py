@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 from deferq.model.outcome import Outcome
 from deferq.model.task import Leased
@@ -34,6 +34,7 @@ class FakeProcess:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.pidfd: int | None = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
         self.returncode: int | None = None
         self.waits_in_vain = 0
 
@@ -49,6 +50,16 @@ class FakeProcess:
     def kill(self) -> None:
         self.returncode = -9
 
+    def send_signal(self, sig: int) -> None: ...
+
+    def rss(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+
 
 class FakeChild:
     """The other end. `parents` is the object under test."""
@@ -58,7 +69,7 @@ class FakeChild:
         self.end.setblocking(False)
         memory = shared_memory()
         self.process = FakeProcess()
-        self.parents = ChildProcess(cast(Any, self.process), Channel(ours), Starts(memory), now)
+        self.parents = ChildProcess(self.process, Channel(ours), Starts(memory), now)
         self.starts = Starts(memory)
         os.close(memory)
         self._reader = Reader()

@@ -85,6 +85,15 @@ def test_what_has_not_started_comes_back_a_moment_after_it_was_withdrawn(child: 
     assert child.parents.finished == 0
 
 
+@pytest.mark.parametrize("at", [100.2, 23.42417393816028])
+def test_what_was_withdrawn_comes_back_at_the_very_moment_at_which_somebody_is_to_look(
+    child: FakeChild, at: float
+) -> None:
+    give(child, [leased(1)])
+    child.parents.withdraw(math.inf, at)
+    assert outcomes(child.parents.receive(child.parents.wakes_at)) == {1: INTERRUPTED}
+
+
 def test_what_starts_at_the_moment_of_its_withdrawal_goes_on(child: FakeChild) -> None:
     places = give(child, [leased(1)])
     child.parents.withdraw(math.inf, 100.2)

@@ -358,6 +358,67 @@ def test_there_are_never_more_than_twice_as_many_children() -> None:
     assert not scene.pool.accepts()
 
 
+def keep_busy(scene: Scene, until: float, condition: Callable[[FakeChild], None]) -> None:
+    """Let children come as they like; each has a task that does not end, and then `condition` befalls it."""
+    while scene.now < until:
+        for child in scene.spawned:
+            if child.parents.condition is Condition.STARTING:
+                child.introduce(scene.now)
+            elif child.parents.condition is Condition.RUNNING and not child.parents.holds:
+                places = give(child, [late(1), leased(2)], scene.now)
+                for place in places.values():
+                    child.start(place, scene.now)
+                condition(child)
+        scene.look(0.1)
+
+
+def test_children_that_wait_for_their_last_tasks_never_become_more_than_twice_as_many() -> None:
+    scene = Scene(children=2, drain_s=1e6).begin()
+    keep_busy(scene, scene.now + 60.0, lambda child: None)  # all that run become late
+    assert scene.conditions() == [Condition.RETIRING] * 4
+    assert scene.nursery.wakes_at() > scene.now  # and nothing keeps the parent awake
+    scene.spawned[0].die()
+    scene.look(LOOK_EVERY_S)
+    assert scene.conditions() == [Condition.RETIRING] * 3 + [Condition.STARTING]
+
+
+def test_children_that_take_too_much_memory_never_become_more_than_twice_as_many() -> None:
+    scene = Scene(max_rss=10**9).begin()
+
+    def grow(child: FakeChild) -> None:
+        child.process.rss = lambda: 2 * 10**9  # type: ignore[method-assign]
+
+    keep_busy(scene, scene.now + 4.0, grow)
+    assert scene.conditions() == [Condition.RETIRING] * 2
+
+
+def test_a_child_that_has_run_enough_goes_on_while_there_is_no_room_for_another() -> None:
+    scene = Scene(max_tasks=1).begin()
+    for child in (0, 1):
+        places = give(scene.spawned[child], [leased(1), leased(2)], scene.now)
+        for place in places.values():
+            scene.spawned[child].start(place, scene.now)
+        scene.spawned[child].done(places[1], SUCCEEDED)
+        scene.look()
+        if child == 0:
+            scene.spawned[1].introduce(scene.now)
+            scene.look()
+    assert scene.conditions() == [Condition.RETIRING, Condition.RUNNING]
+    scene.spawned[0].die()
+    scene.look(LOOK_EVERY_S)
+    scene.look()
+    assert scene.conditions() == [Condition.RETIRING, Condition.STARTING]
+
+
+def test_a_reload_and_another_one_do_not_pile_children_up() -> None:
+    scene = Scene(drain_s=30.0).begin()
+    keep_busy(scene, scene.now + 0.2, lambda child: None)
+    for _ in range(5):
+        scene.nursery.ask_to_reload("the source has changed")
+        scene.look(0.5)
+    assert len(scene.nursery.children) == 2
+
+
 # ---- timeouts
 
 
@@ -376,6 +437,21 @@ def test_a_late_task_that_is_alone_is_killed_with_its_child_at_once() -> None:
     assert finished[2] is INTERRUPTED
     assert finished[1].reason == "timed out"  # type: ignore[attr-defined]
     assert scene.conditions() == [Condition.STARTING]
+
+
+def test_a_child_that_was_killed_keeps_nobody_awake_until_it_is_dead() -> None:
+    scene = Scene().begin()
+    scene.start(late(1))
+    scene.spawned[0].start(0, scene.now)
+    kills = []
+    scene.spawned[0].process.kill = lambda: kills.append(scene.now)  # type: ignore[method-assign]
+    scene.look(5.0)
+    scene.look()
+    assert len(kills) == 1
+    assert scene.nursery.wakes_at() > scene.now
+    scene.look(0.1)
+    assert len(kills) == 1
+    assert scene.nursery.wakes_at() > scene.now
 
 
 def test_its_siblings_may_go_on_for_the_drain_time() -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
+from deferq.runtime.children.system import Connection
 from deferq.runtime.children.wire import Frame, Reader, pack
 
 _BYTES = 256 * 1024
@@ -13,7 +13,7 @@ _BYTES = 256 * 1024
 class Channel:
     """Frames to and from one child."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: Connection) -> None:
         end.setblocking(False)
         self._socket = end
         self._reader = Reader()

@@ -129,6 +129,8 @@ class Nursery:
 
     def condemn(self, child: ChildProcess, now: float) -> None:
         """A task ran past its timeout there. Its siblings may go on for a while; then the child is killed."""
+        if child.killed:
+            return  # to kill it again and again would keep the parent from hearing of its death
         if child.condition is not Condition.RETIRING:
             self.replace(child, "a task ran past its timeout")
         child.condemned = True
@@ -219,10 +221,13 @@ class Nursery:
             self._failed_start(f"pid {child.pid}: {why}", now)
         elif child.is_stuck(now):
             self._find_stuck(child, now)
-        elif self.household.max_tasks is not None and child.finished >= self.household.max_tasks:
+        elif self._has_run_enough(child) and self._room():
             self.replace(child, f"it has run {child.finished} tasks")
         elif regular and self.household.max_rss is not None and (rss := child.rss()) > self.household.max_rss:
             self.replace(child, f"it takes {rss / 1e6:,.0f} MB of memory")
+
+    def _has_run_enough(self, child: ChildProcess) -> bool:
+        return self.household.max_tasks is not None and child.finished >= self.household.max_tasks
 
     def _find_stuck(self, child: ChildProcess, now: float) -> None:
         """Its tasks shall not wait there. A task may let go of the lock now and then, between two long calls."""
@@ -233,7 +238,7 @@ class Nursery:
     def _look_at_stuck(self, child: ChildProcess, now: float) -> None:
         """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
         lasts = child.stuck_again or now - child.stuck_at >= REPLACE_STUCK_S
-        if lasts and len(self.children) < 2 * self.household.children:
+        if lasts and self._room():
             self.replace(child, "it starts no tasks: something holds its interpreter lock")
         elif child.said_at > child.stuck_at:
             child.condition = Condition.RUNNING
@@ -261,8 +266,13 @@ class Nursery:
         self.announce(EventName.CHILD_LOST, why)
 
     def _missing(self) -> int:
+        """How many are to be started; those on their way out may have long tasks, and must not become ever more."""
         there = sum(child.condition is not Condition.RETIRING for child in self.children)
-        return 0 if self._closed else self.household.children - there
+        return 0 if self._closed else min(self.household.children - there, self._room())
+
+    def _room(self) -> int:
+        """How many more there may be in all, those on their way out among them."""
+        return 2 * self.household.children - len(self.children)
 
     def _fill_up(self, now: float) -> None:
         if self._gave_up or now < self._outage.until:

@@ -14,6 +14,7 @@ from deferq.model.outcome import INTERRUPTED
 from deferq.model.task import Leased
 from deferq.runtime.children.nursery import Nursery
 from deferq.runtime.children.process import ChildProcess, Condition
+from deferq.runtime.children.system import NewPoll
 from deferq.runtime.children.wire import EVENTS
 from deferq.runtime.pools import Finished, Lease
 
@@ -21,10 +22,17 @@ from deferq.runtime.pools import Finished, Lease
 class ChildPool:
     """A Pool of child processes. The dispatcher waits in `wait`, where it hears its bell and the children alike."""
 
-    def __init__(self, nursery: Nursery, bell: PollableBell, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        nursery: Nursery,
+        bell: PollableBell,
+        monotonic: Callable[[], float],
+        new_poll: NewPoll = select.poll,
+    ) -> None:
         self._nursery = nursery
         self._bell = bell
         self._monotonic = monotonic
+        self._new_poll = new_poll
         #: Tasks that came when no child took any.
         self._refused: list[Finished] = []
         self._running_before = 0
@@ -97,7 +105,7 @@ class ChildPool:
         """Sleep until the bell is rung, a child has something to say, or the time is over; True: look for work."""
         if self._more_run_than_before():
             return True
-        poll = select.poll()
+        poll = self._new_poll()
         poll.register(self._bell.fileno(), select.POLLIN)
         for child in self._nursery.children:
             child.watch(poll)

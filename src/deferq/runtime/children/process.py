@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import select
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Outcome
 from deferq.model.task import Leased, decode_options
 from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.starts import PLACES, SEEN_AFTER_S, Starts
+from deferq.runtime.children.system import NewPoll, Poll, Process
 from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, unpack_outcome
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.executor import timed_out
@@ -51,7 +51,9 @@ class _Sent(NamedTuple):
 class ChildProcess:
     """The parent's hold on one child. None of its methods waits."""
 
-    def __init__(self, process: subprocess.Popen[bytes], channel: Channel, starts: Starts, now: float) -> None:
+    def __init__(
+        self, process: Process, channel: Channel, starts: Starts, now: float, new_poll: NewPoll = select.poll
+    ) -> None:
         self.process = process
         self.pid = process.pid
         self.channel = channel
@@ -92,9 +94,10 @@ class ChildProcess:
         self.condemned = False
         #: It was told to end.
         self.stopping = False
-        #: Can be read once it is dead, where the system has such a thing.
-        self.pidfd = os.pidfd_open(self.pid) if hasattr(os, "pidfd_open") else None
+        #: It was ended by force, and is dead soon.
+        self.killed = False
         self._look_for_stuck_at = math.inf
+        self._new_poll = new_poll
 
     # ---- room
 
@@ -210,7 +213,12 @@ class ChildProcess:
         stuck_at = self._look_for_stuck_at if self.condition is Condition.RUNNING else math.inf
         return min(soon, stuck_at, self._look_for_overdue_at, self.kill_at)
 
-    def watch(self, poll: select.poll) -> None:
+    @property
+    def pidfd(self) -> int | None:
+        """Can be read once it is dead, where the system has such a thing."""
+        return self.process.pidfd
+
+    def watch(self, poll: Poll) -> None:
         """Let `poll` notice what it says, when it can hear again, and its death."""
         if not self.channel.closed:  # it would be readable all the time
             poll.register(self.channel.fileno(), select.POLLIN | (select.POLLOUT if self.channel.clogged else 0))
@@ -219,7 +227,7 @@ class ChildProcess:
 
     def await_word(self, timeout_s: float) -> None:
         """Wait until it says something, dies, or the time is over."""
-        poll = select.poll()
+        poll = self._new_poll()
         self.watch(poll)
         self.channel.readable = bool(poll.poll(timeout_s * 1000))
 
@@ -263,6 +271,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End it now."""
+        self.killed = True
         self.process.kill()
 
     def is_dead(self) -> bool:
@@ -286,17 +295,13 @@ class ChildProcess:
 
     def rss(self) -> int:
         """Bytes of memory it has; 0 where the system does not tell."""
-        with suppress(OSError, ValueError, IndexError), open(f"/proc/{self.pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        return 0
+        return self.process.rss()
 
     # ---- inside
 
     def _close(self) -> None:
         self.channel.close()
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
+        self.process.close()
 
     def _new_place(self) -> int:
         if self._free_places:
@@ -338,7 +343,7 @@ class ChildProcess:
         """What was forbidden a moment ago and has not started is ours again. The child has yet to give up its place."""
         before = len(self._taken_back)
         for place, since in list(self._forbidden.items()):
-            if now - since < SEEN_AFTER_S:
+            if now < since + SEEN_AFTER_S:
                 continue
             del self._forbidden[place]
             if not self._starts.started[place]:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.process import ChildProcess
 from deferq.runtime.children.starts import Starts, shared_memory
+from deferq.runtime.children.system import OsProcess
 
 #: PR_SET_PDEATHSIG of prctl(2)
 _SET_SIGNAL_OF_PARENTS_DEATH = 1
@@ -24,7 +25,7 @@ def spawn(arguments: Sequence[str]) -> ChildProcess:
     ours, theirs = socket.socketpair()
     memory = shared_memory()
     try:
-        process = subprocess.Popen(
+        process = OsProcess(
             [*_python(), *arguments, "--child", f"{theirs.fileno()},{memory}"],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno(), memory],

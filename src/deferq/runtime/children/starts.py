@@ -13,6 +13,7 @@ from __future__ import annotations
 import mmap
 import os
 import tempfile
+from typing import Protocol
 
 #: Tasks that one child can hold at a time.
 PLACES = 16_384
@@ -20,8 +21,21 @@ PLACES = 16_384
 SEEN_AFTER_S = 0.002
 
 
+class Numbers(Protocol):
+    """Numbers in shared memory, by place."""
+
+    def __getitem__(self, index: int, /) -> float:
+        """What stands there, as this process sees it."""
+
+    def __setitem__(self, index: int, number: float, /) -> None:
+        """Write it."""
+
+
 class Starts:
     """Two numbers for each place, as monotonic seconds, which all processes of a machine share."""
+
+    started: Numbers
+    until: Numbers
 
     def __init__(self, descriptor: int) -> None:
         """Map what `shared_memory` made. The descriptor may be closed afterwards."""

@@ -48,19 +48,23 @@ class Person:
             self._change_queue(queue, Declare(self._some_limits()))
 
     def put_right(self, stuck: Collection[Account]) -> None:
-        """After the last fault: queues go on, and what a clock that was wrong has put off is due now.
+        """After the last fault: queues go on, and what was parked is due now.
 
         `stuck` are tasks whose leases such a clock has made longer than anybody can wait; they take no place.
         """
-        now = self._engine.now()
         for queue in QUEUES:
             self._change_queue(queue, Resume())
         for queue in sorted({account.task.queue for account in stuck}):
             self._change_queue(queue, SetLimits({"max_concurrent": None}))
-        late = [one.id for one in self._accounts() if one.pending and one.due > now + 60 * US]
-        self._change(late, Reschedule(now))
         self._engine.wake()
         self._world.look()
+
+    def hurry(self) -> None:
+        """What a clock that was wrong has put off is due now."""
+        now = self._engine.now()
+        late = [one.id for one in self._accounts() if one.pending and one.due > now + 60 * US]
+        if late:
+            self._change(late, Reschedule(now))
 
     # ---- tasks
 

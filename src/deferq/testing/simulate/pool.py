@@ -9,7 +9,6 @@ from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
-from deferq.runtime.settling import WORKER_LOST, WORKER_STOPPED
 
 NO_LEASE = Lease(0.0, float("-inf"))
 
@@ -56,6 +55,20 @@ class SimulatedPool:
     def holding(self) -> list[tuple[Leased, Lease]]:
         """What it runs, or may start."""
         return [(run.task, run.lease) for run in self._running] + self._waiting
+
+    def wakes(self) -> bool:
+        """Whether its dispatcher has something to hear beside its bell."""
+        return False
+
+    def heard(self, rang: bool) -> bool:
+        """What waiting comes to."""
+        return rang
+
+    def parent_died(self) -> None:
+        """Its process has died, and all threads with it."""
+
+    def parent_ended(self) -> None:
+        """Its dispatcher has come to an end in order."""
 
     # ---- Pool
 
@@ -112,90 +125,3 @@ class SimulatedPool:
 
     def close(self, timeout_s: float) -> None:
         pass
-
-
-class SimulatedChildren(SimulatedPool):
-    """Child processes: they die, they take their time to come back, and what is withdrawn is certain only later."""
-
-    def __init__(
-        self,
-        slots: int,
-        clock: Callable[[], float],
-        begin: Callable[[Leased, Lease], Run],
-        fault: Callable[[float], bool],
-    ) -> None:
-        super().__init__(slots, clock, begin)
-        self._fault = fault
-        #: What was withdrawn, and when it is known whether that came too late.
-        self._withdrawn: list[tuple[float, Leased, Lease]] = []
-        self._ready_at = 0.0
-
-    def tick(self) -> bool:
-        now = self._clock()
-        if self._fault(0.02):
-            self._die(now)
-        for entry in [entry for entry in self._withdrawn if entry[0] <= now]:
-            self._withdrawn.remove(entry)
-            self._bring_back(*entry[1:])
-        return super().tick()
-
-    def next_end(self) -> float:
-        return min(super().next_end(), self._wakes_at())
-
-    def holding(self) -> list[tuple[Leased, Lease]]:
-        return super().holding() + [(task, lease) for _, task, lease in self._withdrawn]
-
-    # ---- Pool
-
-    def start(self, tasks: Sequence[Leased], lease: Lease) -> None:
-        if self.accepts():
-            super().start(tasks, lease)
-        else:
-            self._done += [Finished(task, INTERRUPTED) for task in tasks]
-
-    def accepts(self) -> bool:
-        return self._clock() >= self._ready_at
-
-    def free(self) -> int:
-        return max(0, super().free() - len(self._withdrawn)) if self.accepts() else 0
-
-    def withdraw(self, leased_before: float | None = None) -> list[Leased]:
-        known_at = self._clock() + 0.002
-        before = [one for one in self._waiting if leased_before is None or one[1].since < leased_before]
-        self._waiting = [one for one in self._waiting if one not in before]
-        self._withdrawn += [(known_at, task, lease) for task, lease in before]
-        return []
-
-    def next_overdue(self) -> float | None:
-        overdue = super().next_overdue()
-        return self._wakes_at() if overdue is None else min(overdue, self._wakes_at())
-
-    def cancel(self, ids: Collection[int]) -> None:
-        super().cancel(ids)
-        self._withdrawn = [(at, task, NO_LEASE if task.id in ids else lease) for at, task, lease in self._withdrawn]
-
-    def kill(self) -> list[Finished]:
-        killed = [Finished(run.task, WORKER_STOPPED) for run in self._running]
-        killed += [Finished(task, INTERRUPTED) for task, _ in self.holding()[len(self._running) :]]
-        self._running, self._waiting, self._withdrawn = [], [], []
-        return killed
-
-    # ---- inside
-
-    def _die(self, now: float) -> None:
-        """What had started is lost; all else goes back."""
-        self._done += [Finished(run.task, WORKER_LOST) for run in self._running]
-        self._done += [Finished(task, INTERRUPTED) for task, _ in self.holding()[len(self._running) :]]
-        self._running, self._waiting, self._withdrawn = [], [], []
-        self._ready_at = now + 0.3
-
-    def _bring_back(self, task: Leased, lease: Lease) -> None:
-        """It may have started just as it was withdrawn."""
-        if self._fault(0.3) and self._clock() < lease.until and len(self._running) < self._slots:
-            self._running.append(self._begin(task, lease))
-        else:
-            self._done.append(Finished(task, INTERRUPTED))
-
-    def _wakes_at(self) -> float:
-        now = self._clock()
-        return min((at for at in (self._ready_at, *(entry[0] for entry in self._withdrawn)) if at > now), default=1e9)

@@ -49,10 +49,11 @@ class Node:
         self._janitor = Janitor(process.engine, RETENTION, monotonic=world.monotonic)
         self._pulse = Pulse(process.engine, number, {})
         self.stop = Stop(CONFIG.drain_s)
-        self.pool = world.new_pool(CONFIG.threads, lambda task, lease: world.begin(self, task, lease))
+        self.pool = world.new_pool(self, CONFIG)
         self.dispatch = dispatching(CONFIG, self.pool, self, self.stop)
         self.resumes_at = world.now
-        self.frozen_until = 0.0
+        #: Until when the dispatcher gets no time to run, and its tasks.
+        self.held_until = self.frozen_until = 0.0
         self.rang = False
         self.effect: Effect | None = next(self.dispatch)
         #: How the last effect ended: its answer, or the error to be thrown.
@@ -111,4 +112,4 @@ class Node:
         """There may be something to do."""
         if isinstance(self.effect, Wait):
             self.rang = True
-            self.resumes_at = 0.0
+            self.resumes_at = self.held_until

@@ -15,16 +15,18 @@ from deferq.engines.base import TOMBSTONE_S, LeasingEngine, Turn, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
+from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Effect, FindStalled, Renew, TakeTurn, Wait, dispatch
 from deferq.runtime.executor import Awaiting
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate.accounts import Account
 from deferq.testing.simulate.application import take_stage
+from deferq.testing.simulate.children import SimulatedChildren
 from deferq.testing.simulate.clock import START, US, SimulatedClock
 from deferq.testing.simulate.contract import Witness
 from deferq.testing.simulate.history import History
 from deferq.testing.simulate.person import Person
-from deferq.testing.simulate.pool import Run, SimulatedChildren, SimulatedPool
+from deferq.testing.simulate.pool import Run, SimulatedPool
 from deferq.testing.simulate.producer import Producer
 from deferq.testing.simulate.retention import KEPT_US
 from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Process, ProcessDied, Store, StoreMaker
@@ -34,6 +36,8 @@ from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 FAULTS_END = 30.0
 TASKS_MAX = 30
 _LEAPS_S = (1.0, 12.0, 12.0, 3600.0, 10 * 366 * 86_400.0)
+
+AnyPool = SimulatedPool | SimulatedChildren
 
 
 class SimulatedWorld:
@@ -50,7 +54,8 @@ class SimulatedWorld:
     ) -> None:
         """With `children` tasks run as child processes run them, else as threads do."""
         self.chance = random.Random(seed)
-        self.now = 0.0
+        #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
+        self.now = 1.0
         self.clock = SimulatedClock()
         self.history = History(int(tombstone_s * US))
         #: How often a dispatcher was let run, and how much went wrong on purpose.
@@ -63,6 +68,8 @@ class SimulatedWorld:
         self._wall_s = 0.0
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
+        #: Whether the clock was set back so far that nobody would wait for what is due by the old one.
+        self._was_set_back = False
         self._trouble_ends = 0.0
         #: When the last fault was over and everything put right, and how long everything may take from then on.
         self._right_since: float | None = None
@@ -103,11 +110,18 @@ class SimulatedWorld:
     def monotonic(self) -> float:
         return self.now
 
-    def new_pool(self, slots: int, begin: Callable[[Leased, Lease], Run]) -> SimulatedPool:
+    def new_pool(self, node: Node, config: WorkerConfig) -> AnyPool:
         """Where a dispatcher has its tasks run."""
+
+        def begin(task: Leased, lease: Lease) -> Run:
+            return self.begin(node, task, lease)
+
+        def note(what: str, task: Leased) -> None:
+            self.history.note(self.now, node.name, what, task.id, task.lease_id)
+
         if self._children:
-            return SimulatedChildren(slots, self.monotonic, begin, self._fault)
-        return SimulatedPool(slots, self.monotonic, begin)
+            return SimulatedChildren(config, self.monotonic, self.chance, self._fault, begin, note)
+        return SimulatedPool(config.threads, self.monotonic, begin)
 
     def witness(self, engine: LeasingEngine, number: int) -> Witness:
         """Between a worker and its engine."""
@@ -127,7 +141,7 @@ class SimulatedWorld:
         assert not isinstance(outcome, Awaiting)
         self.history.start(self.now, node.name, task, outcome)
         ends_at = self.now + self.stories.played.seconds
-        self.history.books.started(self.now, task, outcome, ends_at)
+        self.history.books.started(self.now, task, outcome, self.now if self._children else ends_at)
         return Run(ends_at, task, lease, outcome, current.ends_at)
 
     # ---- the life of the world
@@ -155,7 +169,7 @@ class SimulatedWorld:
         node = due[0] if len(due) == 1 else self.chance.choice(due)
         waited = isinstance(node.effect, Wait)
         if waited:
-            node.answer, node.rang = node.rang, False
+            node.answer, node.rang = node.pool.heard(node.rang), False
         node.resume()
         if not waited:
             self._check_beliefs()  # the store's answer may have brought a new one
@@ -172,10 +186,16 @@ class SimulatedWorld:
             self._look_for_the_end()
         self._set_wall()
         for node in self.nodes:
-            if node.frozen_until <= self.now and node.pool.tick() and not self._fault(0.1):
+            if node.frozen_until > self.now:
+                continue
+            if node.pool.tick() and not self._fault(0.1):
                 node.ring()
+            if isinstance(node.effect, Wait) and node.pool.wakes():
+                node.resumes_at = min(node.resumes_at, node.held_until)
         if self.calm:
             self._put_right()
+            if self._was_set_back:
+                self.person.hurry()
         else:
             self._meddle()
         if len(self.nodes) < 2 or (len(self.nodes) < 6 and self._fault(0.02)):
@@ -230,8 +250,8 @@ class SimulatedWorld:
             self._ask_for(node, effect)
 
     def _wait(self, node: Node, effect: Wait) -> None:
-        node.resumes_at = self.now + effect.timeout_s
-        node.wellbeing.waits(node.pool.holding()[node.pool.running() :], self.now)
+        node.resumes_at = self.now if node.pool.wakes() else self.now + effect.timeout_s
+        node.wellbeing.waits([] if self._children else node.pool.holding()[node.pool.running() :], self.now)
         if node.rings():
             node.ring()
         if self._fault(0.002):
@@ -364,6 +384,7 @@ class SimulatedWorld:
         self.history.leapt(self.now, self.clock(), seconds)
         self._wall_s += seconds
         self._set_wall()
+        self._was_set_back |= seconds < -60
         if seconds > 0:
             self._leaps.append((self.now, seconds))
             for node in self.nodes:
@@ -374,8 +395,12 @@ class SimulatedWorld:
         self.history.note(self.now, node.name, how)
         self.nodes.remove(node)
         if how == "ended" and self._store.trouble is None:
-            running = [task.id for task, _ in node.pool.holding()[: node.pool.running()]]
-            node.wellbeing.ended(self._rows().values(), running)
+            threads = [] if self._children else node.pool.holding()[: node.pool.running()]
+            node.wellbeing.ended(self._rows().values(), [task.id for task, _ in threads])
+        if how == "ended":
+            node.pool.parent_ended()
+        else:
+            node.pool.parent_died()
         if how == "ended" and not node.pool.running():
             node.bell.close()
             node.process.end()
@@ -387,7 +412,7 @@ class SimulatedWorld:
         if self._fault(probability):
             until = self.now + self.chance.uniform(0.0, 2.5 * LEASE_S)
             self.history.note(self.now, node.name, f"froze until {until:.3f}")
-            node.resumes_at = until
+            node.resumes_at = node.held_until = until
             node.wellbeing.troubled(until)
             if self._fault(0.7):
                 node.frozen_until = until
