@@ -139,7 +139,7 @@ PLANTED: dict[Patch, str] = {
     lets_late_tasks_run: "past its timeout",
     kills_for_ever: "does not rest",
     leaves_what_runs: "runs on after its parent has ended",
-    loses_what_does_not_fit: "never ended",
+    loses_what_does_not_fit: "did not end",
     sends_the_rest_twice: "bad marshal data",
 }
 

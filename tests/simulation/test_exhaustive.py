@@ -14,7 +14,7 @@ from deferq.testing.simulate.exhaustive import Explored, explore
 from deferq.testing.simulate.smallworld import Scope
 from deferq.testing.simulate.sqlite import SqliteFiles
 from tests.simulation.test_simulation import GivesBackWhatWasLost, IgnoresLostLeases, NoFence, ReckonsTooLate
-from tests.support import tried
+from tests.support import sized, tried
 
 #: In `make test`.
 SLICE = [
@@ -22,12 +22,34 @@ SLICE = [
     Scope(crashes=1, cancels=1),
     Scope(crashes=1, namesakes=1),
     Scope(naps=1, fails_first=True),
-    Scope(lost_answers=1, errors=1),
-    Scope(leaps=1, bells=True),
+    Scope(errors=1, bells=True),
+    Scope(lost_answers=1),
+    Scope(leaps=1),
+    Scope(stops=1),
 ]
 #: In `make proof`. Each explores all that its faults can do together.
 PROGRAMME = [
     Scope(crashes=1, leaps=1),
+    Scope(crashes=1, leaps=1, max_attempts=1),
+    Scope(crashes=1, leaps=1, fails_first=True, bells=True),
+    Scope(crashes=1, leaps=1, seconds=3.5),
+    Scope(crashes=1, leaps=1, cancels=1),
+    Scope(crashes=1, naps=1),
+    Scope(crashes=1, stops=1, leaps=1),
+    Scope(stops=1, errors=1, seconds=3.5),
+    Scope(crashes=1, lost_answers=1, errors=1),
+    Scope(naps=1, leaps=1),
+    Scope(naps=1, lost_answers=1),
+    Scope(naps=1, cancels=1, namesakes=1),
+]
+#: In `make proof-long`.
+NIGHT = [
+    Scope(crashes=2, leaps=1),
+    Scope(crashes=1, leaps=2),
+    Scope(crashes=1, naps=1, leaps=1),
+    Scope(crashes=1, naps=1, seconds=3.5),
+    Scope(naps=2),
+    Scope(naps=1, lost_answers=1, errors=1, seconds=3.5),
 ]
 
 
@@ -54,7 +76,8 @@ def test_no_interleaving_breaks_a_promise(scope: Scope) -> None:
 
 @pytest.mark.slow
 @pytest.mark.programme
-@pytest.mark.parametrize("scope", PROGRAMME, ids=names)
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("scope", sized([], PROGRAMME, PROGRAMME + NIGHT), ids=names)
 def test_no_interleaving_with_more_trouble_breaks_a_promise(scope: Scope) -> None:
     assert all_paths(scope).paths > 1_000
 
@@ -66,7 +89,10 @@ def sqlite() -> Iterator[SqliteFiles]:
     files.close()
 
 
-@pytest.mark.parametrize("scope", [Scope(crashes=1), Scope(naps=1)], ids=names)
+@pytest.mark.programme
+@pytest.mark.parametrize(
+    "scope", sized([Scope(crashes=1)], [Scope(crashes=1, leaps=1), Scope(naps=1)], [*SLICE, *PROGRAMME]), ids=names
+)
 def test_no_interleaving_breaks_a_promise_on_sqlite(scope: Scope, sqlite: SqliteFiles) -> None:
     explored = all_paths(scope, also=sqlite)
     tried("interleavings done again on SQLite", explored.runs)

@@ -171,7 +171,7 @@ def _told(broken: Broken, world: SmallWorld, search: _Search) -> Broken:
 
 
 class _Follow:
-    """Makes the choices it is given, and then always the first one: engines may take more turns, or fewer."""
+    """Makes the choices it is given as far as they fit, and then the first: an engine may take more turns, or fewer."""
 
     def __init__(self, choices: Sequence[int]) -> None:
         self._choices = iter(choices)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deferq.errors import StoreUnavailable
 from deferq.model.task import NewTask
+from deferq.testing.simulate import aftermath
 from deferq.testing.simulate.stores import Process, ProcessDied
 from deferq.testing.simulate.stories import NAMES, QUEUES
 
@@ -36,7 +37,12 @@ class Producer:
         if self._process is None:
             self._process = self._new_process()
         try:
-            self._world.ask(self.name, self._process, lambda: self._put(tasks), lambda: self._look(tasks))
+            self._world.ask(
+                self.name,
+                self._process,
+                lambda: self._put(tasks),
+                lambda: aftermath.of_put(self._world, self.name, tasks),
+            )
         except StoreUnavailable:
             self._try_again(tasks)
         except ProcessDied:
@@ -47,10 +53,6 @@ class Producer:
         assert self._process is not None
         answers = self._process.engine.put(tasks)
         self._world.was_put(self.name, tasks, answers)
-
-    def _look(self, tasks: list[NewTask]) -> None:
-        """Nobody knows whether it was stored: all of it, or none."""
-        self._world.find_out_put(self.name, tasks)
 
     def _try_again(self, tasks: list[NewTask]) -> None:
         """With the very same tasks, as a caller's own retry; by the same name, as a person would; or not at all."""

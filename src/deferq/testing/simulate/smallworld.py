@@ -54,6 +54,8 @@ class Scope:
     lost_answers: int = 0
     #: The store fails before it commits.
     errors: int = 0
+    #: A worker is asked to stop.
+    stops: int = 0
     #: A person cancels the task.
     cancels: int = 0
     #: The task is deferred again by its name.
@@ -140,8 +142,17 @@ class SmallWorld:
         self._names = 0
         self._ids: list[int] = []
         self._defer()
-        self._workers = [_Worker(self, number, dispatching) for number in range(1, WORKERS + 1)]
-        self._same = {id(one): name for name, one in self._fixed()}
+        self._dispatching = dispatching
+        self._workers: list[_Worker] = []
+        #: What is no state, by its id: it is the same in all worlds of a scope, or only looks at them.
+        self._same = {
+            id(self): "world",
+            id(self.clock): "clock",
+            id(self.engine): "engine",
+            id(self.history): "history",
+        }
+        for number in range(1, WORKERS + 1):
+            self._start_worker(number)
 
     def monotonic(self) -> float:
         return self.now
@@ -225,6 +236,9 @@ class SmallWorld:
         if self._left["leaps"]:
             for leap in (LEAP_S, -LEAP_S):
                 yield Option(f"the clock leaps by {leap} s", lambda leap=leap: self._leap(leap))  # type: ignore[misc]
+        if self._left["stops"]:
+            for worker in self._workers:
+                yield Option(f"{worker.name}: is asked to stop", lambda worker=worker: self._stop(worker))  # type: ignore[misc]
         if self._left["cancels"]:
             yield Option("somebody cancels", self._cancel)
         if self._left["namesakes"]:
@@ -258,10 +272,14 @@ class SmallWorld:
     def _resume(self, worker: _Worker) -> None:
         """Let a dispatcher have its answer and say what it wants next."""
         answer = worker.answers.pop() if worker.answers else worker.rang
-        if isinstance(answer, StoreUnavailable):
-            worker.effect = worker.dispatch.throw(answer)
-        else:
-            worker.effect = worker.dispatch.send(answer)
+        try:
+            if isinstance(answer, StoreUnavailable):
+                worker.effect = worker.dispatch.throw(answer)
+            else:
+                worker.effect = worker.dispatch.send(answer)
+        except StopIteration:
+            self._leave(worker)
+            return
         worker.rang = False
         waits_s = worker.effect.timeout_s if isinstance(worker.effect, Wait) else 0.0
         worker.acts_at = self.now + waits_s
@@ -274,7 +292,13 @@ class SmallWorld:
         self._spend("crashes", worker.name, "died")
         if committed:
             self._commit(worker)
+        self._leave(worker)
+
+    def _leave(self, worker: _Worker) -> None:
+        """It is gone, and the last one is replaced."""
         self._workers.remove(worker)
+        if not self._workers:
+            self._start_worker(worker.number + WORKERS)
 
     def _fail(self, worker: _Worker) -> None:
         self._spend("errors", worker.name, "was told that the store failed")
@@ -301,6 +325,11 @@ class SmallWorld:
         self._set_wall()
         if seconds > 0:
             self._leaps.append((self.now, seconds))
+
+    def _stop(self, worker: _Worker) -> None:
+        self._spend("stops", worker.name, "was asked to stop")
+        worker.stop.request()
+        self._ring(worker)
 
     def _cancel(self) -> None:
         self._spend("cancels", "somebody", "cancelled")
@@ -344,17 +373,14 @@ class SmallWorld:
         since = lease.until - LEASE_S
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
-    def _fixed(self) -> Iterator[tuple[str, object]]:
-        """What is no state: it is the same in all worlds of a scope, or looks at them only."""
-        yield from {"world": self, "clock": self.clock, "engine": self.engine, "history": self.history}.items()
-        for worker in self._workers:
-            yield worker.name, worker
-            yield f"pool of {worker.name}", worker.pool
-            yield f"settings of {worker.name}", worker.config
+    def _start_worker(self, number: int) -> None:
+        worker = _Worker(self, number, self._dispatching)
+        self._workers.append(worker)
+        fixed = {worker.name: worker, f"pool of {number}": worker.pool, f"settings of {number}": worker.config}
+        self._same.update((id(one), name) for name, one in fixed.items())
 
     def _state(self) -> bytes:
-        history: Any = self.history
-        checked = (history._holder, history._starts, history._snoozes)
+        checked = {name: value for name, value in vars(self.history).items() if name != "entries"}
         engine: Any = self.engine
         stored = (engine._tasks, engine._totals)
         workers = [(worker.name, worker.state()) for worker in self._workers]

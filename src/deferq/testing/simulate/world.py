@@ -10,15 +10,15 @@ import random
 from collections.abc import Callable, Sequence
 
 from deferq.codec.codec import Invocation
-from deferq.engines.answers import PutAnswer, Stored
-from deferq.engines.base import TOMBSTONE_S, LeasingEngine, Turn, holder_of
+from deferq.engines.answers import PutAnswer
+from deferq.engines.base import TOMBSTONE_S, LeasingEngine, holder_of
 from deferq.errors import StoreUnavailable
-from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
 from deferq.runtime.config import WorkerConfig
-from deferq.runtime.dispatcher import Effect, FindStalled, Renew, TakeTurn, Wait, dispatch
+from deferq.runtime.dispatcher import Effect, FindStalled, Wait, dispatch
 from deferq.runtime.executor import Awaiting
 from deferq.runtime.pools import Lease
+from deferq.testing.simulate import aftermath
 from deferq.testing.simulate.accounts import Account
 from deferq.testing.simulate.application import take_stage
 from deferq.testing.simulate.children import SimulatedChildren
@@ -56,7 +56,9 @@ class SimulatedWorld:
         self.chance = random.Random(seed)
         #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
         self.now = 1.0
+        self._wall_s = 0.0
         self.clock = SimulatedClock()
+        self._set_wall()
         self.history = History(int(tombstone_s * US))
         #: How often a dispatcher was let run, and how much went wrong on purpose.
         self.steps = self.faults = 0
@@ -65,7 +67,6 @@ class SimulatedWorld:
         self._desk = self._store.new_process()
         self._dispatching = dispatching
         self._children = children
-        self._wall_s = 0.0
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
         #: Whether the clock was set back so far that nobody would wait for what is due by the old one.
@@ -266,7 +267,7 @@ class SimulatedWorld:
                 node.name,
                 node.process,
                 lambda: node.carry_out(effect),
-                lambda: self._find_out(node, effect),
+                lambda: aftermath.of_effect(self, node, effect),
                 writes=not isinstance(effect, FindStalled),
             )
         except StoreUnavailable as error:
@@ -304,31 +305,6 @@ class SimulatedWorld:
             return None
         return Fate(self.chance.choice(_BLOWS), self.chance.randint(1, 12))
 
-    def _find_out(self, node: Node, effect: Effect) -> None:
-        """What was committed of an effect whose answer got lost?"""
-        rows = self._rows()
-        if isinstance(effect, TakeTurn):
-            self._find_out_turn(node, effect, rows)
-        elif isinstance(effect, Renew):
-            for row in rows.values():
-                self.history.accounts[row.id].until = row.leasable_at
-        self.look(rows)
-
-    def _find_out_turn(self, node: Node, effect: TakeTurn, rows: dict[int, Task]) -> None:
-        """All of it, or nothing."""
-        accounts, want = self.history.accounts, effect.want
-        leased = [
-            _leased(accounts[row.id].task, row)
-            for row in rows.values()
-            if want is not None and row.state is State.LEASED and row.lease_id == want.lease_id
-        ]
-        lost = tuple(one.task for one in effect.settlements if not accounts[one.task.id].holds(one.task.lease_id))
-        settled = [one.task for one in effect.settlements if one.task not in lost]
-        committed = [task for task in settled if not _is_held(rows.get(task.id), task)]
-        if leased or committed:
-            lost += tuple(task for task in settled if task not in committed)
-            self.history.turn(self.now, node.name, effect, Turn(self.clock(), lost, leased, None))
-
     def was_put(self, who: str, tasks: Sequence[NewTask], answers: Sequence[PutAnswer]) -> None:
         """Tasks were put, and it is committed."""
         known = any(task.id in self.history.accounts for task in tasks)
@@ -336,19 +312,6 @@ class SimulatedWorld:
         if known:
             self.look()
         self._listen()
-
-    def find_out_put(self, who: str, tasks: Sequence[NewTask]) -> None:
-        """What was committed of tasks whose answer got lost: each that could be stored, or none."""
-        stored = {row.id for row in self.engine.get([task.id for task in tasks])}
-        if not stored:
-            return
-        new = [task for task in tasks if task.id in stored and task.id not in self.history.accounts]
-        self.history.put(self.now, self.clock(), who, new, [self._as_stored(task) for task in new])
-        self.look()
-
-    def _as_stored(self, task: NewTask) -> Stored:
-        holder = self.history.names.pending_holder(task, self.history.accounts, self.clock())
-        return Stored(task.id, replaced=holder)
 
     # ---- trouble
 
@@ -448,10 +411,11 @@ class SimulatedWorld:
 
     def look(self, rows: dict[int, Task] | None = None) -> None:
         """The store must show what the history says."""
-        shown = self._rows() if rows is None else rows
+        shown = self.rows() if rows is None else rows
         self.history.shown(shown, self.clock(), KEPT_US)
 
-    def _rows(self) -> dict[int, Task]:
+    def rows(self) -> dict[int, Task]:
+        """What the store has of every task that is there by the history."""
         return {row.id: row for row in self.engine.get([account.id for account in self.history.accounts.live()])}
 
     def _set_wall(self) -> None:
@@ -479,31 +443,3 @@ _BLOWS = (Blow.ERROR_BEFORE, Blow.ERROR_AFTER, *Blow)
 
 def _store(make_engine: MakeEngine | StoreMaker, clock: SimulatedClock) -> Store:
     return make_engine.new_store(clock) if isinstance(make_engine, StoreMaker) else OneEngine(make_engine(clock))
-
-
-def _is_held(row: Task | None, task: Leased) -> bool:
-    return row is not None and row.state is State.LEASED and row.lease_id == task.lease_id
-
-
-def _leased(task: NewTask, row: Task) -> Leased:
-    """What a lease took, read from its row."""
-    return Leased(
-        id=row.id,
-        queue=row.queue,
-        target=row.target,
-        priority=row.priority,
-        eta=row.eta,
-        attempts=row.attempts,
-        starts=row.starts,
-        parks=row.parks,
-        expires_at=row.expires_at,
-        name=row.name,
-        route=row.route,
-        url=row.url,
-        options=task.options,
-        payload=task.payload,
-        first_due=row.first_due,
-        lease_id=row.lease_id or 0,
-        leased_until=row.leasable_at,
-        cancel_requested=row.cancel_requested,
-    )
