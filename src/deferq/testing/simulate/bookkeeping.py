@@ -143,7 +143,7 @@ class Bookkeeping:
             if not book.cancelled and to.reason != "expired":
                 raise Broken(f"task {task.id} was cancelled, and nobody asked for it")
         elif outcome is None:
-            if to.rule != "interrupted" and "worker lost" not in (to.reason or ""):
+            if to.rule != "interrupted" and not _was_cut_short(to):
                 raise Broken(f"task {task.id} never started and was settled as {to.rule} ({to.reason})")
         elif _was_cut_short(to):
             if to.rule not in CUT_SHORT:

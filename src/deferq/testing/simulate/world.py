@@ -359,7 +359,7 @@ class SimulatedWorld:
         self.nodes.remove(node)
         if how == "ended" and self._store.trouble is None:
             threads = [] if self._children else node.pool.holding()[: node.pool.running()]
-            node.wellbeing.ended(self._rows().values(), [task.id for task, _ in threads])
+            node.wellbeing.ended(self.rows().values(), [task.id for task, _ in threads])
         if how == "ended":
             node.pool.parent_ended()
         else:
