@@ -42,6 +42,7 @@ class Producer:
                 self._process,
                 lambda: self._put(tasks),
                 lambda: aftermath.of_put(self._world, self.name, tasks),
+                danger=0.2,
             )
         except StoreUnavailable:
             self._try_again(tasks)
@@ -65,7 +66,7 @@ class Producer:
             self._in_doubt = [
                 self._world.stories.new_task(queue=one.queue, name=one.name, if_exists="return") for one in again
             ]
-        self.acts_at = self._world.now + chance.uniform(0.0, 3.0)
+        self.acts_at = self._world.now + chance.uniform(0.0, 5.0)
 
     def _new_tasks(self) -> list[NewTask]:
         chance, stories = self._world.chance, self._world.stories

@@ -15,7 +15,7 @@ from deferq.engines.base import TOMBSTONE_S, LeasingEngine, holder_of
 from deferq.errors import StoreUnavailable
 from deferq.model.task import Leased, NewTask, Task
 from deferq.runtime.config import WorkerConfig
-from deferq.runtime.dispatcher import Effect, FindStalled, Wait, dispatch
+from deferq.runtime.dispatcher import Effect, FindStalled, Renew, TakeTurn, Wait, dispatch
 from deferq.runtime.executor import Awaiting
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate import aftermath
@@ -168,12 +168,12 @@ class SimulatedWorld:
             return
         self.steps += 1
         node = due[0] if len(due) == 1 else self.chance.choice(due)
-        waited = isinstance(node.effect, Wait)
-        if waited:
+        answered = node.effect
+        if isinstance(answered, Wait):
             node.answer, node.rang = node.pool.heard(node.rang), False
         node.resume()
-        if not waited:
-            self._check_beliefs()  # the store's answer may have brought a new one
+        if isinstance(answered, TakeTurn | Renew):
+            self._check_beliefs()  # it may have brought a new one
         self._perform(node)
 
     def _pass_time(self) -> None:
@@ -276,7 +276,8 @@ class SimulatedWorld:
         except ProcessDied:
             self._end(node, "died")
             return
-        self._listen()
+        if isinstance(effect, TakeTurn):
+            self._listen()
         self._freeze(node, 0.04)
 
     def ask(
@@ -287,9 +288,10 @@ class SimulatedWorld:
         find_out: Callable[[], None],
         *,
         writes: bool = True,
+        danger: float = 0.05,
     ) -> object:
         """Let a process ask its store. Where it does not learn what came of it, `find_out` tells the history."""
-        fate = self._fate()
+        fate = self._fate(danger)
         try:
             return process.ask(question, fate, writes=writes)
         except (StoreUnavailable, ProcessDied) as error:
@@ -300,8 +302,8 @@ class SimulatedWorld:
                 find_out()
             raise
 
-    def _fate(self) -> Fate | None:
-        if not self._fault(0.05):
+    def _fate(self, danger: float) -> Fate | None:
+        if not self._fault(danger):
             return None
         return Fate(self.chance.choice(_BLOWS), self.chance.randint(1, 12))
 
@@ -433,6 +435,8 @@ class SimulatedWorld:
 
     def _until(self, lease: Lease) -> float:
         """How long a holder rightly believes in its lease, the clock's leaps since then taken off."""
+        if not self._leaps:
+            return lease.until
         since = lease.until - LEASE_S
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
