@@ -60,7 +60,8 @@ def _planted(bugs: list[Bug]) -> str:
     for bug in bugs:
         place = "SQLite" if bug.engine == "sqlite" else "memory"
         place += ", children" if bug.children else ""
-        rows.append(f'| {bug.name} | `{bug.file}` | "{bug.shows}" | {bug.seeds} ({place}) |')
+        shows = " or ".join(f'"{words}"' for words in bug.shows.split(" | "))
+        rows.append(f"| {bug.name} | `{bug.file}` | {shows} | {bug.seeds} ({place}) |")
     return "\n".join(rows)
 
 

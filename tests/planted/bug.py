@@ -20,12 +20,16 @@ class Bug(NamedTuple):
     engine: str
     #: Within how many seeds, from 0 on.
     seeds: int
-    #: Words of the violation.
+    #: Words of the violation; with " | " between them, any of these.
     shows: str
     #: Whether tasks run in child processes.
     children: bool = False
     #: Whether `make test` tries it too.
     quick: bool = False
+
+    def is_shown_by(self, text: str) -> bool:
+        """Whether a violation is the one that is expected."""
+        return any(words in text for words in self.shows.split(" | "))
 
 
 class CannotBePlanted(AssertionError):

@@ -14,7 +14,7 @@ BUGS = [
         "return max(0, min(size, filled // rate.period_us))",
         "return max(0, filled // rate.period_us)",
         "memory",
-        100,
+        50,
         "its rate is",
     ),
     Bug(
@@ -23,7 +23,7 @@ BUGS = [
         "start = self if self.full_at >= now else Bucket(now)",
         "start = self",
         "memory",
-        100,
+        50,
         "its rate is",
     ),
     Bug(
@@ -32,7 +32,7 @@ BUGS = [
         "filled = size * rate.period_us - (self.full_at - now)",
         "filled = (size + 1) * rate.period_us - (self.full_at - now)",
         "memory",
-        100,
+        50,
         "its rate is",
     ),
     Bug(
@@ -41,7 +41,7 @@ BUGS = [
         "return min(sound, Bucket(now).without(size, rate, now))",
         "return sound if sound <= Bucket(now).without(size, rate, now) else Bucket(now)",
         "memory",
-        300,
+        200,
         "its rate is",
     ),
     Bug(
@@ -59,7 +59,7 @@ BUGS = [
         "return UNLIMITED if most is None else most - self.held",
         "return UNLIMITED if most is None else most - self.held + 1",
         "memory",
-        100,
+        50,
         "at a time and",
     ),
     Bug(
@@ -68,7 +68,7 @@ BUGS = [
         "return max(0, min(self._tokens(now), self.places))",
         "return max(0, self._tokens(now) if self.limits.rate else self.places)",
         "memory",
-        100,
+        50,
         "at a time and",
     ),
     Bug(
@@ -77,8 +77,8 @@ BUGS = [
         "while allowance and slots.free and (task",
         "while allowance >= 0 and slots.free and (task",
         "memory",
-        100,
-        "at a time and|its rate is",
+        50,
+        "its rate is | at a time and",
     ),
     Bug(
         "What a limited queue gives is not counted within a turn",
@@ -86,8 +86,8 @@ BUGS = [
         "        allowance -= 1\n",
         "",
         "sqlite",
-        100,
-        "at a time and|its rate is",
+        50,
+        "its rate is | at a time and",
     ),
     Bug(
         "A limited queue is leased ahead of free slots",
@@ -95,8 +95,8 @@ BUGS = [
         "while allowance and slots.free and (task",
         "while allowance and (task",
         "memory",
-        100,
-        "ahead|in front",
+        50,
+        "that need a slot",
     ),
     Bug(
         "Leases that are over do not count among those at a time",
@@ -104,7 +104,7 @@ BUGS = [
         "where state = 1 and queue = q.name) end",
         "where state = 1 and queue = q.name and leasable_at > cast(unixepoch('subsec') * 1e6 as integer)) end",
         "sqlite",
-        100,
+        50,
         "at a time and",
     ),
     Bug(
@@ -122,7 +122,7 @@ BUGS = [
         "taken(count, now)\n        self._bucket = standing.bucket\n",
         "taken(count, now)\n",
         "memory",
-        100,
+        50,
         "its rate is",
     ),
     Bug(
@@ -131,7 +131,7 @@ BUGS = [
         "update deferq_queue set full_at = ?, full_at_parts = ? where name = ?;",
         "update deferq_queue set full_at_parts = ?, full_at = ? where name = ?;",
         "sqlite",
-        100,
+        50,
         "its rate is",
     ),
     Bug(
@@ -150,15 +150,6 @@ BUGS = [
         "standing.taken(len(ids), at)",
         "sqlite",
         300,
-        "",
-    ),
-    Bug(
-        "A queue from which nothing can be leased is forgotten also when a lease of it is about to end",
-        "engines/sqlite/limiting.py",
-        "if not standing.allowance(now) and name not in freed and",
-        "if not standing.allowance(now) and",
-        "sqlite",
-        600,
         "",
     ),
 ]

@@ -15,8 +15,8 @@ BUGS = [
         "if row is None or row.lease_id != settlement.task.lease_id:",
         "if row is None:",
         "memory",
-        100,
-        "stale lease",
+        50,
+        "by a settlement whose lease was over",
     ),
     Bug(
         "The fence compares who leases, not which lease",
@@ -24,8 +24,8 @@ BUGS = [
         "row.lease_id != settlement.task.lease_id:",
         "(row.lease_id or 0) >> 31 != settlement.task.lease_id >> 31:",
         "memory",
-        300,
-        "stale lease",
+        200,
+        "did not end within",
     ),
     Bug(
         "A task that returned is settled whoever holds it now",
@@ -33,8 +33,8 @@ BUGS = [
         "where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;",
         "where id in (select value from json_each(:ids)) and state = 1;",
         "sqlite",
-        100,
-        "stale lease",
+        50,
+        "by a settlement whose lease was over",
     ),
     Bug(
         "Failures are settled without the fence",
@@ -51,8 +51,8 @@ BUGS = [
         "where deferq_task.id = o.id and deferq_task.lease_id = o.lease_id and deferq_task.state = 1",
         "where deferq_task.id = o.id and deferq_task.lease_id = o.lease_id",
         "sqlite",
-        300,
-        "",
+        50,
+        "by a settlement whose lease was over",
     ),
     Bug(
         "A settlement that stands already is written again",
@@ -60,8 +60,8 @@ BUGS = [
         "elif row.state is State.LEASED and not (settlement.only_if_over and row.leasable_at > now):",
         "elif not (settlement.only_if_over and row.leasable_at > now):",
         "memory",
-        300,
-        "",
+        50,
+        "by a settlement whose lease was over",
     ),
     Bug(
         "A lease that was renewed meanwhile is buried",
@@ -69,7 +69,7 @@ BUGS = [
         "elif row.state is State.LEASED and not (settlement.only_if_over and row.leasable_at > now):",
         "elif row.state is State.LEASED:",
         "memory",
-        600,
+        150,
         "is held by",
     ),
     Bug(
@@ -78,7 +78,7 @@ BUGS = [
         "  and (not o.only_if_over or deferq_task.leasable_at <= :now);",
         ";",
         "sqlite",
-        600,
+        100,
         "is held by",
     ),
     Bug(
@@ -88,7 +88,7 @@ BUGS = [
         "if _write_transitions(connection, settlements, now):",
         "sqlite",
         100,
-        "stale lease",
+        "settled by a stale lease",
     ),
     Bug(
         "The first attempt to settle a group is not undone before the second",
@@ -105,8 +105,8 @@ BUGS = [
         "elif (lease_id, state, attempts) != (task.lease_id, to.state, to.attempts):",
         "elif lease_id != task.lease_id:",
         "sqlite",
-        300,
-        "",
+        50,
+        "settled by a stale lease",
     ),
     Bug(
         "A settled task leaves its place among the leased ones of a limited queue taken",
@@ -114,8 +114,8 @@ BUGS = [
         "    queue.leased -= 1\n",
         "    queue.leased -= to.state.finished\n",
         "memory",
-        100,
-        "never ended",
+        50,
+        "did not end within",
     ),
     Bug(
         "Only what finishes frees a slot of a limited queue, and twice",
@@ -123,7 +123,7 @@ BUGS = [
         "    queue.leased -= 1\n",
         "    queue.leased -= 1 + to.state.finished\n",
         "memory",
-        100,
+        50,
         "at a time and",
     ),
     Bug(
@@ -132,8 +132,8 @@ BUGS = [
         "    row.starts -= not to.started\n",
         "",
         "memory",
-        100,
-        "starts",
+        50,
+        "what stands there is",
     ),
     Bug(
         "An attempt that succeeded is not counted",
@@ -141,8 +141,8 @@ BUGS = [
         "set state = 2, attempts = attempts + 1, parks = 0,",
         "set state = 2, parks = 0,",
         "sqlite",
-        100,
-        "attempts",
+        50,
+        "what stands there is",
     ),
     Bug(
         "What goes back is due at once, whatever it asked for",
@@ -150,8 +150,8 @@ BUGS = [
         "        row.eta = to.eta\n",
         "        row.eta = now\n",
         "memory",
-        100,
-        "before",
+        50,
+        "is due at another time",
     ),
     Bug(
         "The attempts of a task that goes back are not stored",
@@ -160,8 +160,8 @@ BUGS = [
         "row.parks, row.reason = to.parks, to.reason\n"
         "    row.attempts = to.attempts if to.state.finished else row.attempts",
         "memory",
-        100,
-        "may be attempted",
+        50,
+        "what stands there is",
     ),
     Bug(
         "Results are stored only of tasks that share a settlement with no other",
