@@ -43,7 +43,7 @@ BUGS = [
         "        lost_now, to_cancel = answer\n",
         "        lost_now, to_cancel = answer or ((), ())\n",
         "memory",
-        550,
+        600,
         "is held by",
     ),
     Bug(
@@ -52,7 +52,7 @@ BUGS = [
         "        self._renew_at = now + self._config.lease_s / 3 if renewed else math.inf\n",
         "        self._renew_at = now + self._config.lease_s if renewed else math.inf\n",
         "memory",
-        50,
+        100,
         "was lost by",
     ),
     Bug(
@@ -74,7 +74,7 @@ BUGS = [
         "            self._held.pop(task.id, None)\n            self._announce_lost(task)\n",
         "            self._announce_lost(task)\n",
         "memory",
-        350,
+        300,
         "was cut off by",
     ),
     Bug(
@@ -83,17 +83,8 @@ BUGS = [
         "            if held is None or held.lease_id != task.lease_id:\n",
         "            if held is None:\n",
         "memory",
-        500,
-        "was settled as",
-    ),
-    Bug(
-        "What a worker leases again while it still runs is left to run",
-        FILE,
-        "        self._forget([self._held[task.id] for task in turn.leased if task.id in self._held])\n",
-        "",
-        "memory",
         600,
-        "is held by",
+        "was cut off by | was settled as",
     ),
     Bug(
         "Outcomes count as stored as soon as they are sent",
@@ -107,7 +98,7 @@ BUGS = [
         "        if turn is None:\n"
         "            return\n",
         "memory",
-        50,
+        100,
         "was settled as",
     ),
     Bug(
@@ -117,7 +108,7 @@ BUGS = [
         "                continue  # it still runs here: the clock has jumped, or we slept\n",
         "",
         "memory",
-        50,
+        100,
         "was settled as",
     ),
     Bug(
@@ -126,8 +117,9 @@ BUGS = [
         "        return WORKER_LOST if task.leased_until <= now else WORKER_DIED\n",
         "        return INTERRUPTED\n",
         "memory",
-        50,
+        100,
         "was settled as",
+        quick=True,
     ),
     Bug(
         "A lease is buried although it was renewed since somebody looked",
@@ -136,15 +128,15 @@ BUGS = [
         "            self._unsettled.append(buried)\n",
         "memory",
         600,
-        "is held by",
+        "has buried it",
     ),
     Bug(
-        "Nobody looks for stalled tasks while there is something to settle, and that is always",
+        "Nobody looks for stalled tasks",
         FILE,
         "            yield from self._rescue()\n",
         "            pass\n",
         "memory",
-        50,
+        100,
         "did not end within",
     ),
     Bug(
@@ -153,7 +145,7 @@ BUGS = [
         "            outcome = self._unless_cut_off(held, outcome)\n",
         "",
         "memory",
-        50,
+        100,
         "nobody asked for it",
     ),
     Bug(
@@ -162,7 +154,7 @@ BUGS = [
         "            self._held[task.id] = self._held[task.id]._replace(cancel_requested=True)\n",
         "            pass\n",
         "memory",
-        50,
+        200,
         "was cut off by",
     ),
     Bug(
@@ -181,6 +173,6 @@ BUGS = [
         "",
         "memory",
         100,
-        "did not end within",
+        "did not end within | was left behind",
     ),
 ]

@@ -13,7 +13,7 @@ BUGS = [
         "tasks.hold(row, want.lease_id, now + want.lease_us)",
         "tasks.hold(row, want.lease_id, now + want.lease_us // 2)",
         "memory",
-        50,
+        100,
         "was leased until",
     ),
     Bug(
@@ -22,7 +22,7 @@ BUGS = [
         '"until": wish.now + want.lease_us}',
         '"until": wish.now + want.lease_us // 1_000_000}',
         "sqlite",
-        50,
+        60,
         "settled by a stale lease | what stands there is",
     ),
     Bug(
@@ -31,7 +31,7 @@ BUGS = [
         "for entry in self._later.due(now):",
         "for entry in self._later.due(now + 1_000_000):",
         "memory",
-        50,
+        100,
         "before it was due",
     ),
     Bug(
@@ -40,7 +40,7 @@ BUGS = [
         "and at_most_once = lane.value ->> 2 and leasable_at <= :now\n",
         "and at_most_once = lane.value ->> 2\n",
         "sqlite",
-        50,
+        60,
         "before it was due",
     ),
     Bug(
@@ -49,7 +49,7 @@ BUGS = [
         "queue = :queue and at_most_once = 0 and leasable_at <= :now\n",
         "queue = :queue and at_most_once = 0\n",
         "sqlite",
-        50,
+        60,
         "before it was due",
     ),
     Bug(
@@ -85,7 +85,7 @@ BUGS = [
         "if lane.at_most_once and slots is not None and not slots.take():",
         "if lane.at_most_once and slots is not None and slots.take() and not want.ahead:",
         "memory",
-        50,
+        100,
         "that need a slot",
     ),
     Bug(
@@ -94,7 +94,7 @@ BUGS = [
         "    picked.sort(key=lambda task: not task.needs_slot)\n",
         "",
         "sqlite",
-        50,
+        60,
         "that need a slot",
     ),
     Bug(
@@ -121,7 +121,7 @@ BUGS = [
         "        tasks.hold_until(row, until)\n        if row.cancel",
         "        if row.cancel",
         "memory",
-        50,
+        100,
         "and that is not what stands there",
     ),
     Bug(
@@ -149,7 +149,7 @@ BUGS = [
         "from deferq_task\nwhere id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;",
         "from deferq_task\nwhere id in (select value from json_each(:ids)) and lease_id = :lease_id;",
         "sqlite",
-        50,
+        60,
         "and its renewal says otherwise",
     ),
     Bug(
@@ -158,8 +158,9 @@ BUGS = [
         "    for lease_id, tasks in by_lease.items():\n",
         "    for lease_id, tasks in list(by_lease.items())[:1]:\n",
         "sqlite",
-        50,
+        60,
         "and that is not what stands there",
+        quick=True,
     ),
     Bug(
         "Nobody finds leases that are over",
@@ -167,7 +168,7 @@ BUGS = [
         "t.queue = q.name and t.leasable_at <= :now\nlimit :limit;",
         "t.queue = q.name and t.leasable_at < 0\nlimit :limit;",
         "sqlite",
-        50,
+        60,
         "nobody found it",
     ),
     Bug(
@@ -176,7 +177,7 @@ BUGS = [
         "    for entry in entries:\n        tasks.held.add(entry)\n",
         "",
         "memory",
-        50,
+        100,
         "nobody found it",
     ),
     Bug(

@@ -13,7 +13,7 @@ BUGS = [
         "attempts >= self.max_attempts",
         "attempts > self.max_attempts",
         "memory",
-        50,
+        100,
         "may be attempted",
     ),
     Bug(
@@ -22,7 +22,7 @@ BUGS = [
         "attempts >= self.max_attempts",
         "attempts >= max(1, self.max_attempts - 1)",
         "memory",
-        50,
+        100,
         "attempts and has",
     ),
     Bug(
@@ -31,8 +31,9 @@ BUGS = [
         "    attempts = task.attempts + 1\n",
         "    attempts = task.attempts + (reason != 'retried')\n",
         "memory",
-        50,
+        100,
         "attempts and has",
+        quick=True,
     ),
     Bug(
         "A lost worker costs no attempt",
@@ -40,7 +41,7 @@ BUGS = [
         "    attempts = task.attempts + 1\n",
         "    attempts = task.attempts + (reason != 'worker lost')\n",
         "memory",
-        50,
+        100,
         "attempts and has",
     ),
     Bug(
@@ -49,7 +50,7 @@ BUGS = [
         'return _back(task, "snoozed", now + _us(outcome.after_s), outcome.reason or "snoozed")',
         'return _again(task, "snoozed", outcome.after_s, policy, now, jitter)',
         "memory",
-        50,
+        100,
         "was settled as",
     ),
     Bug(
@@ -58,7 +59,7 @@ BUGS = [
         'return _back(task, "parked", now + _us(wait_s), "parked", parks=task.parks + 1)',
         'return _again(task, "parked", wait_s, policy, now, jitter)._replace(parks=task.parks + 1)',
         "memory",
-        50,
+        100,
         "attempts and has",
     ),
     Bug(
@@ -67,17 +68,16 @@ BUGS = [
         'return _back(task, "interrupted", task.eta, None, parks=task.parks)',
         'return _back(task._replace(attempts=task.attempts + 1), "interrupted", task.eta, None, parks=task.parks)',
         "memory",
-        50,
+        100,
         "attempts and has",
     ),
     Bug(
         "A task that fails for good is tried again",
         FILE,
-        "        case Failed(permanent=True):\n"
-        '            return _finish(task, outcome.reason if outcome.reason in RULES else "permanent", outcome.reason)\n',
-        "",
+        "        case Failed(permanent=True):\n",
+        "        case Failed(permanent=True) if task.retry.at_most_once:\n",
         "memory",
-        50,
+        100,
         "was settled as",
     ),
     Bug(
@@ -86,7 +86,7 @@ BUGS = [
         "return Transition(rule, State.PENDING, now + _us(after_s), attempts, 0, True, reason)",
         "return Transition(rule, State.PENDING, now, attempts, 0, True, reason)",
         "memory",
-        50,
+        100,
         "before it was to come again",
     ),
     Bug(
@@ -95,7 +95,7 @@ BUGS = [
         "return Transition(rule, State.PENDING, now + _us(after_s), attempts, 0, True, reason)",
         "return Transition(rule, State.PENDING, task.eta + _us(after_s), attempts, 0, True, reason)",
         "memory",
-        50,
+        100,
         "before it was to come again",
     ),
     Bug(
@@ -104,7 +104,7 @@ BUGS = [
         'return _back(task, "snoozed", now + _us(outcome.after_s), outcome',
         'return _back(task, "snoozed", now + int(outcome.after_s), outcome',
         "memory",
-        50,
+        100,
         "before it was to come again",
     ),
     Bug(
@@ -113,7 +113,7 @@ BUGS = [
         '    if task.cancel_requested:\n        return _finish(task, "cancelled", "cancelled")\n    if policy',
         "    if policy",
         "memory",
-        50,
+        100,
         "was to be cancelled",
     ),
     Bug(
@@ -124,7 +124,7 @@ BUGS = [
         "    return Transition(rule",
         "    return Transition(rule",
         "memory",
-        200,
+        300,
         "did not end within",
     ),
     Bug(
@@ -133,17 +133,8 @@ BUGS = [
         "        row.cancel_requested = True\n",
         "        pass\n",
         "memory",
-        50,
+        100,
         "was started after somebody had it cancelled",
-    ),
-    Bug(
-        "Cancelling ends also what is leased",
-        "engines/sqlite/statements/change.sql",
-        "where id in (select value from json_each(:ids)) and state = 0;\n\n-- name: request_cancel",
-        "where id in (select value from json_each(:ids)) and state < 2;\n\n-- name: request_cancel",
-        "sqlite",
-        300,
-        "",
     ),
     Bug(
         "The policy stored with a task is passed over",
@@ -151,7 +142,7 @@ BUGS = [
         "        return task.retry\n",
         "        return DEFAULT_RETRY\n",
         "memory",
-        50,
+        100,
         "may be attempted",
     ),
     Bug(
@@ -160,7 +151,7 @@ BUGS = [
         'parks, rule == "snoozed", reason)',
         "parks, True, reason)",
         "memory",
-        50,
+        100,
         "was settled as",
     ),
 ]
