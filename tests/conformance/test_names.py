@@ -275,3 +275,26 @@ def test_a_task_put_again_after_its_end_does_not_take_its_name_back(
 
     second = new(name="daily")
     assert engine.put([second]) == [Stored(second.id)]
+
+
+def test_a_task_put_again_after_it_was_purged_finds_its_own_tombstone(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    """Its history is kept for a shorter time than its name: it ran, and does not run again."""
+    first = new(name="daily")
+    engine.put([first])
+    settle(engine, lease_one(engine), SUCCEEDED)
+    engine.sweep(Retention(succeeded_s=0.0))
+
+    assert engine.put([first]) == [Tombstoned(first.id, START + int(TOMBSTONE_S * US))]
+    assert engine.get([first.id]) == []
+
+
+def test_a_replacement_put_again_after_it_was_deleted_has_its_name(engine: LeasingEngine, new: TaskMaker) -> None:
+    first = new(name="daily", if_exists="replace")
+    engine.put([first])
+    engine.change([first.id], Delete())
+
+    engine.put([first])
+
+    assert engine.put([new(name="daily")]) == [Existing(first.id)]

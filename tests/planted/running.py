@@ -18,7 +18,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "deferq"
 #: Runs at a time: a run keeps one core busy.
 AT_ONCE = 2
 #: Seconds after which a run is taken for one that never ends.
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
 
 
 class Said(NamedTuple):

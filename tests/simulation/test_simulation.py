@@ -176,7 +176,7 @@ class KnowsNoPatience(dispatcher._Dispatcher):
     ("kind", "words"),
     [
         (PurgesTooEarly, "is missing"),
-        (AcceptsTwice, "is missing, and it was"),
+        (AcceptsTwice, "task "),
         (ForgetsTombstones, "got the name of"),
     ],
 )

@@ -10,7 +10,17 @@ from deferq.testing.simulate.clock import START, SimulatedClock
 from deferq.testing.simulate.memory import memory
 from deferq.testing.simulate.running import run_seed
 from deferq.testing.simulate.sqlite import SqliteFiles
-from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Process, ProcessDied, Store, StoreMaker
+from deferq.testing.simulate.stores import (
+    COMMIT,
+    Blow,
+    Fate,
+    MakeEngine,
+    OneEngine,
+    Process,
+    ProcessDied,
+    Store,
+    StoreMaker,
+)
 from tests.support import TaskMaker
 
 
@@ -106,6 +116,17 @@ def test_a_process_that_dies_at_any_statement_of_a_transaction_leaves_all_of_it_
     assert stored == 2 if not died else stored in (0, 2)
     put(other, None, 3)
     store.close()
+
+
+@pytest.mark.parametrize(("blow", "stored"), [(Blow.ERROR_BEFORE, 0), (Blow.ERROR_AFTER, 2)])
+def test_a_blow_at_the_commit_decides_whether_it_was_one(sqlite: SqliteFiles, blow: Blow, stored: int) -> None:
+    new = TaskMaker(lambda: START)
+    process = sqlite.new_store(SimulatedClock(START)).new_process()
+    put(process, None, 1)
+    tasks = [new("b", name=f"n{number}") for number in range(2)]
+    with pytest.raises(StoreUnavailable):
+        process.ask(lambda: process.engine.put(tasks), Fate(blow, COMMIT))
+    assert len(process.engine.get([task.id for task in tasks])) == stored
 
 
 def test_nothing_can_be_written_while_the_disk_is_full(store: Store) -> None:

@@ -93,8 +93,8 @@ def _put_named(connection: Connection, task: NewTask, now: int) -> PutAnswer:
     if row is None:
         return _take(connection, task)
     holder, until, state = row
-    if holder == task.id:
-        return _put_plain(connection, task)
+    if holder == task.id and state is not None:
+        return _clash(connection, task)
     if task.if_exists == "replace":
         return _replace(connection, task, holder, state, now)
     if until is None:

@@ -18,7 +18,7 @@ from deferq.engines.base import Bell, LeasingEngine
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite.bells import FifoBell
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.stores import Blow, Fate, Process, ProcessDied, Store
+from deferq.testing.simulate.stores import COMMIT, Blow, Fate, Process, ProcessDied, Store
 
 Answer = TypeVar("Answer")
 _WRITES = ("insert", "update", "delete", "commit")
@@ -135,9 +135,13 @@ class SqliteProcess(Process):
         if trouble == "away":
             raise _error("disk I/O error", sqlite3.SQLITE_IOERR)
         self._statements += 1
-        if self._fate is None or self._statements != self._fate.statement:
+        fate = self._fate
+        if fate is None:
             return statement()
-        return self._strike(self._fate.blow, connection, statement)
+        if not _commits(connection, sql) if fate.statement == COMMIT else fate.statement != self._statements:
+            return statement()
+        self._fate = None
+        return self._strike(fate.blow, connection, statement)
 
     @property
     def calm(self) -> bool:
@@ -185,6 +189,13 @@ class StruckConnection(sqlite3.Connection):
         except sqlite3.ProgrammingError:
             return  # it was closed before
         self.close()
+
+
+def _commits(connection: sqlite3.Connection, sql: str) -> bool:
+    """Whether what was written is durable after this statement."""
+    if connection.in_transaction:
+        return sql.startswith("commit")
+    return sql.lstrip().startswith(_WRITES)
 
 
 def _engine(path: Path, clock: SimulatedClock, tombstone_s: float, **options: Any) -> SqliteEngine:

@@ -29,10 +29,14 @@ class Blow(Enum):
 
 
 class Fate(NamedTuple):
-    """The blow that falls at the statement of that number, counted from 1; none if there are fewer statements."""
+    """The blow that falls at the statement of that number, counted from 1, or at the commit; none if there is none."""
 
     blow: Blow
     statement: int
+
+
+#: The statement that commits, whichever that is.
+COMMIT = 0
 
 
 class Process(ABC):

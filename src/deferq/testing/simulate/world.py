@@ -29,7 +29,17 @@ from deferq.testing.simulate.person import Person
 from deferq.testing.simulate.pool import Run, SimulatedPool
 from deferq.testing.simulate.producer import Producer
 from deferq.testing.simulate.retention import KEPT_US
-from deferq.testing.simulate.stores import Blow, Fate, MakeEngine, OneEngine, Process, ProcessDied, Store, StoreMaker
+from deferq.testing.simulate.stores import (
+    COMMIT,
+    Blow,
+    Fate,
+    MakeEngine,
+    OneEngine,
+    Process,
+    ProcessDied,
+    Store,
+    StoreMaker,
+)
 from deferq.testing.simulate.stories import Stories
 from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
@@ -76,6 +86,8 @@ class SimulatedWorld:
         self._right_since: float | None = None
         self._is_over = False
         self._patience_s = 0.0
+        #: The workers that died, and did not end in order.
+        self._died: set[int] = set()
         self._numbers = iter(range(1, 10**6))
         self.stories = Stories(self.chance, self.clock)
         self.person = Person(self, self.engine)
@@ -232,7 +244,7 @@ class SimulatedWorld:
 
     def _is_stuck(self, account: Account) -> bool:
         """Whether its lease ends only when a clock that was wrong says so, and no death can be noticed before."""
-        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) in self._alive()
+        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) not in self._died
         return account.leased and unnoticed and account.until > self.clock() + 60 * US
 
     def _alive(self) -> set[int]:
@@ -305,7 +317,7 @@ class SimulatedWorld:
     def _fate(self, danger: float) -> Fate | None:
         if not self._fault(danger):
             return None
-        return Fate(self.chance.choice(_BLOWS), self.chance.randint(1, 12))
+        return Fate(self.chance.choice(_BLOWS), self.chance.choice(_STATEMENTS))
 
     def was_put(self, who: str, tasks: Sequence[NewTask], answers: Sequence[PutAnswer]) -> None:
         """Tasks were put, and it is committed."""
@@ -370,6 +382,7 @@ class SimulatedWorld:
             node.bell.close()
             node.process.end()
         else:
+            self._died.add(node.number)
             node.process.end(node.bell)
 
     def _freeze(self, node: Node, probability: float) -> None:
@@ -441,6 +454,8 @@ class SimulatedWorld:
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
 
+#: Half of the blows fall at the commit.
+_STATEMENTS = (*[COMMIT] * 12, *range(1, 13))
 #: Errors are as frequent again as deaths.
 _BLOWS = (Blow.ERROR_BEFORE, Blow.ERROR_AFTER, *Blow)
 
