@@ -16,7 +16,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
-from tests.simulation.pool import Run, SimulatedPool
+from deferq.testing.simulate.pool import Run, SimulatedPool
 
 
 def leased(number: int, lease_id: int = 1, **changes: Any) -> Leased:
@@ -257,6 +257,14 @@ def test_a_stop_gives_back_what_waits_and_ends_once_the_rest_has_ended() -> None
     effect = scene.until(TakeTurn)
     assert [one.task.id for one in effect.settlements] == [1]
     assert scene.step() is None
+
+
+def test_what_still_runs_is_renewed_while_a_worker_stops() -> None:
+    scene = Scene(drain_s=60.0)
+    scene.task_s = 50.0
+    scene.leasing(2)
+    scene.stop.request()
+    assert [task.id for task in scene.until(Renew).leases] == [1, 2]
 
 
 def test_a_stop_waits_no_longer_than_it_may() -> None:
