@@ -125,7 +125,7 @@ BUGS = [
         "    return Transition(rule",
         "memory",
         300,
-        "did not end within",
+        "was to be cancelled | is held by | was started after",
     ),
     Bug(
         "A request to cancel is not stored",

@@ -72,6 +72,11 @@ class Bookkeeping:
         if isinstance(change, Cancel):
             book.cancelled, book.cancelled_under = True, lease_id
 
+    def put(self, task_id: int) -> None:
+        """It was put. If it had ended, it may have been deleted, and begin anew."""
+        if self.book(task_id).ended_as:
+            self.requeued(task_id)
+
     def requeued(self, task_id: int) -> None:
         """It begins anew; what was settled stays settled."""
         self._books[task_id] = _Book(settled=self.book(task_id).settled)

@@ -55,6 +55,7 @@ class History:
         for task, answer in zip(tasks, answers, strict=True):
             self.note(at, who, f"put {task.name or 'a task'} ({task.if_exists}): {type(answer).__name__}", task.id)
             self.names.put(task, answer, self.accounts, now)
+            self.books.put(task.id)
 
     # ---- tasks are leased and settled
 
