@@ -86,7 +86,6 @@ BUGS = [
         100,
         "was left behind | did not end within",
         children=True,
-        quick=True,
     ),
     Bug(
         "Tasks of children that are killed at the end count as unstarted",

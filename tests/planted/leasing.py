@@ -160,7 +160,6 @@ BUGS = [
         "sqlite",
         60,
         "and that is not what stands there",
-        quick=True,
     ),
     Bug(
         "Nobody finds leases that are over",
