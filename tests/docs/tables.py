@@ -13,6 +13,8 @@ from deferq.cli.main import VERBS
 from deferq.config import SETTINGS
 from tests.catalogue.failures import FAILURES, Row
 from tests.hostile.kinds import ENDS, GOES_ON, KINDS, REPLACED, THREAD, End
+from tests.planted.bug import Bug
+from tests.planted.bugs import BY_TOPIC
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -82,6 +84,21 @@ def _ends(end: End) -> str:
     return f"{end.how}: `{end.says}`" if end.says else end.how
 
 
+def planted_bugs() -> str:
+    """A table for each topic."""
+    return "\n\n".join(f"## {topic}\n\n{_planted(bugs)}" for topic, bugs in BY_TOPIC.items())
+
+
+def _planted(bugs: list[Bug]) -> str:
+    rows = ["| what was broken | where | how it shows | seeds |", "|---|---|---|---|"]
+    for bug in bugs:
+        place = "SQLite" if bug.engine == "sqlite" else "memory"
+        place += ", children" if bug.children else ""
+        shows = " or ".join(f'"{words}"' for words in bug.shows.split(" | "))
+        rows.append(f"| {bug.name} | `{bug.file}` | {shows} | {bug.seeds} ({place}) |")
+    return "\n".join(rows)
+
+
 #: File, name of the markers, and what stands between them.
 PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "settings.md", "settings", settings_table),
@@ -90,6 +107,7 @@ PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "cli.md", "verbs", verb_table),
     (DOCS / "explanation" / "hostile-tasks.md", "hostile", hostile_table),
     (DOCS / "reference" / "failures.md", "failures", failure_table),
+    (DOCS / "explanation" / "planted-bugs.md", "planted bugs", planted_bugs),
 ]
 
 

@@ -259,6 +259,14 @@ def test_a_stop_gives_back_what_waits_and_ends_once_the_rest_has_ended() -> None
     assert scene.step() is None
 
 
+def test_what_still_runs_is_renewed_while_a_worker_stops() -> None:
+    scene = Scene(drain_s=60.0)
+    scene.task_s = 50.0
+    scene.leasing(2)
+    scene.stop.request()
+    assert [task.id for task in scene.until(Renew).leases] == [1, 2]
+
+
 def test_a_stop_waits_no_longer_than_it_may() -> None:
     scene = Scene(drain_s=3.0)
     scene.task_s = 1_000

@@ -15,6 +15,7 @@ from deferq.model.task import Leased, NewTask, Task
 from deferq.runtime.dispatcher import TakeTurn
 from deferq.runtime.pools import Lease
 from deferq.testing.simulate.accounts import Accounts
+from deferq.testing.simulate.bookkeeping import Bookkeeping
 from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.limits import LimitsKept
 from deferq.testing.simulate.names import NamesKept
@@ -41,6 +42,7 @@ class History:
         self.accounts = Accounts()
         self.names = NamesKept(tombstone_us)
         self.limits_kept = LimitsKept()
+        self.books = Bookkeeping()
         #: The latest time that the clock has shown.
         self._latest = 0
         self._asked_in_outage: Counter[tuple[str, int]] = Counter()
@@ -55,6 +57,7 @@ class History:
         for task, answer in zip(tasks, answers, strict=True):
             self.note(at, who, f"put {task.name or 'a task'} ({task.if_exists}): {type(answer).__name__}", task.id)
             self.names.put(task, answer, self.accounts, now)
+            self.books.put(task.id)
 
     # ---- tasks are leased and settled
 
@@ -74,6 +77,7 @@ class History:
                 raise Broken(f"task {leased.id} was leased by a lease id that had been used before")
             self._leased(leased, turn.now)
         self._lease_ids.update(leased.lease_id for leased in turn.leased)
+        self.books.turn(effect.settlements, turn)
         self.limits_kept.leased(turn, self.accounts)
 
     def _settled(self, settlement: Settlement, now: int) -> None:
@@ -139,6 +143,7 @@ class History:
                 raise Broken(f"task {task_id} was {account.standing}, and {kind} said {task_id in changed}")
             if fits:
                 self.note(at, "a person", kind, task_id)
+                self.books.changed(task_id, account.lease_id if account.leased else None, change)
                 account.change(change, now)
                 self.names.ended(account, now)
 
@@ -162,10 +167,12 @@ class History:
             if account.may_be_requeued:
                 self.note(at, "a person", "requeued", task_id)
                 account.requeue(now, names.get(task_id))
+                self.books.requeued(task_id)
                 self.names.came_back(account, self.accounts)
 
     def woken(self, now: int) -> None:
         """What was parked may be due by now."""
+        self.books.woken()
         for account in self.accounts:
             if account.pending and account.parks:
                 account.due = min(account.due, now)
@@ -223,6 +230,7 @@ class History:
     def leapt(self, at: float, now: int, seconds: float) -> None:
         """The clock, which showed `now`, was set."""
         self._latest = self.names.latest = max(self._latest, now)
+        self.books.leapt(at)
         self.note(at, "the clock", f"leapt by {seconds:.3f} s")
         if seconds < 0:
             self.limits_kept.forget_rates()

@@ -16,6 +16,7 @@ from deferq.runtime.pulse import Pulse
 from deferq.testing.simulate.retention import RETENTION
 from deferq.testing.simulate.stores import Process
 from deferq.testing.simulate.stories import CODECS
+from deferq.testing.simulate.wellbeing import Wellbeing
 
 if TYPE_CHECKING:
     from deferq.testing.simulate.world import SimulatedWorld
@@ -42,6 +43,8 @@ class Node:
         self.now_us = world.clock
         self.executor = Executor(CODECS[version], now=world.clock, monotonic=world.monotonic)
         self._history = world.history
+        self._witness = world.witness(process.engine, number)
+        self.wellbeing = Wellbeing(self.name, number, world.now)
         self._look = world.look
         self._janitor = Janitor(process.engine, RETENTION, monotonic=world.monotonic)
         self._pulse = Pulse(process.engine, number, {})
@@ -72,18 +75,23 @@ class Node:
 
     def carry_out(self, effect: Effect) -> object:
         """What the driver does with an effect, told to the history."""
-        engine, history, now = self.process.engine, self._history, self.monotonic()
+        history, now = self._history, self.monotonic()
         match effect:
             case TakeTurn(settlements, want):
-                turn = engine.turn(settlements, want)
+                self.wellbeing.asks(effect, self.stop.requested)
+                turn = self._witness.turn(settlements, want)
                 history.turn(now, self.name, effect, turn)
+                self.wellbeing.lost_settlements(settlements, turn.lost)
+                if want is not None and turn.leased:
+                    self.wellbeing.leased(want.lease_id, now)
                 return turn
             case Renew(leases, until):
-                lost, to_cancel = engine.renew(leases, until)
+                lost, to_cancel = self._witness.renew(leases, until)
                 history.renewed(leases, until, lost)
+                self.wellbeing.lost(lost)
                 return lost, to_cancel
             case FindStalled(limit):
-                return engine.stalled(limit)
+                return self._witness.stalled(limit)
             case Sweep():
                 swept = self._janitor.run_once()
                 self._look()

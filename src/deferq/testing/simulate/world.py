@@ -23,6 +23,7 @@ from deferq.testing.simulate.accounts import Account
 from deferq.testing.simulate.application import take_stage
 from deferq.testing.simulate.children import SimulatedChildren
 from deferq.testing.simulate.clock import START, US, SimulatedClock
+from deferq.testing.simulate.contract import Witness
 from deferq.testing.simulate.history import History
 from deferq.testing.simulate.person import Person
 from deferq.testing.simulate.pool import Run, SimulatedPool
@@ -135,17 +136,26 @@ class SimulatedWorld:
             return SimulatedChildren(config, self.monotonic, self.chance, self._fault, begin, note)
         return SimulatedPool(config.threads, self.monotonic, begin)
 
+    def witness(self, engine: LeasingEngine, number: int) -> Witness:
+        """Between a worker and its engine."""
+        return Witness(
+            engine, self.engine, number, self._alive, lambda: [one.id for one in self.history.accounts.live()]
+        )
+
     def begin(self, node: Node, task: Leased, lease: Lease) -> Run:
         """A pool starts a task: the executor runs it now, and its outcome is there when its time is over."""
         invocation = node.executor.prepare(task)
         if not isinstance(invocation, Invocation):
             self.history.note(self.now, node.name, f"refused: {type(invocation).__name__}", task.id, task.lease_id)
+            self.history.books.refused(task, invocation, self.now)
             return Run(self.now, task, lease, invocation)
         current = node.executor.current(task)
         outcome = node.executor.call(invocation, current)
         assert not isinstance(outcome, Awaiting)
         self.history.start(self.now, node.name, task, outcome)
-        return Run(self.now + self.stories.played.seconds, task, lease, outcome, current.ends_at)
+        ends_at = self.now + self.stories.played.seconds
+        self.history.books.started(self.now, task, outcome, self.now if self._children else ends_at)
+        return Run(ends_at, task, lease, outcome, current.ends_at)
 
     # ---- the life of the world
 
@@ -237,6 +247,9 @@ class SimulatedWorld:
         unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) not in self._died
         return account.leased and unnoticed and account.until > self.clock() + 60 * US
 
+    def _alive(self) -> set[int]:
+        return {node.number for node in self.nodes}
+
     # ---- asking the store
 
     def _perform(self, node: Node) -> None:
@@ -251,6 +264,7 @@ class SimulatedWorld:
 
     def _wait(self, node: Node, effect: Wait) -> None:
         node.resumes_at = self.now if node.pool.wakes() else self.now + effect.timeout_s
+        node.wellbeing.waits([] if self._children else node.pool.holding()[node.pool.running() :], self.now)
         if node.rings():
             node.ring()
         if self._fault(0.002):
@@ -270,6 +284,7 @@ class SimulatedWorld:
             )
         except StoreUnavailable as error:
             node.answer = error
+            node.wellbeing.troubled(self.now)
         except ProcessDied:
             self._end(node, "died")
             return
@@ -349,11 +364,16 @@ class SimulatedWorld:
         self._was_set_back |= seconds < -60
         if seconds > 0:
             self._leaps.append((self.now, seconds))
+            for node in self.nodes:
+                node.wellbeing.troubled(self.now)
 
     def _end(self, node: Node, how: str) -> None:
         """A process comes to its end, and what it runs with it."""
         self.history.note(self.now, node.name, how)
         self.nodes.remove(node)
+        if how == "ended" and self._store.trouble is None:
+            threads = [] if self._children else node.pool.holding()[: node.pool.running()]
+            node.wellbeing.ended(self.rows().values(), [task.id for task, _ in threads])
         if how == "ended":
             node.pool.parent_ended()
         else:
@@ -371,6 +391,7 @@ class SimulatedWorld:
             until = self.now + self.chance.uniform(0.0, 2.5 * LEASE_S)
             self.history.note(self.now, node.name, f"froze until {until:.3f}")
             node.resumes_at = node.held_until = until
+            node.wellbeing.troubled(until)
             if self._fault(0.7):
                 node.frozen_until = until
 
