@@ -393,7 +393,8 @@ def test_a_hurried_lease_is_asked_for_once_and_not_again_when_its_task_has_ended
     scene = asleep()
     scene.task_s = 0.0
     effect = scene.step(True)
-    assert isinstance(effect, TakeTurn) and effect.want is not None
+    assert isinstance(effect, TakeTurn)
+    assert effect.want is not None
     asked = [effect.want]
     effect = scene.step(Turn(scene.now_us(), (), [leased(1, effect.want.lease_id)], scene.now_us()))
     while not isinstance(effect, Wait):
