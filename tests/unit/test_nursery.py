@@ -25,7 +25,7 @@ from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import STUCK_S, ChildProcess, Condition
 from deferq.runtime.children.starts import PLACES
 from deferq.runtime.pools import Lease
-from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
+from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED
 from tests.unit.fakechild import SOON_S, FakeChild, give, leased
 
 
@@ -282,7 +282,7 @@ def test_a_reload_replaces_all_and_lets_what_runs_go_on_for_the_drain_time() -> 
     assert ("stop", None) not in scene.spawned[0].hear()
     scene.look(5.0)
     assert scene.spawned[0].process.returncode == -9
-    assert scene.look(LOOK_EVERY_S) == {1: WORKER_DIED}
+    assert scene.look(LOOK_EVERY_S) == {1: CHILD_ENDED}, "it did not kill its process"
 
 
 def test_a_child_that_was_loading_when_a_reload_came_is_not_used() -> None:
@@ -489,7 +489,7 @@ def test_its_siblings_may_go_on_for_the_drain_time() -> None:
     scene.look(0.2)
     assert scene.spawned[0].process.returncode == -9
     finished = scene.look(LOOK_EVERY_S)
-    assert (finished[1].reason, finished[2]) == ("timed out", WORKER_DIED)  # type: ignore[attr-defined]
+    assert (finished[1].reason, finished[2]) == ("timed out", CHILD_ENDED)  # type: ignore[attr-defined]
 
 
 def test_a_child_that_is_being_replaced_anyway_is_killed_no_later() -> None:

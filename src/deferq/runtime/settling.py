@@ -23,6 +23,14 @@ WORKER_STOPPED = Failed(
     error=ErrorText(error_type="WorkerStopped", message="The worker stopped before the task ended, and cancelled it."),
     reason="worker stopped",
 )
+#: The same for one of several children; the worker goes on.
+CHILD_ENDED = Failed(
+    error=ErrorText(
+        error_type="WorkerStopped",
+        message="The worker ended its process before the task did: there is new code, or another task ran too long.",
+    ),
+    reason="worker stopped",
+)
 #: How each rule of the life of a task is announced; a task that is given back unstarted is not worth a word.
 ANNOUNCED: dict[str, EventName] = {
     "succeeded": EventName.TASK_SUCCEEDED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from deferq.runtime.children.quarantine import Quarantine
 from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished, Lease
-from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
+from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
@@ -211,6 +212,8 @@ class Nursery:
         match child.condition:
             case Condition.STARTING if now >= child.started_at + START_S:
                 child.kill()
+            case Condition.QUARANTINE if now >= child.started_at + 2 * START_S and not child.running():
+                child.kill()  # it has had as long again to begin its task, and hangs
             case Condition.RUNNING:
                 self._look_at_running(child, now, regular)
             case Condition.STUCK:
@@ -266,7 +269,8 @@ class Nursery:
 
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:
         self.children.remove(child)
-        finished = child.bury(now)
+        ended = child.cut_off and child.process.returncode == -signal.SIGKILL
+        finished = child.bury(now, lost := CHILD_ENDED if ended else WORKER_DIED)
         how = f"pid {child.pid} {how_it_ended(child.process.returncode)}"
         if isinstance(child, QuarantineChild) and self.quarantine is not None:
             if not child.stopping:
@@ -277,7 +281,7 @@ class Nursery:
         elif child.condemned and not child.stopping:
             self.announce(EventName.CHILD_REPLACED, f"pid {child.pid} was ended: a task ran past its timeout")
         elif not child.stopping:
-            started = sum(one.outcome is WORKER_DIED for one in finished)
+            started = sum(one.outcome is lost for one in finished)
             back = sum(one.outcome is INTERRUPTED for one in finished)
             self.announce(EventName.CHILD_LOST, f"{how}; {started} of its tasks had started, {back} go back")
         return finished
