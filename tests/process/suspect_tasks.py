@@ -55,6 +55,25 @@ def eats_in_small_pieces() -> None:
         eaten = [eaten, object()]
 
 
+HOARD: list[object] = []
+
+
+def hoards() -> None:
+    """It ends well, and leaves not a byte to report it with."""
+    note()
+    for size in (1_000_000, 10_000, 400, 100, 16):
+        try:
+            while True:
+                HOARD[:] = [(*HOARD, bytes(size))]
+        except MemoryError:
+            pass
+
+
+async def async_hoards() -> None:
+    await asyncio.sleep(0)
+    hoards()
+
+
 async def async_eats() -> None:
     await asyncio.sleep(0)
     eats()

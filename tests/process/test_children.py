@@ -287,7 +287,8 @@ def test_siblings_of_a_late_task_go_on_no_longer_than_the_drain_time(farm: Farm)
         assert sibling.wait(STEADY_S) == 2
         farm.wait_all([late])
         stop(worker)
-    assert (farm.kinds(late), farm.kinds(sibling)) == (["timed out"], ["worker lost"])
+    assert (farm.kinds(late), farm.kinds(sibling)) == (["timed out"], ["worker stopped"])
+    assert sibling.refresh().crashes == 0, "nobody suspects it"
 
 
 @pytest.mark.slow

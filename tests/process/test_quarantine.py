@@ -134,6 +134,15 @@ def test_what_eats_all_memory_gets_a_memory_error_there(farm: Farm, fn: Callable
     assert fn is tasks.eats_in_small_pieces or "suspect_tasks.py" in last.traceback, "there is memory to describe it"
 
 
+@pytest.mark.parametrize("fn", [pytest.param(tasks.hoards, marks=pytest.mark.slow), tasks.async_hoards])
+def test_what_keeps_all_memory_and_ends_well_is_heard_of(farm: Farm, fn: Callable[[], Any]) -> None:
+    handle = put_suspect(farm, fn)
+    with worker(farm) as running:
+        farm.wait_all([handle])
+        stop(running)
+    assert (handle.refresh().state, handle.refresh().crashes) == (State.SUCCEEDED, 2)
+
+
 # ---- it hurts nothing that is well
 
 

@@ -30,7 +30,7 @@ from deferq.runtime.children.wire import CUT_OFF, DONE, WORN, Reader, pack
 from deferq.runtime.coroutines import LOOP_LOST
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
-from deferq.runtime.settling import worker_died
+from deferq.runtime.settling import WORKER_DIED, lost_with_process
 from tests.unit.fakechild import give, leased
 from tests.unit.test_child import Pair
 from tests.unit.test_nursery import Scene
@@ -217,11 +217,14 @@ def test_a_child_whose_socket_is_garbled_is_killed_at_once_and_people_read_why()
     scene.look()
     scene.look(0.01)
     assert scene.spawned[0].process.returncode == -9
-    assert set(scene.look(1.0).values()) == {worker_died("lost its connection to its parent", 1)}
+    assert set(scene.look(1.0).values()) == {lost_with_process(WORKER_DIED, "lost its connection to its parent", 1)}
 
 
 def test_how_a_process_ended_stands_in_the_error() -> None:
-    alone, beside = worker_died("was killed by SIGSEGV", 0), worker_died("was killed by SIGSEGV", 2)
+    alone, beside = (
+        lost_with_process(WORKER_DIED, "was killed by SIGSEGV", 0),
+        lost_with_process(WORKER_DIED, "was killed by SIGSEGV", 2),
+    )
     assert alone.error.message == "The process was killed by SIGSEGV while this task ran."
     assert beside.error.message == "The process was killed by SIGSEGV while this task ran, and 2 others with it."
     assert (alone.reason, alone.permanent) == ("worker lost", False)

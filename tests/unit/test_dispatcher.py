@@ -414,3 +414,20 @@ def test_who_is_woken_while_tasks_run_is_in_no_hurry() -> None:
     assert isinstance(effect, TakeTurn)
     assert effect.want is not None
     assert not effect.want.hurry
+
+
+def test_a_hurried_lease_is_asked_for_once_and_not_again_when_its_task_has_ended() -> None:
+    scene = asleep()
+    scene.task_s = 0.0
+    effect = scene.step(True)
+    assert isinstance(effect, TakeTurn)
+    assert effect.want is not None
+    asked = [effect.want]
+    effect = scene.step(Turn(scene.now_us(), (), [leased(1, effect.want.lease_id)], scene.now_us()))
+    while not isinstance(effect, Wait):
+        if isinstance(effect, TakeTurn) and effect.want is not None:
+            asked.append(effect.want)
+        scene.pool.tick()
+        effect = scene.step()
+    assert [want.hurry for want in asked] == [True] + [False] * (len(asked) - 1)
+    assert len({want.lease_id for want in asked}) == len(asked)

@@ -107,8 +107,19 @@ def eats() -> None:
     raise MemoryError
 
 
-def returns() -> int | None:
-    return None
+LIMITS: list[int] = []
+
+
+def returns() -> None:
+    LIMITS.append(limit())
+
+
+async def returns_later() -> None:
+    LIMITS.append(limit())
+
+
+def answers() -> int:
+    return 1
 
 
 async def eats_later() -> None:
@@ -120,16 +131,38 @@ def task_of(codec: Codec, registry: Registry, fn: object) -> Leased:
     return leased(1, target=located[0], payload=codec.encode(1, located, (), {}))
 
 
-@pytest.mark.parametrize(("fn", "lifted"), [(eats, True), (eats_later, True), (returns, False)])
-def test_the_cap_is_lifted_to_describe_what_was_raised(fn: object, lifted: bool) -> None:
+def executor(cap: MemoryCap) -> tuple[CappedExecutor, Codec, Registry]:
     registry = Registry()
     codec = Codec(Keyring([b"a secret for tests"]), registry)
+    return CappedExecutor(codec, cap), codec, registry
+
+
+@pytest.mark.parametrize("fn", [eats, eats_later, returns, returns_later])
+def test_the_cap_is_lifted_to_describe_what_was_raised_and_to_report_what_was_not(fn: object) -> None:
     before = limit()
     with capped(500 * MB) as cap:
-        outcome = CappedExecutor(codec, cap).run(task_of(codec, registry, fn))
-        assert (limit() == before) is lifted
-    if fn is returns:
+        capped_executor, *known = executor(cap)
+        LIMITS.clear()
+        outcome = capped_executor.run(task_of(*known, fn))
+        assert limit() == before
+    if fn in (returns, returns_later):
         assert outcome == SUCCEEDED
+        assert LIMITS[0] not in (before, resource.RLIM_INFINITY), "there was a cap while it ran"
     else:
         assert isinstance(outcome, Failed)
         assert outcome.error.error_type == "MemoryError"
+
+
+def test_work_that_is_done_is_not_repeated_where_its_result_cannot_even_be_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def raise_error(*_: object) -> None:
+        raise MemoryError
+
+    with capped(500 * MB) as cap:
+        capped_executor, *known = executor(cap)
+        monkeypatch.setattr(Codec, "seal_result", raise_error)
+        monkeypatch.setattr("deferq.runtime.executor.describe", raise_error)
+        outcome = capped_executor.run(task_of(*known, answers))
+    assert isinstance(outcome, Failed)
+    assert (outcome.permanent, outcome.reason) == (True, "result cannot be stored")

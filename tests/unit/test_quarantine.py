@@ -280,6 +280,27 @@ def test_a_process_that_loads_for_ever_is_given_up() -> None:
     assert "could not load" in back(scene.look(LOOK_EVERY_S)[1]).reason
 
 
+def test_a_process_that_never_begins_its_task_is_given_up_and_spends_nothing() -> None:
+    scene = Scene().begin()
+    scene.start(suspect(1))
+    scene.apart[0].introduce(scene.now)
+    for _ in range(10):
+        outcomes = scene.look(START_S / 4)
+        if outcomes:
+            break
+    assert back(outcomes[1]).after_s > 0
+    scene.now += AWAY_MAX_S
+    scene.start(suspect(2))
+    assert len(scene.apart) == 2, "there is room for the next"
+
+
+def test_one_that_has_begun_may_go_on_for_ever() -> None:
+    scene = Scene().begin()
+    child, _ = scene.run(suspect(1))
+    assert scene.look(100 * START_S) == {}
+    assert child.process.returncode is None
+
+
 def test_a_process_that_dies_before_the_task_has_started_spends_nothing() -> None:
     scene = Scene().begin()
     scene.start(suspect(1))
@@ -360,6 +381,16 @@ def test_a_reload_lets_it_go_on_for_the_drain_time() -> None:
     assert child.parents.kill_at == scene.now + 30.0
     child.done(place, SUCCEEDED)
     assert scene.look() == {1: SUCCEEDED}
+
+
+def test_one_that_goes_on_for_longer_is_ended_and_not_said_to_have_crashed() -> None:
+    scene = Scene(drain_s=30.0).begin()
+    child, _ = scene.run(suspect(1))
+    scene.nursery.ask_to_reload("changed")
+    scene.look()
+    scene.look(30.0)
+    outcome = failed(scene.look(LOOK_EVERY_S)[1])
+    assert (outcome.reason, child.process.returncode) == ("worker stopped", -9)
 
 
 def test_a_reload_sends_back_what_waits_for_a_process_with_the_old_code() -> None:

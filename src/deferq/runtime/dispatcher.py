@@ -229,6 +229,7 @@ class _Dispatcher:
 
     def _hurry(self, want: Want) -> Generator[Effect, Any, None]:
         """Take the first task that is due: everything here is cold after a sleep, so nothing else is done before."""
+        self._prepared = None  # a lease id fences one turn, and by the next there may be no room
         asked_at = self._world.monotonic()
         turn = yield from self._ask(TakeTurn((), want))
         if turn is not None and turn.leased:

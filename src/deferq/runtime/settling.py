@@ -21,17 +21,16 @@ WORKER_DIED = Failed(
     error=ErrorText(error_type="WorkerLost", message="The process of its worker ended before the task did."),
     reason="worker lost",
 )
-
-
-def worker_died(how: str, others: int) -> Failed:
-    """The same, where it is known how its process ended, and how many other tasks ran there."""
-    beside = f", and {others} other{'s' if others > 1 else ''} with it" if others > 0 else ""
-    text = replace(WORKER_DIED.error, message=f"The process {how} while this task ran{beside}.")
-    return replace(WORKER_DIED, error=text)
-
-
 WORKER_STOPPED = Failed(
     error=ErrorText(error_type="WorkerStopped", message="The worker stopped before the task ended, and cancelled it."),
+    reason="worker stopped",
+)
+#: The same for one of several children; the worker goes on.
+CHILD_ENDED = Failed(
+    error=ErrorText(
+        error_type="WorkerStopped",
+        message="The worker ended its process before the task did: there is new code, or another task ran too long.",
+    ),
     reason="worker stopped",
 )
 #: How each rule of the life of a task is announced; a task that is given back unstarted is not worth a word.
@@ -47,6 +46,13 @@ ANNOUNCED: dict[str, EventName] = {
     "attempts spent": EventName.TASK_DIED,
     "corrupt": EventName.TASK_DIED,
 }
+
+
+def lost_with_process(kind: Failed, how: str, others: int) -> Failed:
+    """The outcome `kind` of a task whose process has ended, where it is known how, and how many others ran there."""
+    beside = f", and {others} other{'s' if others > 1 else ''} with it" if others > 0 else ""
+    text = replace(kind.error, message=f"The process {how} while this task ran{beside}.")
+    return replace(kind, error=text)
 
 
 def settle(task: Leased, outcome: Outcome, duration_us: int, now: int, jitter: float) -> Settlement:

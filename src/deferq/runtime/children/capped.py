@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from deferq.model.outcome import Cancelled, Failed, Outcome, Parked
 from deferq.model.task import Leased
 from deferq.runtime.children.ending import own_memory
 from deferq.runtime.errortext import describe
-from deferq.runtime.executor import Executor
+from deferq.runtime.executor import Awaiting, Executor
 
 #: Where a system that does not tell how much memory it has is taken to have 2 GiB.
 UNKNOWN = 2 * 1024**3
@@ -71,7 +72,11 @@ class MemoryCap:
 
 
 class CappedExecutor(Executor):
-    """Runs tasks under a cap, which is lifted to describe what they raised: that takes memory too."""
+    """Runs a task under a cap, which is lifted to describe what it raised, and to report how it ended.
+
+    Both take memory too, and a task that ended well may have kept all there was. Its parent would wait for ever for a
+    process that cannot say so.
+    """
 
     __slots__ = ("_cap",)
 
@@ -86,6 +91,17 @@ class CappedExecutor(Executor):
         except MemoryError as error:
             return self._out_of_memory(error)
 
+    def call(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
+        outcome = super().call(invocation, current)
+        if not isinstance(outcome, Awaiting):
+            self._cap.lift()
+        return outcome
+
+    async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
+        outcome = await super().finish(awaitable, current)
+        self._cap.lift()
+        return outcome
+
     def _raised(self, error: BaseException) -> Outcome:
         self._cap.lift()
         return super()._raised(error)
@@ -93,8 +109,8 @@ class CappedExecutor(Executor):
     def _seal(self, value: object, current: CurrentTask) -> Outcome:
         try:
             return super()._seal(value, current)
-        except MemoryError as error:
-            return self._out_of_memory(error)
+        except MemoryError as error:  # not even the refusal could be described, and the work is done all the same
+            return replace(self._out_of_memory(error), permanent=True, reason="result cannot be stored")
 
     def _out_of_memory(self, error: MemoryError) -> Failed:
         self._cap.lift()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from deferq.runtime.children.quarantine import Quarantine
 from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished, Lease
-from deferq.runtime.settling import WORKER_STOPPED, worker_died
+from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED, lost_with_process
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
@@ -212,6 +213,8 @@ class Nursery:
         match child.condition:
             case Condition.STARTING if now >= child.started_at + START_S:
                 child.kill()
+            case Condition.QUARANTINE if now >= child.started_at + 2 * START_S and not child.running():
+                child.kill()  # it has had as long again to begin its task, and hangs
             case Condition.RUNNING:
                 self._look_at_running(child, now, regular)
             case Condition.STUCK:
@@ -269,13 +272,15 @@ class Nursery:
 
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:
         self.children.remove(child)
+        ended = child.cut_off and child.process.returncode == -signal.SIGKILL
+        kind = CHILD_ENDED if ended else WORKER_DIED
         how = f"pid {child.pid} {_how_it_ended(child)}"
         if isinstance(child, QuarantineChild) and self.quarantine is not None:
             if not child.stopping:
                 self.announce(EventName.CHILD_LOST, f"{how}; a suspect task was alone in it")
-            return self.quarantine.after(child, child.bury(now), now)
+            return self.quarantine.after(child, child.bury(now, kind), now)
         finished = child.hear_last_words(now)
-        lost = worker_died(_how_it_ended(child), child.running() - 1)
+        lost = lost_with_process(kind, _how_it_ended(child), child.running() - 1)
         finished += child.bury(now, lost)
         if child.condition is Condition.STARTING:
             self._failed_start(f"{how} {_how_far_it_came(child, now)}", now)

@@ -107,6 +107,8 @@ class ChildProcess:
         self.stopping = False
         #: It was ended by force, and is dead soon.
         self.killed = False
+        #: That came from its parent alone: it still spoke, and none of its tasks is to blame.
+        self.cut_off = False
         self._look_for_stuck_at = math.inf
         self._new_poll = new_poll
 
@@ -297,6 +299,7 @@ class ChildProcess:
 
     def kill(self) -> None:
         """End it now."""
+        self.cut_off = self.cut_off or not (self.killed or self.channel.closed)
         self.killed = True
         self.process.kill()
 

@@ -49,12 +49,13 @@ def _spawn(arguments: Sequence[str], process: type[OsProcess], child: Callable[.
     memory = shared_memory()
     descriptors = (theirs.fileno(), memory, *more)
     try:
+        channel, starts = Channel(ours), Starts(memory)  # what may fail comes before there is a process
         started = process(
             [*_python(), *arguments, "--child", ",".join(map(str, descriptors))],
             stdin=subprocess.DEVNULL,
             pass_fds=descriptors,
         )
-        return child(started, Channel(ours), Starts(memory), time.monotonic())
+        return child(started, channel, starts, time.monotonic())
     except BaseException:
         ours.close()
         raise

@@ -131,8 +131,6 @@ class SqliteProcess(Process):
         """Run a statement, or meet the fate that waits there."""
         if self.dead:
             raise _error("the process is dead", sqlite3.SQLITE_IOERR)
-        if sql == "rollback":  # SQLite's own does not fail: there is nothing to write
-            return statement()
         trouble = self._store.trouble
         if trouble == "full" and sql.lstrip().startswith(_WRITES):
             raise _error("database or disk is full", sqlite3.SQLITE_FULL)
