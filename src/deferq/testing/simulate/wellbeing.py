@@ -33,7 +33,8 @@ class Wellbeing:
         if stopping and effect.want is not None:
             raise Broken(f"{self._name} leases although it was asked to stop")
         for one in effect.settlements:
-            if "worker stopped" in (one.transition.reason or "") and not stopping:
+            cut_off = "worker stopped" in (one.transition.reason or "") and not _ended_with_its_child(one)
+            if cut_off and not stopping:
                 raise Broken(f"task {one.task.id} was cut off by {self._name}, which nobody has asked to stop")
 
     def leased(self, lease_id: int, at: float) -> None:
@@ -67,3 +68,8 @@ class Wellbeing:
 
     def _was_well_with(self, lease_id: int) -> bool:
         return self._leased_at.get(lease_id, -1.0) > self._well_since
+
+
+def _ended_with_its_child(one: Settlement) -> bool:
+    """A worker that goes on may end one of its processes, and with it what ran there."""
+    return one.failure is not None and one.failure.message.startswith("The process was ended")
