@@ -187,7 +187,7 @@ class StoreError(DeferqError):
 
 
 class StoreUnavailable(StoreError):
-    """The store is busy, full, read-only or unreachable. Nothing was changed; trying again later may help."""
+    """The store is busy, full, read-only or unreachable. Nothing was changed, or the message says: not certain."""
 
 
 class StoreCorrupt(StoreError):

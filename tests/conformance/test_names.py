@@ -275,3 +275,55 @@ def test_sweeping_leaves_the_names_of_live_tasks_alone(
     clock.advance(10 * TOMBSTONE_S)
     assert engine.sweep(Retention()).tombstones == 0
     assert engine.put([new(name="n")]) == [Existing(first)]
+
+
+def test_a_replacement_put_again_does_not_take_its_name_back(engine: LeasingEngine, new: TaskMaker) -> None:
+    """The answer to the first put got lost, and by the time its caller tries again another task has replaced it."""
+    first = new(name="daily", if_exists="replace")
+    second = new(name="daily", if_exists="replace")
+    engine.put([first])
+    engine.put([second])
+
+    engine.put([first])
+
+    one, other = engine.get([first.id, second.id])
+    assert (one.state, other.state) == (State.CANCELLED, State.PENDING)
+    assert engine.put([new(name="daily")]) == [Existing(second.id)]
+
+
+def test_a_task_put_again_after_its_end_does_not_take_its_name_back(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    first = new(name="daily")
+    engine.put([first])
+    engine.change([first.id], Cancel())
+    clock.advance(TOMBSTONE_S + 1)
+    engine.sweep(Retention(cancelled_s=10 * TOMBSTONE_S))
+
+    engine.put([first])
+
+    second = new(name="daily")
+    assert engine.put([second]) == [Stored(second.id)]
+
+
+def test_a_task_put_again_after_it_was_purged_finds_its_own_tombstone(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    """Its history is kept for a shorter time than its name: it ran, and does not run again."""
+    first = new(name="daily")
+    engine.put([first])
+    settle(engine, lease_one(engine), SUCCEEDED)
+    engine.sweep(Retention(succeeded_s=0.0))
+
+    assert engine.put([first]) == [Tombstoned(first.id, START + int(TOMBSTONE_S * US))]
+    assert engine.get([first.id]) == []
+
+
+def test_a_replacement_put_again_after_it_was_deleted_has_its_name(engine: LeasingEngine, new: TaskMaker) -> None:
+    first = new(name="daily", if_exists="replace")
+    engine.put([first])
+    engine.change([first.id], Delete())
+
+    engine.put([first])
+
+    assert engine.put([new(name="daily")]) == [Existing(first.id)]

@@ -12,6 +12,9 @@ from deferq import errors
 from deferq.cli.main import VERBS
 from deferq.config import SETTINGS
 from tests.catalogue.failures import FAILURES, Row
+from tests.hostile.kinds import ENDS, GOES_ON, KINDS, REPLACED, THREAD, End
+from tests.planted.bug import Bug
+from tests.planted.bugs import BY_TOPIC
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -61,13 +64,50 @@ def _for(row: Row) -> str:
     return row.waits_for if row.waits_for.startswith("for ") else f"for {row.waits_for}"
 
 
+def hostile_table() -> str:
+    """What `tests/hostile` does to workers, and what must come of it there."""
+    rows = ["| what the task does | what comes of it | its process | what stays |", "|---|---|---|---|"]
+    for kind in KINDS.values():
+        ends = _ends(kind.end if THREAD in kind.where else kind.end_in_loop)
+        if THREAD in kind.where and kind.end_in_loop != kind.end:
+            ends += f"; as a coroutine: {_ends(kind.end_in_loop)}"
+        rows.append(f"| {kind.does} | {ends} | {_PROCESS.get(kind.child, 'goes on, or is replaced')} | {kind.leaves} |")
+    return "\n".join(rows)
+
+
+_PROCESS = {GOES_ON: "goes on", ENDS: "ends; another one takes its place", REPLACED: "is replaced"}
+
+
+def _ends(end: End) -> str:
+    if not end.how:
+        return "succeeds"
+    return f"{end.how}: `{end.says}`" if end.says else end.how
+
+
+def planted_bugs() -> str:
+    """A table for each topic."""
+    return "\n\n".join(f"## {topic}\n\n{_planted(bugs)}" for topic, bugs in BY_TOPIC.items())
+
+
+def _planted(bugs: list[Bug]) -> str:
+    rows = ["| what was broken | where | how it shows | seeds |", "|---|---|---|---|"]
+    for bug in bugs:
+        place = "SQLite" if bug.engine == "sqlite" else "memory"
+        place += ", children" if bug.children else ""
+        shows = " or ".join(f'"{words}"' for words in bug.shows.split(" | "))
+        rows.append(f"| {bug.name} | `{bug.file}` | {shows} | {bug.seeds} ({place}) |")
+    return "\n".join(rows)
+
+
 #: File, name of the markers, and what stands between them.
 PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "settings.md", "settings", settings_table),
     (DOCS / "reference" / "errors.md", "tree", error_tree),
     (DOCS / "reference" / "errors.md", "errors", error_table),
     (DOCS / "reference" / "cli.md", "verbs", verb_table),
+    (DOCS / "explanation" / "hostile-tasks.md", "hostile", hostile_table),
     (DOCS / "reference" / "failures.md", "failures", failure_table),
+    (DOCS / "explanation" / "planted-bugs.md", "planted bugs", planted_bugs),
 ]
 
 

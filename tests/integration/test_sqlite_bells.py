@@ -148,6 +148,20 @@ def test_nobody_but_the_owner_may_open_a_bell(engine: SqliteEngine) -> None:
         assert fifo.stat().st_mode & 0o777 == 0o600
 
 
+def test_what_was_left_by_one_killed_while_it_hung_up_its_bell_is_cleared_away(engine: SqliteEngine) -> None:
+    with closing(engine.bell(1)):
+        (fifo,) = hanging(engine)
+        forgotten, new, foreign = (fifo.with_name(name) for name in (".0000be11-0a", ".0000be11-0b", ".notes"))
+        for path in (forgotten, new, foreign):
+            os.mkfifo(path)
+        for path in (forgotten, foreign):
+            os.utime(path, (time.time() - 7_200,) * 2)
+        with closing(engine.bell(2)):
+            assert not forgotten.exists()
+            assert new.exists()  # its owner may be about to hang it up
+            assert foreign.exists()
+
+
 def test_the_lock_on_a_bell_is_its_owners_pulse(engine: SqliteEngine) -> None:
     with other_dispatcher(engine) as other:
         (fifo,) = hanging(engine)

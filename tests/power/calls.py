@@ -250,7 +250,7 @@ class Workload(Noted):
         with self.step("checkpoint"):
             engine.open()
             engine._gate.acquire()
-            engine._checkpointer.checkpoint(engine._opened())
+            engine._checkpointer.checkpoint(engine._sound_writer())
             engine._gate.release()
 
     def hold(self) -> None:

@@ -52,6 +52,11 @@ def hold(name: str = "go") -> str:
     return "through"
 
 
+def hold_and_give(size: int, name: str = "go") -> bytes:
+    hold(name)
+    return os.urandom(size)
+
+
 def hold_first_time(name: str = "go") -> int:
     note("first" if current_task().attempt == 1 else "again")
     while current_task().attempt == 1 and not Path(name).exists():
@@ -182,7 +187,7 @@ def closes_standard_streams() -> None:
 def closes_all_it_can() -> None:
     """As programs do that become daemons: also what is not theirs."""
     note()
-    os.closerange(3, 256)
+    os.closerange(3, 4096)
 
 
 def prints(word: str) -> None:

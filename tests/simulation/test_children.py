@@ -114,10 +114,9 @@ def leaves_what_runs(right: Any, nursery: Nursery, now: float) -> list[Finished]
     return []
 
 
-@plants(Channel, "send")
-def loses_what_does_not_fit(right: Any, channel: Channel, kind: str, content: Any) -> None:
-    if not channel.clogged:
-        right(channel, kind, content)
+@plants(Channel, "flush")
+def forgets_what_did_not_fit(right: Any, channel: Channel) -> None:
+    channel._outgoing.clear()
 
 
 @plants(Channel, "flush")
@@ -125,6 +124,12 @@ def sends_the_rest_twice(right: Any, channel: Channel) -> None:
     if channel.clogged:
         channel._send(pack("events", []))
     right(channel)
+
+
+@plants(ChildProcess, "is_stuck")
+def finds_nobody_stuck(right: Any, child: ChildProcess, now: float) -> bool:
+    right(child, now)
+    return False
 
 
 PLANTED: dict[Patch, str] = {
@@ -139,14 +144,15 @@ PLANTED: dict[Patch, str] = {
     lets_late_tasks_run: "past its timeout",
     kills_for_ever: "does not rest",
     leaves_what_runs: "runs on after its parent has ended",
-    loses_what_does_not_fit: "never ended",
+    forgets_what_did_not_fit: "marshal",
+    finds_nobody_stuck: "starts nothing for long",
     sends_the_rest_twice: "bad marshal data",
 }
 
 
 #: They take some seconds.
-RARE = (leaves_what_runs, loses_what_does_not_fit, buries_what_was_reported, gives_places_away_too_early)
-RARE += (knows_no_bound, spends_what_had_not_started)
+RARE = (leaves_what_runs, buries_what_was_reported, gives_places_away_too_early)
+RARE += (knows_no_bound, spends_what_had_not_started, lets_late_tasks_run, kills_for_ever, finds_nobody_stuck)
 
 
 def _marked(plant: Patch) -> Any:

@@ -263,8 +263,10 @@ def test_a_child_that_still_says_something_is_not_stuck(child: FakeChild) -> Non
 
 
 def test_coroutines_that_wait_for_a_slot_do_not_make_it_stuck(child: FakeChild) -> None:
-    places = give(child, [leased(1), leased(2)])
+    places = give(child, [leased(number) for number in range(1, 5)])
     child.in_loop(*places.values())
+    for number in (1, 2):
+        child.start(places[number], 100.0)
     child.parents.receive(100.0)
     assert not child.parents.is_stuck(110.0)
 

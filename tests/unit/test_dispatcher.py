@@ -259,6 +259,14 @@ def test_a_stop_gives_back_what_waits_and_ends_once_the_rest_has_ended() -> None
     assert scene.step() is None
 
 
+def test_what_still_runs_is_renewed_while_a_worker_stops() -> None:
+    scene = Scene(drain_s=60.0)
+    scene.task_s = 50.0
+    scene.leasing(2)
+    scene.stop.request()
+    assert [task.id for task in scene.until(Renew).leases] == [1, 2]
+
+
 def test_a_stop_waits_no_longer_than_it_may() -> None:
     scene = Scene(drain_s=3.0)
     scene.task_s = 1_000
@@ -377,6 +385,25 @@ def test_who_is_woken_to_stop_leases_nothing() -> None:
     scene = asleep()
     scene.stop.request()
     assert scene.step(True) is None
+
+
+def test_no_lease_id_is_asked_for_twice() -> None:
+    scene = Scene()
+    scene.task_s = 0.0
+    asked: list[int] = []
+    answer: Any = None
+    for _ in range(300):
+        effect, answer = scene.step(answer), None
+        scene.pool.tick()  # what has started ends while the store is asked for something else
+        if isinstance(effect, TakeTurn) and effect.want is not None:
+            asked.append(effect.want.lease_id)
+            tasks = [leased(len(asked), effect.want.lease_id)] if len(asked) % 3 else []
+            answer = Turn(scene.now_us(), (), tasks, None)
+        elif isinstance(effect, Wait):
+            scene.now += 0.01
+            answer = True
+    assert len(asked) > 100
+    assert len(set(asked)) == len(asked)
 
 
 def test_who_is_woken_while_tasks_run_is_in_no_hurry() -> None:

@@ -217,6 +217,67 @@ def test_a_subclass_that_forgot_its_base_class_fails_the_attempt_only() -> None:
 # ---- exceptions that are hard to describe
 
 
+class Shy(type):
+    """Classes that raise whatever they are asked."""
+
+    def __getattribute__(cls, name: str) -> Any:
+        raise SystemExit(f"no {name}")
+
+
+class Denies(Exception):
+    @property
+    def __class__(self) -> Any:
+        raise MemoryError("of no class")
+
+
+def test_a_class_that_does_not_tell_its_name_is_named_all_the_same() -> None:
+    class Nameless(Exception, metaclass=Shy):
+        pass
+
+    assert failure(raising(Nameless("x"))).error.error_type.endswith("Nameless")
+
+
+def test_an_exception_that_denies_its_class_is_described() -> None:
+    outcome = failure(raising(Denies("x")))
+    assert (outcome.error.error_type.rpartition(".")[2], outcome.error.message) == ("Denies", "x")
+
+
+def test_a_text_that_does_not_behave_like_one_is_stored_as_one() -> None:
+    class Odd(str):
+        def __getitem__(self, _: object) -> Any:
+            return self
+
+        def replace(self, *_: object) -> Any:
+            return self
+
+        def encode(self, *_: object, **__: object) -> Any:
+            return 7
+
+    class Talks(Exception):
+        def __str__(self) -> str:
+            return Odd("odd")
+
+    error = failure(raising(Talks())).error
+    assert (type(error.message), error.message) == (str, "odd")
+
+
+def test_a_wait_that_is_no_number_after_all_fails_the_attempt() -> None:
+    class Odd(float):
+        def __float__(self) -> float:
+            raise ZeroDivisionError
+
+    error = RetryTask(after=1)
+    error.after_s = Odd(1.0)
+    assert "after must be a number of seconds" in failure(raising(error)).error.message
+
+
+def test_a_result_whose_class_cannot_be_looked_at_fails_the_attempt() -> None:
+    class Result(metaclass=Shy):
+        pass
+
+    assert failure(lambda: Result()).error.error_type == "SystemExit"
+
+
 def test_a_message_of_100_mb_is_cut_and_marked() -> None:
     error = failure(raising(ValueError("x" * 100_000_000))).error
     assert len(error.message.encode()) <= MESSAGE_BYTES_MAX
@@ -327,7 +388,7 @@ def test_a_coroutine_is_cancelled_at_its_timeout() -> None:
         await asyncio.sleep(60)
 
     outcome = failure(task, leased(options=Options(timeout_s=0.01).encode()))
-    assert outcome.reason == "timed out"
+    assert (outcome.reason, outcome.error.message) == ("timed out", "the attempt ran longer than its timeout")
 
 
 def test_a_timeout_error_of_the_task_itself_is_an_ordinary_failure() -> None:

@@ -25,7 +25,7 @@ from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import STUCK_S, ChildProcess, Condition
 from deferq.runtime.children.starts import PLACES
 from deferq.runtime.pools import Lease
-from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED
+from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED, lost_with_process
 from tests.unit.fakechild import SOON_S, FakeChild, give, leased
 
 
@@ -140,7 +140,7 @@ def test_a_dead_child_is_buried_and_replaced() -> None:
     places = give(scene.spawned[0], [leased(1), leased(2)], scene.now)
     scene.spawned[0].start(places[1], scene.now)
     scene.spawned[0].die()
-    assert scene.look() == {1: WORKER_DIED, 2: INTERRUPTED}
+    assert scene.look() == {1: lost_with_process(WORKER_DIED, "was killed by SIGKILL", 0), 2: INTERRUPTED}
     assert scene.names() == [EventName.CHILD_LOST]
     assert "killed by SIGKILL; 1 of its tasks had started, 1 go back" in scene.told[0][1]
     assert scene.conditions() == [Condition.STARTING]
@@ -254,7 +254,7 @@ def test_a_child_that_has_closed_its_connection_is_replaced_before_it_is_dead() 
     assert not scene.pool.accepts()
     assert scene.look(SOON_S) == {2: INTERRUPTED}
     scene.look(END_S)
-    assert scene.look(LOOK_EVERY_S) == {1: WORKER_DIED}
+    assert scene.look(LOOK_EVERY_S) == {1: lost_with_process(WORKER_DIED, "lost its connection to its parent", 0)}
     assert scene.names() == [EventName.CHILD_LOST]
 
 
@@ -282,7 +282,8 @@ def test_a_reload_replaces_all_and_lets_what_runs_go_on_for_the_drain_time() -> 
     assert ("stop", None) not in scene.spawned[0].hear()
     scene.look(5.0)
     assert scene.spawned[0].process.returncode == -9
-    assert scene.look(LOOK_EVERY_S) == {1: CHILD_ENDED}, "it did not kill its process"
+    ended = lost_with_process(CHILD_ENDED, "was ended (the source has changed)", 0)
+    assert scene.look(LOOK_EVERY_S) == {1: ended}, "it did not kill its process"
 
 
 def test_a_child_that_was_loading_when_a_reload_came_is_not_used() -> None:
@@ -489,7 +490,8 @@ def test_its_siblings_may_go_on_for_the_drain_time() -> None:
     scene.look(0.2)
     assert scene.spawned[0].process.returncode == -9
     finished = scene.look(LOOK_EVERY_S)
-    assert (finished[1].reason, finished[2]) == ("timed out", CHILD_ENDED)  # type: ignore[attr-defined]
+    ended = lost_with_process(CHILD_ENDED, "was ended (another task ran past its timeout)", 1)
+    assert (finished[1].reason, finished[2]) == ("timed out", ended)  # type: ignore[attr-defined]
 
 
 def test_a_child_that_is_being_replaced_anyway_is_killed_no_later() -> None:

@@ -155,8 +155,8 @@ def suspects(seen: Snapshot) -> Iterator[Warned]:
         if waiting.suspects and not any(worker.children for worker in seen.serving(queue)):
             text = (
                 f"{_tasks(waiting.suspects, seen)} of queue {queue} {_is(waiting.suspects, 'waits', 'wait')} for"
-                f" quarantine, since {_is(waiting.suspects, 'its worker has', 'their workers have')} died too often, and"
-                " no worker with child processes serves the queue; start one with: deferq worker"
+                f" quarantine, since {_is(waiting.suspects, 'its worker has', 'their workers have')} died too often,"
+                " and no worker with child processes serves the queue; start one with: deferq worker"
             )
             yield Warned(code="suspects", serious=True, queue=queue, text=text)
 

@@ -9,21 +9,28 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from contextvars import Context
+from threading import Thread  # by its name: tasks patch modules
 from typing import Any, NamedTuple
 
 from deferq.codec.codec import Invocation
 from deferq.current import CurrentTask
-from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
+from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
 from deferq.runtime.pools import Finished, Permit, Waiting, end_if_forked, remove, take_back
 
 #: A coroutine is cancelled at its timeout by the loop; if it has not ended so much later, it never will.
 GRACE_S = 1.0
+#: A coroutine of the task, or one beside it, has closed the loop or its descriptors.
+LOOP_LOST = Failed(
+    error=ErrorText(error_type="EventLoopLost", message="The event loop ended while this task ran: a task broke it."),
+)
+_loops: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 class _Running(NamedTuple):
@@ -57,9 +64,26 @@ class Coroutines:
         self._given_up: set[asyncio.Task[Outcome]] = set()
         self._filling = False
         self._starting = threading.Lock()
+        #: What the loop is to call; kept here, since a loop that a task breaks forgets what it was told.
+        self._calls: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: Thread | None = None
         self._closed = False
+        #: Loops that tasks broke. They are kept: to be collected they would close descriptors that are others' by now.
+        self.lost: list[asyncio.AbstractEventLoop] = []
+
+        #: What the descriptors of the loop are, as far as asyncio shows them.
+        self._wires: object = None
+
+    def begin(self) -> None:
+        """Start the loop now, and not with the first coroutine."""
+        self._in_loop(self._fill)
+
+    def look_at_loop(self) -> None:
+        """Take another loop if a thread has closed the descriptors of this one: it would sleep for ever."""
+        loop = self._loop
+        if loop is not None and _wires_of(loop) != self._wires:
+            self._lose(loop)
 
     def take(self, task: Leased, lease: Permit, invocation: Invocation) -> None:
         """Start a coroutine function as soon as a slot is free."""
@@ -142,14 +166,17 @@ class Coroutines:
         if not lease.begin(started):
             self._report(Finished(task, INTERRUPTED))
             return
-        if self._on_start is not None:
-            self._on_start(task)
-        current = self._executor.current(task)
-        self._spawn(self._executor.run_async(invocation, current), Context(), _Running(task, current, started))
+        try:
+            if self._on_start is not None:
+                self._on_start(task)
+            current = self._executor.current(task)
+            self._spawn(self._executor.run_async(invocation, current), Context(), _Running(task, current, started))
+        except BaseException as error:  # whatever goes wrong here, the task must not be lost
+            self._report(Finished(task, outcome_of(error)))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Outcome], context: Context, running: _Running) -> None:
         assert self._loop is not None
-        handle = self._loop.create_task(coroutine, context=context)
+        handle = asyncio.Task(coroutine, loop=self._loop, context=context)  # not by the task factory of a task
         self._running[handle] = running
         handle.add_done_callback(self._ended)
 
@@ -160,7 +187,7 @@ class Coroutines:
             self._given_up.discard(handle)
         else:
             duration_us = int((self._monotonic() - running.started) * 1e6)
-            self._report(Finished(running.task, _outcome(handle), duration_us))
+            self._report(Finished(running.task, _outcome(handle, running), duration_us))
         self._fill()
 
     def _let_go(self, unwanted: Callable[[Waiting], bool]) -> None:
@@ -178,30 +205,93 @@ class Coroutines:
     # ---- the loop itself
 
     def _in_loop(self, callback: Callable[..., object], *args: object) -> None:
+        self._calls.append((callback, args))
+        self.look_at_loop()
         with self._starting:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._serve, args=(self._loop,), name="deferq-loop", daemon=True)
+                self._wires = _wires_of(self._loop)
+                self._thread = Thread(target=self._serve, args=(self._loop,), name="deferq-loop", daemon=True)
                 self._thread.start()
-        self._loop.call_soon_threadsafe(callback, *args)
+            loop = self._loop
+        with suppress(RuntimeError):  # it was closed just now; the next one makes the call
+            loop.call_soon_threadsafe(self._make_calls)
+
+    def _make_calls(self) -> None:
+        while self._calls:
+            try:
+                callback, args = self._calls.popleft()
+            except IndexError:  # the next loop was quicker
+                return
+            callback(*args)
 
     def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
         asyncio.set_event_loop(loop)
+        _loops.add(loop)
         while not self._closed:
-            with suppress(BaseException):  # asyncio lets a SystemExit of any stray user task end the loop
-                loop.run_forever()
+            works = _run(loop)
+            end_if_forked(self._pid)
+            if not works:
+                self._lose(loop)
+                return
         for handle in asyncio.all_tasks(loop):
             handle.cancel()
         with suppress(BaseException):
             loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
 
+    def _lose(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A task broke the loop. What ran there has failed; what waits goes to another loop."""
+        with self._starting:
+            if self._loop is not loop:
+                return  # somebody else has noticed
+            self._loop = None
+            self.lost.append(loop)
+        running, self._running = self._running, {}
+        self._given_up.clear()
+        for one in running.values():
+            self._report(Finished(one.task, LOOP_LOST, int((self._monotonic() - one.started) * 1e6)))
+        self._filling = False
+        if not self._closed:
+            self._in_loop(self._fill)
 
-def _outcome(handle: asyncio.Task[Outcome]) -> Outcome:
-    """What the attempt came to, also if it was cancelled before its first step."""
+
+def _run(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run the loop until something ends it; whether it can go on."""
+    try:
+        loop.run_forever()
+    except Exception:  # it cannot wait any more
+        return False
+    except BaseException:  # asyncio lets a SystemExit of any stray user task end the loop
+        pass
+    return not loop.is_closed()
+
+
+def _wires_of(loop: asyncio.AbstractEventLoop) -> object:
+    """Which files the descriptors of asyncio's own loops stand for; a number alone may be somebody else's by now."""
+    try:
+        return [os.fstat(getattr(loop, name).fileno())[:3] for name in ("_selector", "_ssock", "_csock")]
+    except AttributeError:  # another kind of loop
+        return None
+    except (OSError, ValueError):
+        return "closed"
+
+
+def _stop_in_copy() -> None:
+    """A task has forked, and this is the copy: nothing of the others must happen here too. See `end_if_forked`."""
+    for loop in list(_loops):
+        loop.stop()
+        getattr(loop, "_ready", deque()).clear()
+
+
+os.register_at_fork(after_in_child=_stop_in_copy)
+
+
+def _outcome(handle: asyncio.Task[Outcome], running: _Running) -> Outcome:
+    """What the attempt came to. One that is cancelled before its first step has not started, whoever cancelled it."""
     try:
         return handle.result()
     except asyncio.CancelledError:
-        return Cancelled()
+        return Cancelled() if running.current.cancelled else INTERRUPTED
     except BaseException as error:
         return outcome_of(error)

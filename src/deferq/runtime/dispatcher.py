@@ -17,7 +17,7 @@ from collections.abc import Generator, Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from deferq.engines.base import Settlement, Turn, Want, holder_of, new_lease_id
-from deferq.errors import StoreUnavailable
+from deferq.errors import StoreError
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.state import State
@@ -164,8 +164,9 @@ class _Dispatcher:
 
     def run(self) -> Dispatch:
         while not self._at_an_end():
-            if self._rung and self._prepared is not None and not self._stop.requested:
-                yield from self._hurry(self._prepared)
+            prepared, self._prepared = self._prepared, None  # a lease id is never used twice
+            if self._rung and prepared is not None and not self._stop.requested:
+                yield from self._hurry(prepared)
             self._collect()
             if self._stop.requested:
                 self._wind_down()
@@ -389,10 +390,10 @@ class _Dispatcher:
     # ---- asking the store
 
     def _ask(self, effect: Effect) -> Generator[Effect, Any, Any]:
-        """The answer of the store; None if it is out of reach."""
+        """The answer of the store; None if it is out of reach. A damaged one counts as such: it may be put back."""
         try:
             answer = yield effect
-        except StoreUnavailable as error:
+        except StoreError as error:
             if self._outage.failed(self._world.monotonic(), self._world.random(), type(effect)):
                 self._announce(EventName.STORE_UNAVAILABLE, f"{type(error).__name__}: {error}")
             return None

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Protocol, assert_never
 
 from deferq.engines.base import LeasingEngine
-from deferq.errors import StoreUnavailable
+from deferq.errors import StoreError
 from deferq.runtime.dispatcher import Beat, Dispatch, Effect, FindStalled, Renew, Sweep, TakeTurn, Wait
 from deferq.runtime.janitor import Janitor
 
@@ -34,7 +34,7 @@ class Driver:
             while True:
                 try:
                     answer = self._perform(effect)
-                except StoreUnavailable as error:
+                except StoreError as error:
                     effect = dispatch.throw(error)
                 else:
                     effect = dispatch.send(answer)

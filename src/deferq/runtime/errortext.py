@@ -23,11 +23,17 @@ _CUT = "[... cut ...]"
 _CAUSED = "\nThe above exception was the direct cause of the following exception:\n\n"
 _DURING = "\nDuring handling of the above exception, another exception occurred:\n\n"
 _MORE = "[... earlier exceptions cut ...]\n\n"
+_NAMELESS = "(an exception whose class has no name)"
+#: How to ask a class for its name, past what its metaclass makes of such questions.
+_module_of, _name_of = type.__dict__["__module__"].__get__, type.__dict__["__qualname__"].__get__
 
 
 def describe(error: BaseException, skip_file: str = "") -> ErrorText:
-    """The text of `error`; its traceback starts behind the leading frames of `skip_file`."""
-    kind = _kind(error)
+    """The text of `error`; its traceback starts behind the leading frames of `skip_file`. Never raises."""
+    try:
+        kind = _kind(error)
+    except BaseException:
+        kind = _NAMELESS
     try:
         trace = cut_front("".join(_chain(error, skip_file)), TRACEBACK_BYTES_MAX)
     except BaseException:  # user code may be called while formatting, and may raise anything
@@ -37,6 +43,7 @@ def describe(error: BaseException, skip_file: str = "") -> ErrorText:
 
 def cut(text: str, bytes_max: int) -> str:
     """`text` as clean UTF-8 of at most `bytes_max` bytes, the end cut off and marked."""
+    text = str.__str__(text)  # a subclass may make anything of the methods that are called here
     raw = _clean(text[:bytes_max])
     if len(text) <= bytes_max and len(raw) <= bytes_max:
         return raw.decode()
@@ -58,7 +65,7 @@ def _clean(text: str) -> bytes:
 
 def _kind(error: BaseException) -> str:
     """The class as people know it: `ValueError`, `package.module.Class`."""
-    module, name = type(error).__module__, type(error).__qualname__
+    module, name = _module_of(type(error)), _name_of(type(error))
     return cut(name if module == "builtins" else f"{module!s}.{name}", KIND_BYTES_MAX)
 
 

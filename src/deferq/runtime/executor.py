@@ -99,11 +99,12 @@ class Executor:
         context = Context()
         try:
             value = context.run(self._call, invocation, current)
+            awaitable = value is not None and hasattr(type(value), "__await__")
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a task end the attempt, not the worker
             return self._raised(error)
         if value is None:
             return SUCCEEDED
-        if hasattr(type(value), "__await__"):
+        if awaitable:
             return Awaiting(value, context)
         return self._seal(value, current)
 
@@ -160,7 +161,14 @@ class Executor:
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """What an exception that left a task means."""
+    """What an exception that left a task means. Never raises."""
+    try:
+        return _meaning(error)
+    except BaseException:  # it denies its class, say
+        return Failed(error=describe(error, __file__))
+
+
+def _meaning(error: BaseException) -> Outcome:
     match error:
         case PermanentTaskFailure():
             return Failed(error=describe(error, __file__), permanent=True, reason="permanent")
@@ -172,8 +180,8 @@ def outcome_of(error: BaseException) -> Outcome:
 
 def timed_out(error: BaseException | None = None) -> Failed:
     """The outcome of an attempt that ran longer than its timeout."""
-    text = describe(error or TimeoutError("the attempt ran longer than its timeout"), __file__)
-    return Failed(error=text, reason="timed out")
+    text = describe(error or TimeoutError(), __file__)
+    return Failed(error=replace(text, message="the attempt ran longer than its timeout"), reason="timed out")
 
 
 def _asked_again(error: RetryTask | Snooze) -> Outcome:
@@ -184,13 +192,13 @@ def _asked_again(error: RetryTask | Snooze) -> Outcome:
         return Failed(error=describe(trouble, __file__))
     if isinstance(error, RetryTask) and after_s is None:
         return Retried(reason=reason)
-    if after_s is None or not _is_wait(after_s):
+    if (seconds := _seconds(after_s)) is None:
         odd = InvalidOption(
             f"{type(error).__name__}: after must be a number of seconds up to ten years.", field="after"
         )
         return Failed(error=describe(odd.with_traceback(error.__traceback__), __file__))
     kind = Retried if isinstance(error, RetryTask) else Snoozed
-    return kind(after_s=after_s, reason=reason)
+    return kind(after_s=seconds, reason=reason)
 
 
 def _refusal(error: BaseException) -> ErrorText:
@@ -200,5 +208,12 @@ def _refusal(error: BaseException) -> ErrorText:
     return replace(text, traceback="") if ours else text
 
 
-def _is_wait(value: object) -> bool:
-    return isinstance(value, int | float) and -_AFTER_S_MAX <= value <= _AFTER_S_MAX
+def _seconds(value: object) -> float | None:
+    """A sensible number of seconds; None: it is none."""
+    if not isinstance(value, int | float):
+        return None
+    try:
+        seconds = float(value)
+    except BaseException:  # an integer of a thousand digits, a subclass with ideas of its own
+        return None
+    return seconds if -_AFTER_S_MAX <= seconds <= _AFTER_S_MAX else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from deferq.model.events import Event, EventName
 
@@ -37,4 +38,5 @@ def _tell(listener: Listener, event: Event) -> None:
     try:
         listener(event)
     except Exception:
-        _log.exception("a listener failed on %s; the worker goes on", event.name.value)
+        with suppress(Exception):  # logging may be broken too: a task has closed standard error, say
+            _log.exception("a listener failed on %s; the worker goes on", event.name.value)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from deferq.engines.base import Settlement
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Succeeded
@@ -44,6 +46,13 @@ ANNOUNCED: dict[str, EventName] = {
     "attempts spent": EventName.TASK_DIED,
     "corrupt": EventName.TASK_DIED,
 }
+
+
+def lost_with_process(kind: Failed, how: str, others: int) -> Failed:
+    """The outcome `kind` of a task whose process has ended, where it is known how, and how many others ran there."""
+    beside = f", and {others} other{'s' if others > 1 else ''} with it" if others > 0 else ""
+    text = replace(kind.error, message=f"The process {how} while this task ran{beside}.")
+    return replace(kind, error=text)
 
 
 def settle(task: Leased, outcome: Outcome, duration_us: int, now: int, jitter: float) -> Settlement:

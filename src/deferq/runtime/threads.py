@@ -18,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
+from threading import Thread  # by its name: tasks patch modules
 
 from deferq.codec.codec import Invocation
 from deferq.current import CurrentTask
@@ -54,11 +55,13 @@ class _Attempt:
 class _Slot:
     """One thread and what it does."""
 
-    __slots__ = ("abandoned", "attempt", "busy", "thread")
+    __slots__ = ("abandoned", "attempt", "busy", "task", "thread")
 
     def __init__(self) -> None:
-        self.thread: threading.Thread | None = None
+        self.thread: Thread | None = None
         self.busy = False
+        #: What it has taken and not accounted for yet.
+        self.task: Leased | None = None
         #: While user code runs.
         self.attempt: _Attempt | None = None
         #: Whether its task ran out of time; the thread ends when that task does.
@@ -185,16 +188,30 @@ class ThreadPool:
     def _work(self, slot: _Slot) -> None:
         while not slot.abandoned:
             try:
-                task, lease, _ = self._waiting.popleft()
-            except IndexError:
-                if not self._rest():
+                if not self._take_one(slot):
                     return
-                continue
-            slot.busy = True
-            finished = self._attempt(slot, task, lease)
-            slot.busy = False  # before the dispatcher hears of it, which then counts the free slots
-            if finished is not None:
-                self._report(finished)
+            except BaseException as error:  # a task can throw into any thread, or take the last memory
+                self._recover(slot, error)
+
+    def _take_one(self, slot: _Slot) -> bool:
+        """Run the next task, or wait until there is one; False: the pool is closed."""
+        try:
+            slot.task, lease, _ = self._waiting.popleft()
+        except IndexError:
+            return self._rest()
+        slot.busy = True
+        finished = self._attempt(slot, slot.task, lease)
+        slot.busy = False  # before the dispatcher hears of it, which then counts the free slots
+        if finished is not None:
+            self._report(finished)
+        slot.task = None
+        return True
+
+    def _recover(self, slot: _Slot, error: BaseException) -> None:
+        """Something struck this thread outside of any attempt: what it has in hand must not be lost."""
+        task, slot.task, slot.busy = slot.task, None, False
+        if task is not None and not slot.abandoned:
+            self._report(Finished(task, outcome_of(error)))
 
     def _rest(self) -> bool:
         """Sleep until there is work; False: the pool is closed."""
@@ -209,6 +226,7 @@ class ThreadPool:
             if not lease.begin(self._monotonic()):
                 return Finished(task, INTERRUPTED)
             invocation = self._executor.prepare(task)
+            end_if_forked(self._pid)  # to decode is to import and to build: user code
             if not isinstance(invocation, Invocation):
                 return Finished(task, invocation)
             if invocation.is_async:
@@ -218,6 +236,11 @@ class ThreadPool:
                 return Finished(task, INTERRUPTED)
             return self._call(slot, task, invocation, started)
         except BaseException as error:  # whatever goes wrong here, the task must not be lost
+            end_if_forked(self._pid)
+            attempt, slot.attempt = slot.attempt, None
+            if attempt is not None and not attempt.end():
+                slot.abandoned = True
+                return None
             return Finished(task, outcome_of(error))
 
     def _call(self, slot: _Slot, task: Leased, invocation: Invocation, started: float) -> Finished | None:
@@ -263,7 +286,7 @@ class ThreadPool:
 
     def _new_thread(self) -> _Slot:
         slot = _Slot()
-        slot.thread = threading.Thread(target=self._work, args=(slot,), name=f"deferq-{next(_NUMBERS)}", daemon=True)
+        slot.thread = Thread(target=self._work, args=(slot,), name=f"deferq-{next(_NUMBERS)}", daemon=True)
         slot.thread.start()
         return slot
 

@@ -14,6 +14,7 @@ import os
 import re
 import secrets
 import select
+import time
 import weakref
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -23,6 +24,8 @@ _IGNORED = {errno.EAGAIN, errno.EINTR}
 #: No descriptor or memory is free, which passes.
 _FULL = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR}
 _NAME = re.compile(r"([0-9a-f]{8})-[0-9a-f]+")
+#: Seconds after which a FIFO that was made and never hung up is taken for forgotten.
+_FORGOTTEN_S = 3_600.0
 #: Stands for the dispatcher of a FIFO whose name says nothing: no lease is its.
 NOBODY = -1
 
@@ -34,20 +37,51 @@ class FifoBell:
     """
 
     def __init__(self, folder: Path, holder: int, changed: Callable[[], None]) -> None:
-        folder.mkdir(mode=0o700, exist_ok=True)
         self._changed = changed
         self._closed = False
+        #: Held while it is hung up again or taken down.
+        self._moving = Lock()
         self._path = folder / f"{holder:08x}-{secrets.token_hex(4)}"
-        hidden = folder / f".{self._path.name}"
-        os.mkfifo(hidden, 0o600)
-        # Opened for both directions: no end of file when the last writer goes, and we can ring it ourselves.
-        self._fd = os.open(hidden, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        self._fd = self._make()
         _bells.add(self)
-        fcntl.flock(self._fd, fcntl.LOCK_EX)
-        hidden.rename(self._path)
+        self._hang()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
         changed()
+
+    def hang_again(self) -> None:
+        """Make it anew if somebody has deleted it: nobody would ring any more, nor see this dispatcher die.
+
+        The number of its descriptor stays the same, for whoever waits with it.
+        """
+        with self._moving:
+            if self._closed or self._path.exists():
+                return
+            fd = self._make()
+            os.dup2(fd, self._fd, inheritable=False)
+            os.close(fd)
+            self._hang()
+        self._changed()
+
+    def _make(self) -> int:
+        """A FIFO that nobody sees yet."""
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
+        _clear_away(self._path.parent)
+        os.mkfifo(self._hidden, 0o600)
+        try:
+            # Opened for both directions: no end of file when the last writer goes, and we can ring it ourselves.
+            return os.open(self._hidden, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            self._hidden.unlink()
+            raise
+
+    def _hang(self) -> None:
+        fcntl.flock(self._fd, fcntl.LOCK_EX)
+        self._hidden.rename(self._path)
+
+    @property
+    def _hidden(self) -> Path:
+        return self._path.with_name(f".{self._path.name}")
 
     def wait(self, timeout_s: float) -> bool:
         """Sleep until rung, at most `timeout_s` seconds; True if rung."""
@@ -71,15 +105,16 @@ class FifoBell:
 
     def close(self) -> None:
         """Take the bell down. Whoever still rings it writes into nothing."""
-        if self._closed:
-            return
-        self._closed = True
-        with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        # The number stays ours until nobody can ring any more: given back, it may be a database file's next.
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        os.dup2(nothing, self._fd, inheritable=False)
-        os.close(nothing)
+        with self._moving:
+            if self._closed:
+                return
+            self._closed = True
+            with contextlib.suppress(OSError):  # it is gone already, or stays and shows that nobody holds it
+                self._path.unlink()
+            # The number stays ours until nobody can ring any more: given back, it may be a database file's next.
+            nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+            os.dup2(nothing, self._fd, inheritable=False)
+            os.close(nothing)
         self._changed()
 
     def abandon(self) -> None:
@@ -188,6 +223,15 @@ class Ringer:
         os.close(self._bells.pop(name))
         if os.path.exists(os.path.join(self._folder, name)):
             self._dead[name] = _holder(name)
+
+
+def _clear_away(folder: Path) -> None:
+    """Remove what those have left who were killed while they hung up their bells. It has no name that others see."""
+    before = time.time() - _FORGOTTEN_S
+    for path in folder.glob(".*"):
+        with contextlib.suppress(OSError):
+            if _NAME.fullmatch(path.name[1:]) and path.lstat().st_mtime < before:
+                path.unlink()
 
 
 def _holder(name: str) -> int:

@@ -83,7 +83,10 @@ class Checkpointer:
         self.outgrown = size > self._gate.room_ends and self._commits > LOOK_EVERY
 
     def checkpoint(self, connection: sqlite3.Connection) -> None:
-        """Move what can be moved; cut the log file if it has become far too large."""
+        """Move what can be moved; cut the log file if it has become far too large.
+
+        Raises sqlite3.Error if the connection is not as it was before.
+        """
         large = self.wal_bytes() >= TRUNCATE_BYTES
         connection.execute("pragma busy_timeout = 100")
         try:

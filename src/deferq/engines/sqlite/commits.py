@@ -100,8 +100,12 @@ class SharedCommits:
                 self._lead(entry)
         finally:
             self._pass_on(entry)
-        if entry.error is not None:
-            raise entry.error
+        error, entry.error = entry.error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # else it would keep itself, and the frames that it came through
         return entry.answer
 
     def _leads(self, entry: _Entry) -> bool:

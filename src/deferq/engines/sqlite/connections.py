@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from deferq.errors import ConfigError
+from deferq.errors import ConfigError, DeferqError
 
 Connect = Callable[[str], sqlite3.Connection]
 
@@ -24,6 +25,12 @@ OLDEST_SQLITE = (3, 38, 0)
 def connect(path: str) -> sqlite3.Connection:
     """A connection without Python's implicit transactions, usable from any thread (one at a time)."""
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
+
+
+def first_row(connection: sqlite3.Connection, statement: str) -> Any:
+    """The first row of the answer, or None; whatever happens, nothing stays open."""
+    with closing(connection.execute(statement)) as rows:
+        return rows.fetchone()
 
 
 def check_version() -> None:
@@ -47,15 +54,15 @@ class Connections:
 
     def writer(self) -> sqlite3.Connection:
         """A new connection for writing."""
-        connection = self._open()
-        connection.execute(f"pragma page_size = {PAGE_BYTES}")
-        connection.execute("pragma journal_mode = wal")
-        connection.execute(f"pragma synchronous = {self._synchronous}")
-        # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
-        connection.execute("pragma wal_autocheckpoint = 0")
-        connection.execute(f"pragma journal_size_limit = {LOG_LIMIT_BYTES}")
-        connection.execute("pragma foreign_keys = on")
-        return connection
+        return self._open(
+            f"pragma page_size = {PAGE_BYTES}",
+            "pragma journal_mode = wal",
+            f"pragma synchronous = {self._synchronous}",
+            # Checkpoints run behind the gate and nowhere else; see checkpoint.py.
+            "pragma wal_autocheckpoint = 0",
+            f"pragma journal_size_limit = {LOG_LIMIT_BYTES}",
+            "pragma foreign_keys = on",
+        )
 
     @contextmanager
     def reader(self) -> Iterator[sqlite3.Connection]:
@@ -63,13 +70,23 @@ class Connections:
         try:
             connection = self._readers.pop()
         except IndexError:
-            connection = self._open()
-            connection.execute("pragma wal_autocheckpoint = 0")
-            connection.execute("pragma query_only = on")
+            connection = self._open("pragma wal_autocheckpoint = 0", "pragma query_only = on")
         try:
             yield connection
-        finally:
+        except DeferqError:
             self._readers.append(connection)
+            raise
+        except BaseException:  # it may be of no more use, or have a statement under way
+            self.drop(connection)
+            raise
+        self._readers.append(connection)
+
+    def drop(self, connection: sqlite3.Connection) -> None:
+        """Close a connection that nobody else uses; an open transaction of it is rolled back."""
+        if connection in self._all:
+            self._all.remove(connection)
+        with suppress(sqlite3.Error):
+            connection.close()
 
     def close(self) -> None:
         """Close every connection that was opened here."""
@@ -82,12 +99,14 @@ class Connections:
         abandoned, self._all, self._readers = self._all, [], []
         return abandoned
 
-    def _open(self) -> sqlite3.Connection:
+    def _open(self, *pragmas: str) -> sqlite3.Connection:
         connection = self._connect(self._path)
         try:
             connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
             connection.execute("pragma temp_store = memory")
             connection.execute("pragma cache_size = -16000")
+            for pragma in pragmas:
+                connection.execute(pragma)
         except BaseException:  # the file cannot be read: each attempt would leave one behind
             connection.close()
             raise

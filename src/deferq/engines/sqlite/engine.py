@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import time
@@ -56,13 +57,15 @@ from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.connections import SYNCHRONOUS, Connect, Connections, check_version, connect
 from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
-from deferq.engines.sqlite.trouble import raise_ours, translated
+from deferq.engines.sqlite.place import Place, require
+from deferq.engines.sqlite.trouble import is_lasting, raise_ours, translated
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask, Task
 
 Answer = TypeVar("Answer")
+logger = logging.getLogger("deferq.sqlite")
 
 #: Whether the file is still in its place is looked at no more often than every so many seconds.
 LOOK_EVERY_S = 0.5
@@ -110,6 +113,11 @@ class SqliteEngine(LeasingEngine):
         self._tombstone_us = int(tombstone_s * 1_000_000)
         self._connect = connect
         self._closed = False
+        #: The file has been open before, and others are not to find an empty one.
+        self._was_there = False
+        self._opening = Lock()
+        #: Bells that dispatchers of this process wait with.
+        self._bells_here: weakref.WeakSet[FifoBell] = weakref.WeakSet()
         self._writer: sqlite3.Connection | None
         self._forget()
         _engines.add(self)
@@ -122,10 +130,35 @@ class SqliteEngine(LeasingEngine):
 
     def open(self) -> None:
         """Open the file and bring it to this release's schema. Every other method does so by itself."""
-        if self._writer is None:
+        if self._writer is None or self._place.left:
             with self._opening:
+                if self._writer is not None and self._place.left:
+                    self._let_go()
                 if self._writer is None:
                     self._open()
+
+    def _let_go(self) -> None:
+        """Close files that are not the store's any more."""
+        with inside_sqlite.alone() as alone:
+            if not alone or self._writer is None:
+                raise self._is_opened_anew()
+            self._checkpointer.close()
+            if self._place.lost_its_log:
+                self._save_log(self._writer)
+            self._close_connections()
+            self._ringer.close()
+            self._forget()
+            self._was_there = True
+
+    def _save_log(self, writer: sqlite3.Connection) -> None:
+        """A deleted log is still open here. What stands in it goes into the database, and nothing stays behind."""
+        self._gate.acquire()
+        try:
+            writer.execute("pragma wal_checkpoint(truncate)").fetchone()
+        except sqlite3.Error as error:
+            logger.error("the log of %s was deleted, and could not be moved into the database: %s", self.path, error)
+        finally:
+            self._gate.release()
 
     def _open(self) -> None:
         if self._closed:
@@ -135,13 +168,19 @@ class SqliteEngine(LeasingEngine):
                 f"This process was forked while another thread was using the store {self.path}, and that for long."
                 " Fork when no deferq call is running, or start the process afresh (spawn)."
             )
+        if self._was_there:
+            require(self.path)
         files.prepare(self.path)
         with inside_sqlite, translated(str(self.path)):
             self._gate = self._open_gate()
-            self._checkpointer = Checkpointer(self._gate, str(self.path))
-            writer = self._prepare_writer()
+            try:
+                self._checkpointer = Checkpointer(self._gate, str(self.path))
+                writer = self._prepare_writer()
+            except BaseException:
+                self._gate.close()
+                raise
             self._ringer = Ringer(self.bells)
-            self._identity = files.identity(self.path)
+            self._place = Place(self.path)
             self._look_at = 0.0
             self._writer = writer
 
@@ -150,30 +189,38 @@ class SqliteEngine(LeasingEngine):
             return Gate(f"{self.path}-gate")
         except OSError as error:
             raise StoreUnavailable(
-                f"The file {self.path}-gate cannot be opened ({error.strerror}). Is the folder writable?"
+                f"The file {self.path}-gate cannot be opened ({error.strerror}). Is the folder writable, and is there"
+                " space?"
             ) from error
 
     def _prepare_writer(self) -> sqlite3.Connection:
-        """The writing connection, on a file that is whole and up to date. The gate keeps others from racing us."""
+        """The writing connection. The gate keeps others from racing us."""
         self._gate.acquire()
         try:
-            reader = self._connect(str(self.path))
-            version = migrations.schema_version(reader)
-            files.check_length(self.path, reader)
-            reader.close()
-            migrations.check(str(self.path), version)
-            writer = self._connections.writer()
-            if version < migrations.newest_version():
-                writer.execute("begin immediate")
-                migrations.migrate(writer, str(self.path))
-                writer.execute("commit")
-            return writer
+            return self._checked_writer()
         except BaseException:
             # An open transaction left behind would keep everybody out of the file.
             self._connections.close()
             raise
         finally:
             self._gate.release()
+
+    def _checked_writer(self) -> sqlite3.Connection:
+        """A new writing connection, on a file that is whole and up to date."""
+        with closing(self._connect(str(self.path))) as reader:
+            version = migrations.schema_version(reader)
+            files.check_length(self.path, reader)
+        migrations.check(str(self.path), version)
+        writer = self._connections.writer()
+        if version < migrations.newest_version():
+            try:
+                writer.execute("begin immediate")
+                migrations.migrate(writer, str(self.path))
+                writer.execute("commit")
+            except BaseException:
+                self._connections.drop(writer)
+                raise
+        return writer
 
     def close(self) -> None:
         """Close the file for good."""
@@ -202,9 +249,10 @@ class SqliteEngine(LeasingEngine):
     def _forget(self) -> None:
         """The state of an engine that is not open."""
         self._writer = None
+        #: The writing connection was given up, and is to be replaced before it is used again.
+        self._spoilt = False
         self._connections = Connections(self.path, self.synchronous, self._connect)
         self._commits = SharedCommits(self._transaction, self._put, is_plain=self._is_plain, put_plain=self._put_plain)
-        self._opening = Lock()
         #: Dispatchers that were dead when somebody looked last.
         self._dead: frozenset[int] = frozenset()
         self._known_queues: set[str] = set()
@@ -225,6 +273,7 @@ class SqliteEngine(LeasingEngine):
             self._checkpointer.close()
             self._gate.close()
             self._ringer.abandon()
+        self._opening = Lock()
         self._forget()
 
     @property
@@ -237,20 +286,23 @@ class SqliteEngine(LeasingEngine):
     def _transaction(self, body: Callable[[sqlite3.Connection], None]) -> None:
         """Run `body` between BEGIN IMMEDIATE and COMMIT, behind the gate."""
         with inside_sqlite:
-            writer = self._opened()
+            self._check_opened()
             self._gate.acquire()
+            committing = False
             try:
+                writer = self._sound_writer()
                 self._queues_in_doubt.clear()
                 writer.execute("begin immediate")
                 self._checkpointer.make_room()
                 body(writer)
+                committing = True
                 writer.execute("commit")
                 self._known_queues |= self._queues_in_doubt
-                self._checkpointer.after_commit(writer)
+                self._after_commit(writer)
             except BaseException as error:
-                _roll_back(writer)
-                if isinstance(error, sqlite3.Error):
-                    raise_ours(error, str(self.path))
+                undone = self._undo(error)
+                if isinstance(error, Exception):
+                    raise_ours(error, str(self.path), committing=committing and not undone)
                 raise
             finally:
                 self._gate.release()
@@ -258,16 +310,52 @@ class SqliteEngine(LeasingEngine):
     def _alone(self, statement: Callable[[sqlite3.Connection], Answer]) -> Answer:
         """Run one statement behind the gate: it takes the write lock as BEGIN IMMEDIATE does, and commits."""
         with inside_sqlite:
-            writer = self._opened()
+            self._check_opened()
             self._gate.acquire()
             try:
+                writer = self._sound_writer()
                 answer = statement(writer)
-                self._checkpointer.after_commit(writer)
-            except sqlite3.Error as error:
-                raise_ours(error, str(self.path))
+                self._after_commit(writer)
+            except Exception as error:
+                self._undo(error)
+                raise_ours(error, str(self.path), committing=True)
             finally:
                 self._gate.release()
         return answer
+
+    def _after_commit(self, writer: sqlite3.Connection) -> None:
+        """What was committed is acknowledged, whatever becomes of the connection now."""
+        try:
+            self._checkpointer.after_commit(writer)
+        except sqlite3.Error:
+            self._spoil_writer()
+
+    def _undo(self, error: BaseException) -> bool:
+        """Roll back; true if there was something to undo. A connection that cannot do it keeps nobody out."""
+        undone: bool | None = None
+        try:
+            undone = _roll_back(self._writer)
+        finally:
+            if undone is None or is_lasting(error):
+                self._spoil_writer()
+        return undone is not False
+
+    def _spoil_writer(self) -> None:
+        """Close the writing connection. Behind the gate nobody else uses it, and who comes next has a new one."""
+        self._spoilt = True
+        self._look_at = 0.0
+        self._checkpointer.close()
+        self._place.log_may_be_new()
+        if self._writer is not None:
+            self._connections.drop(self._writer)
+
+    def _sound_writer(self) -> sqlite3.Connection:
+        """The writing connection; a new one if the last one was given up. Call it behind the gate."""
+        if self._spoilt:
+            self._writer = self._checked_writer()
+            self._spoilt = False
+        assert self._writer is not None  # who is inside SQLite keeps it from being closed
+        return self._writer
 
     def _is_plain(self, tasks: Sequence[NewTask]) -> bool:
         """Whether storing them is one insertion of one row, and the log has room for it."""
@@ -292,29 +380,26 @@ class SqliteEngine(LeasingEngine):
         self.open()
         return self._commits.run(write)
 
-    def _read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
+    def _read(self, read: Callable[[sqlite3.Connection], Answer], *, committing: bool = False) -> Answer:
+        """`committing`: it belongs to a commit, and its error does not say that nothing was changed."""
         self.open()
-        with inside_sqlite, translated(str(self.path)):
-            self._opened()
+        with inside_sqlite, translated(str(self.path), committing=committing):
+            self._check_opened()
             with self._connections.reader() as connection:
                 return read(connection)
 
-    def _opened(self) -> sqlite3.Connection:
-        """The writing connection, unless another thread has closed the engine since it was opened."""
+    def _check_opened(self) -> None:
+        """Raise StoreUnavailable unless it is open, and the file in its place."""
         if self._writer is None:
-            raise self._was_closed()
+            raise self._was_closed() if self._closed else self._is_opened_anew()
         if (now := time.monotonic()) >= self._look_at:
-            self._check_in_place()
+            self._place.check()
             self._look_at = now + LOOK_EVERY_S
-        return self._writer
 
-    def _check_in_place(self) -> None:
-        """SQLite goes on in a file that was deleted or replaced, and nobody else would ever see what it stores."""
-        if files.identity(self.path) != self._identity:
-            raise StoreUnavailable(
-                f"The store {self.path} was deleted or replaced while it was open. Put it back, or start this process"
-                " again. Nothing was changed."
-            )
+    def _is_opened_anew(self) -> StoreUnavailable:
+        return StoreUnavailable(
+            f"The store {self.path} is being opened anew by another thread. Try again. Nothing was changed."
+        )
 
     def _was_closed(self) -> StoreUnavailable:
         return StoreUnavailable(f"The store {self.path} was closed in this process. Make a new engine to go on.")
@@ -396,7 +481,7 @@ class SqliteEngine(LeasingEngine):
         next_due = _earliest(lanes.next_due, held_back_until, due_again)
         if want is None or not ids:
             return Turn(now, tuple(lost), [], next_due)
-        leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now))
+        leased = self._read(lambda connection: leasing.read_leased(connection, want, ids, lanes, now), committing=True)
         self._busy_queue = leased[-1].queue if leased else None
         satisfied = len(leased) >= want.free + want.ahead
         return Turn(now, tuple(lost), leased, None if satisfied else next_due)
@@ -436,6 +521,9 @@ class SqliteEngine(LeasingEngine):
         found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
         if dead and len(found) < limit:
             self._ringer.take_down(dead - {holder_of(task.lease_id) for task in found})
+        for bell in list(self._bells_here):
+            with suppress(OSError):  # the next time
+                bell.hang_again()
         return found
 
     def requeue(self, ids: Sequence[int]) -> list[int]:
@@ -471,11 +559,13 @@ class SqliteEngine(LeasingEngine):
     def bell(self, holder: int) -> FifoBell:
         self.open()
         try:
-            return FifoBell(self.bells, holder, self._bells_changed)
+            bell = FifoBell(self.bells, holder, self._bells_changed)
         except OSError as error:
             raise StoreUnavailable(
                 f"The folder {self.bells} cannot be used ({error.strerror}). Is it writable, and is there space?"
             ) from error
+        self._bells_here.add(bell)
+        return bell
 
     # ---- for people who look after the file
 
@@ -538,11 +628,21 @@ def _earliest(*times: int | None) -> int | None:
     return min((time for time in times if time is not None), default=None)
 
 
-def _roll_back(connection: sqlite3.Connection) -> None:
-    """Undo, and let the error that led here be the one that is raised."""
-    if connection.in_transaction:
-        with suppress(sqlite3.Error):
-            connection.execute("rollback")
+def _roll_back(connection: sqlite3.Connection | None) -> bool | None:
+    """Undo, and let the error that led here be the one that is raised.
+
+    True: it is undone; False: there was nothing to undo, or the connection is closed; None: it could not be undone.
+    """
+    try:
+        if connection is None or not connection.in_transaction:
+            return False
+    except sqlite3.ProgrammingError:
+        return False
+    try:
+        connection.execute("rollback")
+    except sqlite3.Error:
+        return None
+    return True
 
 
 def _after_fork_in_child() -> None:

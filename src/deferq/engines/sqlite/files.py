@@ -12,6 +12,7 @@ import sqlite3
 import stat
 from pathlib import Path
 
+from deferq.engines.sqlite.connections import first_row
 from deferq.errors import InsecurePath, StoreCorrupt, StoreUnavailable
 
 logger = logging.getLogger("deferq.sqlite")
@@ -84,9 +85,12 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def check_length(path: Path, connection: sqlite3.Connection) -> None:
     """Raise StoreCorrupt if the file is shorter than the database in it, which nothing in a log explains."""
-    pages = connection.execute("pragma page_count").fetchone()[0]
-    page_size = connection.execute("pragma page_size").fetchone()[0]
-    size = path.stat().st_size
+    (pages,) = first_row(connection, "pragma page_count")
+    (page_size,) = first_row(connection, "pragma page_size")
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise StoreUnavailable(f"The store {path} cannot be looked at ({error.strerror}). Put it back.") from error
     if size < pages * page_size and not _has_wal(path):
         raise StoreCorrupt(
             f"The store {path} is truncated: {size} bytes, where its header promises {pages * page_size}."

@@ -7,6 +7,7 @@ fairness alone; correctness rests on SQLite's lock. The kernel opens the gate wh
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import mmap
 import os
@@ -15,7 +16,20 @@ from threading import Lock
 
 _SIZE = 4096
 _NUMBER = struct.Struct("<q")
+#: What the disk, a quota or a limit of the process may say.
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LOGGED_AT, _BELLS_AT, _LOG_BYTES_AT, _ROOM_ENDS_AT = 0, 8, 16, 24
+
+
+def _take_space(fd: int) -> None:
+    """The kernel ends a process by SIGBUS that writes to mapped memory for which the disk has no space left."""
+    try:
+        os.posix_fallocate(fd, 0, _SIZE)
+    except (AttributeError, OSError) as error:  # not every system and file system can do that
+        if isinstance(error, OSError) and error.errno in _NO_SPACE:
+            raise
+        if os.fstat(fd).st_size < _SIZE:
+            os.pwrite(fd, b"\0", _SIZE - 1)
 
 
 class Gate:
@@ -26,10 +40,14 @@ class Gate:
     """
 
     def __init__(self, path: str) -> None:
+        """Raises OSError if the file cannot be opened, or there is no space for it."""
         self._fd = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        if os.fstat(self._fd).st_size < _SIZE:
-            os.ftruncate(self._fd, _SIZE)
-        self._memory = mmap.mmap(self._fd, _SIZE)
+        try:
+            _take_space(self._fd)
+            self._memory = mmap.mmap(self._fd, _SIZE)
+        except BaseException:
+            os.close(self._fd)
+            raise
         # The kernel's lock belongs to the descriptor: between threads that share it, it excludes nobody.
         self._threads = Lock()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from sqlite3 import Connection
 from typing import NamedTuple
 
@@ -164,7 +165,9 @@ def lease_first(connection: Connection, want: Want, queue: str, now: int) -> lis
         "lease_id": want.lease_id,
         "until": now + want.lease_us,
     }
-    return [to_leased(row) for row in connection.execute(SQL["lease_first"], parameters).fetchall()]
+    # It is a write for as long as its cursor is open, and an error at a row may keep the cursor alive.
+    with closing(connection.execute(SQL["lease_first"], parameters)) as rows:
+        return [to_leased(row) for row in rows.fetchall()]
 
 
 def stalled(connection: Connection, now: int, limit: int, dead: Collection[int]) -> list[Leased]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
+from deferq.engines.sqlite.connections import first_row
 from deferq.engines.sqlite.statements import schema_scripts
 from deferq.errors import SchemaTooNew
 
 
 def schema_version(connection: sqlite3.Connection) -> int:
     """The number of the last script applied; 0: deferq has no tables here."""
-    known = connection.execute("select 1 from sqlite_master where type = 'table' and name = 'deferq_meta'").fetchone()
-    if not known:
+    if not first_row(connection, "select 1 from sqlite_master where type = 'table' and name = 'deferq_meta'"):
         return 0
-    row = connection.execute("select value from deferq_meta where key = 'schema'").fetchone()
+    row = first_row(connection, "select value from deferq_meta where key = 'schema'")
     return int(row[0]) if row else 0
 
 

@@ -39,10 +39,14 @@ def _put_one(connection: Connection, task: NewTask, now: int) -> PutAnswer:
 
 
 def _put_plain(connection: Connection, task: NewTask) -> PutAnswer:
+    return Stored(task.id) if _insert(connection, task) else _clash(connection, task)
+
+
+def _insert(connection: Connection, task: NewTask) -> bool:
+    """False: its id is taken."""
     if len(task.payload) > INLINE_BYTES:
         connection.execute(SQL["insert_payload"], (task.id, task.payload))
-    stored = connection.execute(SQL["insert_tasks"], _row(task))
-    return Stored(task.id) if stored.rowcount else _clash(connection, task)
+    return bool(connection.execute(SQL["insert_tasks"], _row(task)).rowcount)
 
 
 def _row(task: NewTask) -> tuple[Any, ...]:
@@ -89,8 +93,8 @@ def _put_named(connection: Connection, task: NewTask, now: int) -> PutAnswer:
     if row is None:
         return _take(connection, task)
     holder, until, state = row
-    if holder == task.id:
-        return _put_plain(connection, task)
+    if holder == task.id and state is not None:
+        return _clash(connection, task)
     if task.if_exists == "replace":
         return _replace(connection, task, holder, state, now)
     if until is None:
@@ -99,20 +103,21 @@ def _put_named(connection: Connection, task: NewTask, now: int) -> PutAnswer:
 
 
 def _take(connection: Connection, task: NewTask) -> PutAnswer:
-    answer = _put_plain(connection, task)
-    if isinstance(answer, Stored):
-        connection.execute(SQL["take_name"], (task.queue, task.name, task.id))
-    return answer
+    """Store a task with its name. One that is stored already, since its answer got lost, has had it."""
+    if not _insert(connection, task):
+        return _clash(connection, task)
+    connection.execute(SQL["take_name"], (task.queue, task.name, task.id))
+    return Stored(task.id)
 
 
 def _replace(connection: Connection, task: NewTask, holder: int, state: int | None, now: int) -> PutAnswer:
     """A pending holder is cancelled, a leased one ends nameless, a tombstone gives way."""
-    answer = _take(connection, task)
-    if not isinstance(answer, Stored):
-        return answer
+    if not _insert(connection, task):
+        return _clash(connection, task)
+    connection.execute(SQL["take_name"], (task.queue, task.name, task.id))
     if state == State.PENDING:
         connection.execute(SQL["cancel_replaced"], {"id": holder, "now": now})
         return Stored(task.id, replaced=holder)
     if state == State.LEASED:
         connection.execute(SQL["become_nameless"], (holder,))
-    return answer
+    return Stored(task.id)

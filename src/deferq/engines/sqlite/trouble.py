@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from json import JSONDecodeError
 from typing import NoReturn
 
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
@@ -12,43 +13,96 @@ from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _ADVICE = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space",
-    sqlite3.SQLITE_IOERR: "reading or writing the file failed; look at the disk and its limits",
+    sqlite3.SQLITE_IOERR: "reading or writing the file failed; look at the disk, its free space and its limits",
     sqlite3.SQLITE_READONLY: "the file or its folder may not be written; look at owner and permissions",
     sqlite3.SQLITE_CANTOPEN: "the file cannot be opened; look at its folder and permissions",
     sqlite3.SQLITE_BUSY: "another program held the write lock too long; find it and let it end its transaction",
     sqlite3.SQLITE_PROTOCOL: "too many processes opened the file at one moment; try again",
     sqlite3.SQLITE_LOCKED: "another statement of this process holds the table; try again",
+    sqlite3.SQLITE_INTERRUPT: "the statement was interrupted; try again",
 }
 
 
+#: With these a statement was certainly not carried out, nor a transaction committed.
+_CERTAIN = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_INTERRUPT,
+}
+#: After these a new connection may see more than this one, which may keep a file open that is no longer the store's.
+_LASTING = {
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_CORRUPT,
+    sqlite3.SQLITE_NOTADB,
+}
+NOTHING_CHANGED = "Nothing was changed."
+NOT_CERTAIN = (
+    "It is not certain whether it was stored: look, or do the same again under the same name, which is stored once."
+)
+
+
 @contextmanager
-def translated(path: str) -> Iterator[None]:
-    """Raise errors of sqlite3 as StoreUnavailable or StoreCorrupt; mistakes of ours (IntegrityError, ...) pass."""
+def translated(path: str, *, committing: bool = False) -> Iterator[None]:
+    """Raise errors of sqlite3, and nonsense that is read, as a StoreError; mistakes of ours (IntegrityError) pass."""
     try:
         yield
-    except sqlite3.Error as error:
-        raise_ours(error, path)
+    except Exception as error:
+        raise_ours(error, path, committing=committing)
 
 
-def raise_ours(error: sqlite3.Error, path: str) -> NoReturn:
+def raise_ours(error: Exception, path: str, *, committing: bool = False) -> NoReturn:
     """Raise what `translate` makes of an error, which stays its cause."""
-    ours = translate(error, path)
-    if ours is error:
-        raise error
-    raise ours from error
+    ours = translate(error, path, committing=committing)
+    try:
+        if ours is error:
+            raise error
+        raise ours from error
+    finally:
+        # Else they would keep each other, the frames that they came through, and an open cursor there.
+        del ours, error
 
 
-def translate(error: sqlite3.Error, path: str) -> Exception:
-    """The error to raise for one of sqlite3."""
-    code = getattr(error, "sqlite_errorcode", None)
-    primary = None if code is None else code & 0xFF
-    if primary in _CORRUPT:
+def translate(error: Exception, path: str, *, committing: bool = False) -> Exception:
+    """The error to raise for this one. `committing`: it came when a commit may have been under way or done."""
+    code = _primary(error)
+    if code in _CORRUPT or _is_nonsense(error):
         return StoreCorrupt(
             f"The store {path} is not a usable SQLite database ({error}). It was left as it is."
             " Restore it from a backup, or move it away and let deferq make a new one."
         )
-    if primary in _ADVICE:
-        return StoreUnavailable(f"The store {path} did not answer ({error}): {_ADVICE[primary]}. Nothing was changed.")
+    outcome = NOT_CERTAIN if committing and code not in _CERTAIN else NOTHING_CHANGED
+    if code in _ADVICE:
+        return StoreUnavailable(f"The store {path} did not answer ({error}): {_ADVICE[code]}. {outcome}")
+    if _is_closed(error):
+        return StoreUnavailable(f"The connection to the store {path} is closed ({error}): try again. {outcome}")
     if isinstance(error, sqlite3.OperationalError):
         return StoreError(f"The store {path} refused a statement: {error}.")
     return error
+
+
+def is_lasting(error: BaseException) -> bool:
+    """Whether the connection should not be used any more."""
+    return isinstance(error, sqlite3.Error) and (_primary(error) in _LASTING or _is_closed(error))
+
+
+def _is_nonsense(error: Exception) -> bool:
+    """Whether what was read makes no sense: a damaged page may still look like one to SQLite.
+
+    Its text is no text, its JSON no JSON, its number none of those that we store; even SQLite's message may quote it.
+    """
+    return type(error) is ValueError or isinstance(error, UnicodeDecodeError | JSONDecodeError)
+
+
+def _primary(error: Exception) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF
+
+
+def _is_closed(error: Exception) -> bool:
+    return isinstance(error, sqlite3.ProgrammingError) and "closed database" in str(error)

@@ -20,6 +20,8 @@ class Channel:
         self._outgoing = bytearray()
         #: The child has closed its end, or is gone.
         self.closed = False
+        #: What came through it is not from the child's runtime: a task wrote into the socket.
+        self.garbled = False
         #: There may be something to receive; whoever polls says so.
         self.readable = True
 
@@ -55,7 +57,7 @@ class Channel:
         self.readable = False
         try:
             while data := self._socket.recv(_BYTES):
-                frames += self._reader.feed(data)
+                frames.extend(self._reader.feed(data))  # what came before the rubbish is kept
                 if len(data) < _BYTES:
                     return frames
             self.closed = True
@@ -63,6 +65,8 @@ class Channel:
             pass
         except OSError:
             self.closed = True
+        except (ValueError, EOFError, TypeError):  # the rest cannot be understood either
+            self.closed = self.garbled = True
         return frames
 
     def close(self) -> None:

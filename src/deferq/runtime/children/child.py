@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from deferq.model.events import Event, EventName
 from deferq.model.task import Leased
 from deferq.runtime.children.starts import Starts
 from deferq.runtime.children.threads import ChildThreads
-from deferq.runtime.children.wire import CANCEL, EVENTS, HELLO, LET_GO, STOP, TASKS, Reader, pack
+from deferq.runtime.children.wire import CANCEL, CUT_OFF, EVENTS, HELLO, LET_GO, STOP, TASKS, Reader, pack
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
 
@@ -71,19 +72,28 @@ class Child:
         """Introduce itself with `hello`; work until the parent says stop. Ends the process if the parent is gone."""
         wanted = [str(name) for name in self._listeners.wanted - {EventName.TASK_STARTED}]
         self._send(pack(HELLO, {**hello, "pid": os.getpid(), "wanted": wanted}))
-        self._pool.work()
+        try:
+            self._pool.work()
+        except BaseException:  # a task has thrown into the main thread; without it this is no child any more
+            traceback.print_exc()
+            os._exit(1)
         self._pool.close(CLOSE_S)
 
     def _hear(self, timeout_ms: int | None) -> None:
         """Do what the parent says next. Only one thread at a time is in here."""
-        if timeout_ms is not None and not self._says_something(timeout_ms):
-            return
+        try:
+            if timeout_ms is None or self._says_something(timeout_ms):
+                self._do_next()
+        except BaseException:  # it is not known how much was read: a task struck this thread, or took the memory
+            os._exit(CUT_OFF)
+
+    def _do_next(self) -> None:
         try:
             data = self._socket.recv(_BYTES)
-        except OSError:  # it died with something unread
+        except OSError:  # it died with something unread, or a task has closed the socket
             data = b""
         if not data:
-            os._exit(1)  # the parent is dead: nobody would store what came of the tasks
+            os._exit(CUT_OFF)  # nobody would store what came of the tasks
         for kind, content in self._reader.feed(data):
             if kind == TASKS:
                 self._pool.take(content)
@@ -105,8 +115,8 @@ class Child:
         with self._writing:
             try:
                 self._socket.sendall(frame)
-            except OSError:
-                os._exit(1)  # the parent is dead
+            except BaseException:  # the parent is dead, a task has closed the socket, or only a part was sent
+                os._exit(CUT_OFF)
 
     def _started(self, task: Leased) -> None:
         self._listeners.announce(

@@ -12,6 +12,10 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from deferq.runtime.children.system import OsProcess
+from deferq.runtime.children.wire import CUT_OFF
+
+#: How a process ends that cannot speak with its parent any more.
+LOST_CONNECTION = "lost its connection to its parent"
 
 #: What the system counts a process's memory in.
 _MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
@@ -83,6 +87,8 @@ def _usage_of_living(pid: int) -> Usage | None:
 
 def how_it_ended(code: int) -> str:
     """What an exit code of `subprocess` says."""
+    if code == CUT_OFF:
+        return LOST_CONNECTION
     if code >= 0:
         return f"ended with exit code {code}"
     try:

@@ -13,13 +13,13 @@ from typing import Any
 from deferq.model.events import EventName
 from deferq.model.outcome import INTERRUPTED, Interrupted
 from deferq.model.task import Leased
-from deferq.runtime.children.ending import how_it_ended
+from deferq.runtime.children.ending import LOST_CONNECTION, how_it_ended
 from deferq.runtime.children.process import ChildProcess, Condition
 from deferq.runtime.children.quarantine import Quarantine
 from deferq.runtime.children.quarantined import QuarantineChild
 from deferq.runtime.outage import Outage
 from deferq.runtime.pools import Finished, Lease
-from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED
+from deferq.runtime.settling import CHILD_ENDED, WORKER_DIED, WORKER_STOPPED, lost_with_process
 
 #: Seconds between two looks at what no event tells: a death, or the memory a child takes.
 LOOK_EVERY_S = 1.0
@@ -204,6 +204,7 @@ class Nursery:
     def _look_at_one(self, child: ChildProcess, now: float, regular: bool) -> None:
         if now >= child.kill_at:
             child.kill_at = math.inf
+            child.killed_since = _why_killed(child)
             child.kill()
         elif child.channel.closed:
             self._lose(child, now)
@@ -224,7 +225,7 @@ class Nursery:
 
     def _lose(self, child: ChildProcess, now: float) -> None:
         """It says nothing more, and should be dead soon. Until then others do its work."""
-        child.kill_at = min(child.kill_at, now + END_S)
+        child.kill_at = min(child.kill_at, now if child.channel.garbled else now + END_S)
         self._look_at = min(self._look_at, now + SOON_S)
         if child.condition in (Condition.RUNNING, Condition.STUCK):
             child.retire("it has closed its connection", now)
@@ -242,6 +243,8 @@ class Nursery:
             child.retire("it uses another store", now)
             why = "it uses another store than the others; start this worker anew"
             self._failed_start(f"pid {child.pid}: {why}", now)
+        elif child.worn:
+            self.replace(child, child.worn)
         elif child.is_stuck(now):
             self._find_stuck(child, now)
         elif self._has_run_enough(child) and self._room():
@@ -262,7 +265,7 @@ class Nursery:
         """Whatever it says, it is stuck no more. While it says nothing others do its work, but not endlessly many."""
         lasts = child.stuck_again or now - child.stuck_at >= REPLACE_STUCK_S
         if lasts and self._room():
-            self.replace(child, "it starts no tasks: something holds its interpreter lock")
+            self.replace(child, "it starts no tasks: something holds its interpreter lock, or its event loop")
         elif child.said_at > child.stuck_at:
             child.condition = Condition.RUNNING
         self._look_at = min(self._look_at, now + LOOK_EVERY_S / 2)
@@ -270,12 +273,15 @@ class Nursery:
     def _bury(self, child: ChildProcess, now: float) -> list[Finished]:
         self.children.remove(child)
         ended = child.cut_off and child.process.returncode == -signal.SIGKILL
-        finished = child.bury(now, lost := CHILD_ENDED if ended else WORKER_DIED)
-        how = f"pid {child.pid} {how_it_ended(child.process.returncode)}"
+        kind = CHILD_ENDED if ended else WORKER_DIED
+        how = f"pid {child.pid} {_how_it_ended(child)}"
         if isinstance(child, QuarantineChild) and self.quarantine is not None:
             if not child.stopping:
                 self.announce(EventName.CHILD_LOST, f"{how}; a suspect task was alone in it")
-            return self.quarantine.after(child, finished, now)
+            return self.quarantine.after(child, child.bury(now, kind), now)
+        finished = child.hear_last_words(now)
+        lost = lost_with_process(kind, _how_it_ended(child), child.running() - 1)
+        finished += child.bury(now, lost)
         if child.condition is Condition.STARTING:
             self._failed_start(f"{how} {_how_far_it_came(child, now)}", now)
         elif child.condemned and not child.stopping:
@@ -312,6 +318,16 @@ class Nursery:
                 self.children.append(self._spawn())
         except OSError as error:  # no memory, no descriptors, too many processes: that passes
             self._failed_start(f"no process can be started: {error}", now)
+
+
+def _why_killed(child: ChildProcess) -> str:
+    if child.condemned:
+        return "was ended (another task ran past its timeout)"
+    return LOST_CONNECTION if child.channel.closed else f"was ended ({child.why_retired})"
+
+
+def _how_it_ended(child: ChildProcess) -> str:
+    return child.killed_since or how_it_ended(child.process.returncode)
 
 
 def _how_far_it_came(child: ChildProcess, now: float) -> str:

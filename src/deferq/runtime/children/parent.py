@@ -9,7 +9,7 @@ from typing import Any
 
 from deferq.engines.base import Bell, LeasingEngine, PollableBell, Retention
 from deferq.engines.declaring import declare
-from deferq.errors import ConfigError, StoreUnavailable
+from deferq.errors import ConfigError, StoreError
 from deferq.model.events import Event, EventName
 from deferq.model.queue import Queue
 from deferq.model.task import Leased
@@ -84,7 +84,7 @@ class ParentWorker(AnyWorker):
 
     def _declare_anew(self, hello: Mapping[str, Any]) -> None:
         """A child has loaded the application, whose code may have changed since the last one did."""
-        with suppress(StoreUnavailable):  # what was declared before holds
+        with suppress(StoreError):  # what was declared before holds
             declare(self._engine, _restored(hello["queues"]))
 
     def _tell_quarantined(self, task: Leased, detail: str) -> None:

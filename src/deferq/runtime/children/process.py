@@ -17,7 +17,7 @@ from deferq.model.task import Leased, decode_options
 from deferq.runtime.children.channel import Channel
 from deferq.runtime.children.starts import PLACES, SEEN_AFTER_S, Starts
 from deferq.runtime.children.system import NewPoll, Poll, Process
-from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, unpack_outcome
+from deferq.runtime.children.wire import CANCEL, DONE, HELLO, IN_LOOP, LET_GO, STOP, TASKS, WORN, unpack_outcome
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
@@ -71,12 +71,18 @@ class ChildProcess:
         self.finished = 0
         #: When it is killed; a child that does not end by itself must not stay.
         self.kill_at = math.inf
+        #: Why its parent killed it, as people are told; empty: it has not.
+        self.killed_since = ""
         #: Why it is to be replaced; empty: it is not.
         self.why_retired = ""
+        #: Why it thinks that it should be replaced; empty: it does not.
+        self.worn = ""
         self._starts = starts
         #: What it holds, by place.
         self._tasks: dict[int, Leased] = {}
         self._in_loop: set[int] = set()
+        #: When those that went on to the event loop, and had not started when somebody looked, were said to.
+        self._in_loop_since: dict[int, float] = {}
         #: Places whose start was forbidden at that time: whether it came too late is not known yet.
         self._forbidden: dict[int, float] = {}
         #: Places of tasks that were taken back; the child has yet to pass over them.
@@ -166,7 +172,9 @@ class ChildProcess:
             if kind == DONE:
                 self._done(content, finished)
             elif kind == IN_LOOP:
-                self._in_loop.update(place for place in content if place in self._tasks)
+                self._went_on(content, now)
+            elif kind == WORN:
+                self.worn = content
             elif kind == HELLO:
                 self._introduce(content)
         self.finished += len(finished)
@@ -202,16 +210,29 @@ class ChildProcess:
         return bool(self._late) and all(place in self._late for place in self._tasks if started[place])
 
     def is_stuck(self, now: float) -> bool:
-        """Whether a task waits although a thread is free, and nothing was heard of it for a while."""
+        """Whether a task waits for a while although a thread is free, or a slot of the event loop."""
         if now < self._look_for_stuck_at:
             return False
         waits = any(self._waits_for_thread(sent) for sent in self._sent)
-        self._look_for_stuck_at = now + STUCK_S if waits else math.inf
-        if not waits or now - max(self._sent[0].at, self.said_at) < STUCK_S:
+        started = self._starts.started
+        self._in_loop_since = {place: at for place, at in self._in_loop_since.items() if not started[place]}
+        self._look_for_stuck_at = now + STUCK_S if waits or self._in_loop_since else math.inf
+        return self._loop_is_stuck(now) or (waits and self._threads_are_stuck(now))
+
+    def _threads_are_stuck(self, now: float) -> bool:
+        if now - max(self._sent[0].at, self.said_at) < STUCK_S:
             return False
         started = self._starts.started
         busy = sum(1 for place in self._tasks if started[place] and place not in self._in_loop)
         return busy < self.threads
+
+    def _loop_is_stuck(self, now: float) -> bool:
+        """A coroutine that never awaits holds up all others."""
+        if now - min(self._in_loop_since.values(), default=now) < STUCK_S:
+            return False
+        started = self._starts.started
+        begun = [at for place in self._in_loop if (at := started[place])]
+        return len(begun) < self.async_slots and now - max(begun, default=-math.inf) >= STUCK_S
 
     @property
     def wakes_at(self) -> float:
@@ -286,10 +307,14 @@ class ChildProcess:
         """Whether the process has ended."""
         return self.process.poll() is not None
 
+    def hear_last_words(self, now: float) -> list[Finished]:
+        """After its death: what it had reported, and nobody has heard yet."""
+        self.channel.readable = True
+        return self.receive(now)
+
     def bury(self, now: float, lost: Outcome = WORKER_DIED) -> list[Finished]:
         """After its death: what it had reported, what had started and so is lost, and what goes back unspent."""
-        self.channel.readable = True
-        finished = self.receive(now)
+        finished = self.hear_last_words(now)
         started = self._starts.started
         for place, task in self._tasks.items():
             if not started[place]:
@@ -338,11 +363,19 @@ class ChildProcess:
         self._free_places += places
         self._forget(places)
 
+    def _went_on(self, places: Sequence[int], now: float) -> None:
+        """To the event loop; where it is free, they start there at once."""
+        for place in places:
+            if place in self._tasks:
+                self._in_loop.add(place)
+                self._in_loop_since[place] = now
+                self._look_for_stuck_at = min(self._look_for_stuck_at, now + STUCK_S)
+
     def _forget(self, places: Sequence[int]) -> None:
         if self._in_loop or self._late:
             self._in_loop.difference_update(places)
             self._late.difference_update(places)
-        for notes in (self._timeouts, self._forbidden):
+        for notes in (self._timeouts, self._forbidden, self._in_loop_since):
             if notes:
                 for place in places:
                     notes.pop(place, None)
@@ -359,6 +392,7 @@ class ChildProcess:
                 self._taken_back.add(place)
                 self._timeouts.pop(place, None)
                 self._in_loop.discard(place)
+                self._in_loop_since.pop(place, None)
         if len(self._taken_back) > before:
             self.channel.send(LET_GO, None)  # else it would hold them, and their places, as long as its slots are busy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ C = TypeVar("C", bound=ChildProcess)
 
 #: PR_SET_PDEATHSIG of prctl(2)
 _SET_SIGNAL_OF_PARENTS_DEATH = 1
+#: Numbers from which on a child looks for a free descriptor.
+_HIGH = (900, 200)
 
 
 def spawn(arguments: Sequence[str]) -> ChildProcess:
@@ -74,10 +77,22 @@ class Inherited(NamedTuple):
 
 def inherited(words: str) -> Inherited:
     """What `spawn` says on the command line."""
-    end, *others = (int(word) for word in words.split(","))
-    for descriptor in (end, *others):
-        os.set_inheritable(descriptor, False)  # not for the programs that tasks start
+    end, *others = (_out_of_reach(int(word)) for word in words.split(","))
     return Inherited(socket.socket(fileno=end), *others)
+
+
+def _out_of_reach(descriptor: int) -> int:
+    """The same under a high number: tasks that close what is not theirs begin with the low ones.
+
+    It is not inherited by the programs that tasks start.
+    """
+    for lowest in _HIGH:
+        with suppress(OSError):  # this process may not have so many
+            high = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, lowest)
+            os.close(descriptor)
+            return high
+    os.set_inheritable(descriptor, False)
+    return descriptor
 
 
 def die_with_parent() -> None:

@@ -13,10 +13,11 @@ from contextlib import suppress
 from typing import Any
 
 from deferq.codec.codec import Invocation
-from deferq.model.outcome import INTERRUPTED
+from deferq.model.outcome import INTERRUPTED, Succeeded
 from deferq.model.task import Leased
+from deferq.runtime.children.damage import Damage
 from deferq.runtime.children.starts import Place, Starts
-from deferq.runtime.children.wire import DONE, IN_LOOP, pack, pack_outcome
+from deferq.runtime.children.wire import DONE, IN_LOOP, WORN, pack, pack_outcome
 from deferq.runtime.executor import Awaiting, Executor
 from deferq.runtime.pools import Finished, Permit, Waiting, remove
 from deferq.runtime.threads import ThreadPool, _Attempt
@@ -25,6 +26,9 @@ from deferq.runtime.threads import ThreadPool, _Attempt
 TOGETHER = 100
 #: While all threads are busy, outcomes that gathered are sent after so many milliseconds at the latest.
 GATHER_MS = 10
+#: How often the main thread looks whether a task has broken the event loop.
+LOOK_S = 1.0
+LOOK_MS = 1_000
 
 
 class ChildThreads(ThreadPool):
@@ -57,18 +61,24 @@ class ChildThreads(ThreadPool):
         #: Held while the main thread need not read.
         self._reserve = threading.Lock()
         self._reserve.acquire()
+        self._damage = Damage()
+        #: Why this process should be replaced; empty: it should not.
+        self._worn = ""
         #: Where each task stands, by its id and its lease: a task may come back while its former lease still waits.
         self._places: dict[tuple[int, int], int] = {}
 
     def work(self) -> None:
         """Run tasks until `end`. In the main thread, which reads the socket while all others are busy."""
+        self._coroutines.begin()  # before there are tasks, which may leave no descriptor for it
         self._start_threads()
         while not self._closed:
-            self._reserve.acquire()
-            with self._reading:
-                while not self._resting and not self._closed:
-                    self.send_outcomes()
-                    self._hear(GATHER_MS if self._done or self._waiting else None)
+            if self._reserve.acquire(timeout=LOOK_S):
+                with self._reading:
+                    while not self._resting and not self._closed:
+                        self.send_outcomes()
+                        self._hear(GATHER_MS if self._done or self._waiting else LOOK_MS)
+                        self._coroutines.look_at_loop()
+            self._coroutines.look_at_loop()
 
     def end(self) -> None:
         """There will be no more tasks."""
@@ -99,7 +109,7 @@ class ChildThreads(ThreadPool):
         """Send what has gathered. One thread does it for all."""
         while self._done and self._sending.acquire(blocking=False):
             try:
-                self._send(pack(DONE, [self._packed(finished) for finished in self._drain()]))
+                self._send(pack(DONE, [row for finished in self._drain() if (row := self._packed(finished))]))
             finally:
                 self._sending.release()
 
@@ -107,24 +117,38 @@ class ChildThreads(ThreadPool):
 
     def _rest(self) -> bool:
         self._resting.append(None)
-        with self._reading:
-            while not self._waiting and not self._closed:
-                self.send_outcomes()
-                self._hear(None)
-        self._resting.pop()
-        if not self._resting:
-            self._call_reserve()
+        try:
+            with self._reading:
+                while not self._waiting and not self._closed:
+                    self.send_outcomes()
+                    self._hear(None)
+        finally:
+            self._resting.pop()
+            if not self._resting:
+                self._call_reserve()
         return not self._closed
 
     def _call_reserve(self) -> None:
         with suppress(RuntimeError):  # it has been called already
             self._reserve.release()
 
-    def _packed(self, finished: Finished) -> tuple[int, int, tuple[Any, ...] | None]:
+    def _packed(self, finished: Finished) -> tuple[int, int, tuple[Any, ...] | None] | None:
+        """None: it has been reported; a thread that was struck in between did not know."""
         task, outcome, duration_us = finished
-        return self._places.pop((task.id, task.lease_id)), duration_us, pack_outcome(outcome)
+        place = self._places.pop((task.id, task.lease_id), None)
+        return None if place is None else (place, duration_us, pack_outcome(outcome))
+
+    def _look_for_damage(self, finished: Finished) -> None:
+        well = isinstance(finished.outcome, Succeeded)
+        why = self._damage.at_a_glance() if well else self._damage.found()
+        if self._coroutines.lost:
+            why = "a task has broken the event loop"
+        if why and not self._worn:
+            self._worn = why
+            self._send(pack(WORN, why))
 
     def _report(self, finished: Finished) -> None:
+        self._look_for_damage(finished)
         self._done.append(finished)
         if not self._waiting or len(self._done) >= TOGETHER:
             self.send_outcomes()

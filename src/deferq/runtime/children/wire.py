@@ -1,4 +1,4 @@
-"""What parent and child say to each other: frames of marshalled tuples, each with its length in front.
+"""What parent and child say to each other: frames of marshalled tuples, each with a mark and its length in front.
 
 Marshal and not pickle: it is faster, and reading a frame never imports or calls anything. Both ends run the same
 interpreter, so its format is the same on both.
@@ -26,10 +26,16 @@ from deferq.model.outcome import (
 
 #: From a child: it has loaded the application; these tasks ended; these went on to its event loop.
 HELLO, DONE, IN_LOOP = "hello", "done", "in loop"
+#: A task has damaged its process; why it should be replaced.
+WORN = "worn"
 #: From the parent: run these; cancel these; let go of what was taken back; hear what happened; nothing is left to do.
 TASKS, CANCEL, LET_GO, EVENTS, STOP = "tasks", "cancel", "let go", "events", "stop"
 
-_LENGTH = struct.Struct("<Q")
+#: Exit code of a child that cannot hear or say anything any more.
+CUT_OFF = 71
+
+_HEAD = struct.Struct("<4sQ")
+_MARK = b"dfrq"
 
 Frame = tuple[str, Any]
 
@@ -37,7 +43,7 @@ Frame = tuple[str, Any]
 def pack(kind: str, content: Any) -> bytes:
     """One frame; `content` is made of None, numbers, texts, bytes, tuples, lists and dicts."""
     body = marshal.dumps((kind, content))
-    return _LENGTH.pack(len(body)) + body
+    return _HEAD.pack(_MARK, len(body)) + body
 
 
 class Reader:
@@ -47,11 +53,14 @@ class Reader:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[Frame]:
-        """The frames that are complete now."""
+        """The frames that are complete now. Raises where a task has written something of its own in between."""
         self._buffer += data
         at = 0
-        while (body := at + _LENGTH.size) <= len(self._buffer):
-            end = body + _LENGTH.unpack_from(self._buffer, at)[0]
+        while (body := at + _HEAD.size) <= len(self._buffer):
+            mark, length = _HEAD.unpack_from(self._buffer, at)
+            if mark != _MARK:
+                raise ValueError("this is no frame of ours")
+            end = body + length
             if end > len(self._buffer):
                 break
             with memoryview(self._buffer) as view:

@@ -9,7 +9,7 @@ from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.children.wire import pack_outcome
 from deferq.runtime.pools import Finished
-from deferq.testing.simulate.history import Broken
+from deferq.testing.simulate.broken import Broken
 
 #: How attempts fail of which no child has said how they ended.
 _SAID_BY_PARENT = ("worker lost", "worker stopped", "timed out")

@@ -102,6 +102,8 @@ class SimulatedChild:
         self._stuck_until = fortune.monotonic() + loads_s
         self._introduced = self._stopping = False
         self._healthy = healthy
+        #: When it was sent tasks while it held its interpreter lock.
+        self.fed_in_vain: list[float] = []
         #: Exit code; None: it lives.
         self.code: int | None = None
         self.dies_at = math.inf
@@ -157,6 +159,11 @@ class SimulatedChild:
         self.dies_at, self._dies_of = min(self.dies_at, self._fortune.monotonic() + after_s), -9
         if not after_s:
             self.die(-9)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether something holds its interpreter lock."""
+        return self._introduced and not self._stopping and self._fortune.monotonic() < self._stuck_until
 
     def may_start(self) -> list[Given]:
         """What it has, and has not looked yet whether it may start it."""
@@ -314,6 +321,7 @@ class SimulatedChild:
                 self.dies_at, self._dies_of = self._chance.uniform(now, ends_at), self._chance.choice(_CODES)
             case 1:
                 self._stuck_until = ends_at  # it holds the interpreter lock
+                self.fed_in_vain = []
             case 2:
                 self.rss += 10**9
             case 3:

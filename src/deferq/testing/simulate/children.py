@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import subprocess
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
+from typing import Any, cast
 
 from deferq.model.outcome import Outcome
 from deferq.model.task import Leased
@@ -24,14 +24,16 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.coroutines import GRACE_S
 from deferq.runtime.pools import Finished, Lease
 from deferq.testing.simulate.books import Books
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.child import Fortune, SimulatedChild
-from deferq.testing.simulate.history import Broken
 from deferq.testing.simulate.plumbing import POLLIN, Descriptors, shared_starts, socket_pair
 from deferq.testing.simulate.pool import NO_LEASE, Run
 
 #: Seconds that a parent which is not held up may be late in ending what is overdue.
 _LATENESS_S = 2 * LOOK_EVERY_S
 
+#: Seconds within which a parent notices that a child starts nothing, sometimes at the second or third attempt only.
+_NOTICED_S = 4.0
 #: How often the dispatcher may come by in no time: it does once or twice for each effect.
 _VISITS_MAX = 1_000
 
@@ -252,7 +254,11 @@ class SimulatedChildren(ChildPool):
         self._pids += 1
         ours, theirs = socket_pair(self._descriptors, Descriptors(), self._chance.choice((100, 600, 100_000)))
         seen, shared = shared_starts(self._fortune.monotonic)
-        loads_s = 0.0 if first else self._chance.choice((0.05, 0.3, 2.0)) + 40.0 * self._fault(0.02)
+        loads_s = (
+            0.0
+            if first
+            else self._chance.choice((0.05, 0.3, 2.0)) + self._fault(0.02) * self._chance.choice((5.0, 40.0))
+        )
         child = SimulatedChild(self._fortune, theirs, shared, self._hello(first), loads_s=loads_s, healthy=first)
         process = SimulatedProcess(self._pids, child, self._descriptors, pidfd=self._chance.random() < 0.7)
         self._processes = [one for one in self._processes if one.child.code is None] + [process]
@@ -275,6 +281,14 @@ class SimulatedChildren(ChildPool):
     def _living(self) -> list[SimulatedChild]:
         return [process.child for process in self._processes if process.child.code is None]
 
+    def _send(self, child: ChildProcess, tasks: Sequence[Leased], lease: Lease, now: float) -> None:
+        simulated = cast(SimulatedProcess, child.process).child
+        if simulated.stuck:
+            simulated.fed_in_vain.append(now)
+            if len(simulated.fed_in_vain) > 3 and now - simulated.fed_in_vain[0] > _NOTICED_S:
+                raise Broken(f"task {tasks[0].id} is sent to a child that starts nothing for long")
+        super()._send(child, tasks, lease, now)
+
     def _check_rest(self) -> None:
         now = self._monotonic()
         self._visits = self._visits + 1 if now == self._came_by[1] else 0
@@ -284,7 +298,8 @@ class SimulatedChildren(ChildPool):
 
     def _check(self, now: float) -> None:
         household, there = self._nursery.household, self._living()
-        if len(there) > 2 * household.children + 1:  # and one in quarantine
+        sharing = sum(not child.apart for child in self._nursery.children)
+        if sharing > 2 * household.children or len(there) > 2 * household.children + 1:  # and one in quarantine
             raise Broken(f"there are {len(there)} children where {household.children} were asked for")
         for child in there:
             for attempt in () if child.killed else child.attempts:

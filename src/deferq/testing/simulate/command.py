@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
-from deferq.engines.base import LeasingEngine
-from deferq.engines.memory import MemoryEngine
-from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.history import Broken
+from deferq.testing.simulate.broken import Broken
+from deferq.testing.simulate.exhaustive import explore
+from deferq.testing.simulate.memory import memory
 from deferq.testing.simulate.running import simulate
+from deferq.testing.simulate.scope import SCOPES
 from deferq.testing.simulate.sqlite import SqliteFiles
-from deferq.testing.simulate.world import MakeEngine
+from deferq.testing.simulate.stores import MakeEngine, StoreMaker
 
 COMMAND = "python -m deferq.testing.simulate"
 DESCRIPTION = """\
@@ -25,12 +25,16 @@ comes from the seed, so the same seed gives the same world.
 
 Prints what was tried and ends with 0. At the first broken promise it prints the seed, what was broken, the history
 that led there and the command that replays it, and ends with 1.
+
+With --small nothing is left to chance: all interleavings of two workers and one task are tried, each with the faults
+that its scope allows, on the memory engine, and on the engine you name as well.
 """
 EPILOG = f"""\
 examples:
   {COMMAND}                                  1,000 seeds in memory
   {COMMAND} --engine sqlite --seconds 60     as many seeds as a minute allows
   {COMMAND} --engine sqlite --seed 4711      one seed again
+  {COMMAND} --small                          all interleavings of two workers and one task
   {COMMAND} --engine myengine:make           an engine of your own: make(clock) returns it
 """
 
@@ -38,12 +42,13 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     args = _parser().parse_args(argv)
-    seeds = _seeds(args)
     with _engine(args.engine) as make_engine:
         try:
+            if args.small:
+                return _try_all(args, make_engine)
             report = simulate(
                 make_engine,
-                seeds=seeds,
+                seeds=_seeds(args),
                 children=args.children,
                 seconds=args.seconds,
                 replay=lambda seed: replay_command(args.engine, seed, children=args.children),
@@ -53,6 +58,16 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 1
     if not args.quiet:
         print(f"{args.engine}{' with children' if args.children else ''}: {report}")
+    return 0
+
+
+def _try_all(args: argparse.Namespace, make_engine: MakeEngine | StoreMaker) -> int:
+    """All paths of all scopes; the memory engine tells where they meet."""
+    also = make_engine if callable(make_engine) and args.engine != "memory" else None
+    for scope in SCOPES:
+        explored = explore(scope, also=also, seconds=args.seconds)
+        if not args.quiet:
+            print(f"{args.engine}, {scope}: {explored}: nothing broken", flush=True)
     return 0
 
 
@@ -77,8 +92,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, metavar="N", help="how many (default: 1000, or no limit with --seconds)")
     parser.add_argument("--first-seed", type=int, default=0, metavar="N", help="where to begin (default: 0)")
     parser.add_argument("--seed", type=int, metavar="N", help="this one only")
-    parser.add_argument("--seconds", type=float, metavar="S", help="begin no further seed after so long")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        metavar="S",
+        help="begin no further seed (with --small: path) after so long",
+    )
     parser.add_argument("--children", action="store_true", help="tasks run in child processes, and not in threads")
+    parser.add_argument("--small", action="store_true", help="all interleavings of two workers and one task")
     parser.add_argument("--quiet", action="store_true", help="print nothing unless a promise is broken")
     return parser
 
@@ -92,10 +113,10 @@ def _seeds(args: argparse.Namespace) -> Iterable[int]:
 
 
 @contextmanager
-def _engine(name: str) -> Iterator[MakeEngine]:
-    """How the engine of that name is made."""
+def _engine(name: str) -> Iterator[MakeEngine | StoreMaker]:
+    """How engines of that name are made."""
     if name == "memory":
-        yield _memory
+        yield memory
     elif name == "sqlite":
         files = SqliteFiles()
         try:
@@ -104,10 +125,6 @@ def _engine(name: str) -> Iterator[MakeEngine]:
             files.close()
     else:
         yield _imported(name)
-
-
-def _memory(clock: SimulatedClock) -> LeasingEngine:
-    return MemoryEngine(clock=clock)
 
 
 def _imported(name: str) -> MakeEngine:

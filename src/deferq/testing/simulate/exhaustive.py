@@ -15,10 +15,12 @@ from typing import NamedTuple
 from deferq.engines.base import LeasingEngine
 from deferq.engines.memory import MemoryEngine
 from deferq.runtime.dispatcher import dispatch
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import SimulatedClock
-from deferq.testing.simulate.history import Broken
-from deferq.testing.simulate.smallworld import Scope, SmallWorld
-from deferq.testing.simulate.world import Dispatching, MakeEngine
+from deferq.testing.simulate.scope import Scope
+from deferq.testing.simulate.smallworld import SmallWorld
+from deferq.testing.simulate.stores import MakeEngine
+from deferq.testing.simulate.worker import Dispatching
 
 
 class Explored(NamedTuple):
@@ -35,9 +37,9 @@ class Explored(NamedTuple):
     complete: bool
 
     def __str__(self) -> str:
-        all_or_some = "all" if self.complete else "some of the"
+        paths = f"all {self.paths:,}" if self.complete else "some"
         tried = f"{self.moments:,} moments, {self.runs:,} runs, {self.seconds:.1f} s"
-        return f"{all_or_some} {self.paths:,} paths, {tried}"
+        return f"{paths} paths, {tried}"
 
 
 class _Known(Exception):
@@ -170,7 +172,7 @@ def _told(broken: Broken, world: SmallWorld, search: _Search) -> Broken:
 
 
 class _Follow:
-    """Makes the choices it is given, and then always the first one. Engines may take more or fewer turns for the same."""
+    """Makes the choices it is given as far as they fit, and then the first: an engine may take more turns, or fewer."""
 
     def __init__(self, choices: Sequence[int]) -> None:
         self._choices = iter(choices)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from deferq.model.outcome import INTERRUPTED, Cancelled, Outcome
 from deferq.model.task import Leased
+from deferq.runtime.executor import timed_out
 from deferq.runtime.pools import Finished, Lease
 
 NO_LEASE = Lease(0.0, float("-inf"))
@@ -19,6 +20,8 @@ class Run(NamedTuple):
     task: Leased
     lease: Lease
     outcome: Outcome
+    #: When its timeout is over; None: it has none.
+    times_out_at: float | None = None
 
 
 class SimulatedPool:
@@ -101,10 +104,12 @@ class SimulatedPool:
         return [task for task, _ in back]
 
     def overdue(self, now: float) -> list[Finished]:
-        return []
+        late = [run for run in self._running if run.times_out_at is not None and run.times_out_at <= now]
+        self._running = [run for run in self._running if run not in late]
+        return [Finished(run.task, timed_out()) for run in late]
 
     def next_overdue(self) -> float | None:
-        return None
+        return min((run.times_out_at for run in self._running if run.times_out_at is not None), default=None)
 
     def cancel(self, ids: Collection[int]) -> None:
         """Every other running task looks, and ends; the others go on, but no longer in the belief that they hold it."""

@@ -7,9 +7,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
+from deferq.engines.base import TOMBSTONE_S
 from deferq.runtime.dispatcher import dispatch
-from deferq.testing.simulate.history import Broken
-from deferq.testing.simulate.world import Dispatching, MakeEngine, SimulatedWorld
+from deferq.testing.simulate.broken import Broken
+from deferq.testing.simulate.stores import MakeEngine, StoreMaker
+from deferq.testing.simulate.worker import Dispatching
+from deferq.testing.simulate.world import SimulatedWorld
 
 
 class Report(NamedTuple):
@@ -28,13 +31,14 @@ class Report(NamedTuple):
 
 
 def simulate(
-    make_engine: MakeEngine,
+    make_engine: MakeEngine | StoreMaker,
     *,
     seeds: Iterable[int],
     children: bool = False,
     seconds: float | None = None,
     replay: Callable[[int], str] | None = None,
     dispatching: Dispatching = dispatch,
+    tombstone_s: float | None = None,
 ) -> Report:
     """Let a world run for each seed: several workers on one engine, and everything that can go wrong.
 
@@ -45,6 +49,8 @@ def simulate(
         children: tasks run as child processes run them, else as threads do.
         seconds: begin no further seed after so long; None: try all of them.
         replay: the command line that tries one seed again, to be told with what it broke.
+        tombstone_s: how long the name of a finished task stays taken in that engine, in seconds. None: what
+            `make_engine.tombstone_s` says, or 24 hours if it says nothing.
         dispatching: what every worker runs in place of the real dispatcher, to see whether a bug in it is caught.
 
     Returns what was tried. Raises Broken at the first seed that breaks a promise: it holds the seed, the message, the
@@ -53,7 +59,9 @@ def simulate(
     began = time.monotonic()
     tried = Report(0, 0, 0, 0.0)
     for seed in seeds:
-        world = run_seed(seed, make_engine, children=children, replay=replay, dispatching=dispatching)
+        world = run_seed(
+            seed, make_engine, children=children, replay=replay, dispatching=dispatching, tombstone_s=tombstone_s
+        )
         tried = Report(tried.seeds + 1, tried.steps + world.steps, tried.faults + world.faults, 0.0)
         if seconds is not None and time.monotonic() - began >= seconds:
             break
@@ -62,16 +70,19 @@ def simulate(
 
 def run_seed(
     seed: int,
-    make_engine: MakeEngine,
+    make_engine: MakeEngine | StoreMaker,
     *,
     children: bool = False,
     replay: Callable[[int], str] | None = None,
     dispatching: Dispatching = dispatch,
+    tombstone_s: float | None = None,
 ) -> SimulatedWorld:
     """The world of one seed, after its end. Raises Broken like `simulate`."""
     world = None
+    if tombstone_s is None:
+        tombstone_s = getattr(make_engine, "tombstone_s", TOMBSTONE_S)
     try:
-        world = SimulatedWorld(seed, make_engine, dispatching, children=children)
+        world = SimulatedWorld(seed, make_engine, dispatching, children=children, tombstone_s=tombstone_s)
         world.run()
     except Exception as error:
         broken = error if isinstance(error, Broken) else Broken(f"{type(error).__name__}: {error}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from deferq.engines.answers import Stored
@@ -21,12 +20,15 @@ from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.pools import Lease
+from deferq.testing.simulate.broken import Broken
 from deferq.testing.simulate.clock import START, US, SimulatedClock
 from deferq.testing.simulate.fingerprint import fingerprint
-from deferq.testing.simulate.history import Broken, History
 from deferq.testing.simulate.pool import Run, SimulatedPool
+from deferq.testing.simulate.scope import Scope
+from deferq.testing.simulate.smallhistory import SmallHistory
+from deferq.testing.simulate.stores import MakeEngine
 from deferq.testing.simulate.tasks import TaskMaker
-from deferq.testing.simulate.world import Dispatching, MakeEngine
+from deferq.testing.simulate.worker import Dispatching
 
 LEASE_S, POLL_S = 3.0, 1.0
 WORKERS = 2
@@ -36,33 +38,6 @@ ENDS_S = 60.0
 LEAP_S, NAPS_S = 2 * LEASE_S, (0.97 * LEASE_S, 1.2 * LEASE_S)
 _RETENTION = Retention(succeeded_s=1e6, succeeded_max=10**6, cancelled_s=1e6, dead_s=1e6)
 _FAILED = Failed(error=ErrorText(error_type="Trouble", message="the first time"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What may happen, and how often at most in one path."""
-
-    #: A worker dies.
-    crashes: int = 0
-    #: The wall clock leaps, forward or back.
-    leaps: int = 0
-    #: A worker gets no time to run for about a lease, alone or with its task.
-    naps: int = 0
-    #: The store commits, and its answer is lost.
-    lost_answers: int = 0
-    #: The store fails before it commits.
-    errors: int = 0
-    #: A person cancels the task.
-    cancels: int = 0
-    #: The task is deferred again by its name.
-    namesakes: int = 0
-    #: How long each attempt takes.
-    seconds: float = 0.5
-    max_attempts: int = 2
-    #: Whether the first attempt fails.
-    fails_first: bool = False
-    #: Whether workers hear at once that a task has become due.
-    bells: bool = False
 
 
 class Choose(Protocol):
@@ -127,7 +102,7 @@ class SmallWorld:
         self._wall_s = 0.0
         self._set_wall()
         self.engine = make_engine(self.clock)
-        self.history = History()
+        self.history = SmallHistory()
         self._leaps: list[tuple[float, float]] = []
         #: What is left of the faults.
         self._left = Counter(
@@ -138,8 +113,17 @@ class SmallWorld:
         self._names = 0
         self._ids: list[int] = []
         self._defer()
-        self._workers = [_Worker(self, number, dispatching) for number in range(1, WORKERS + 1)]
-        self._same = {id(one): name for name, one in self._fixed()}
+        self._dispatching = dispatching
+        self._workers: list[_Worker] = []
+        #: What is no state, by its id: it is the same in all worlds of a scope, or only looks at them.
+        self._same = {
+            id(self): "world",
+            id(self.clock): "clock",
+            id(self.engine): "engine",
+            id(self.history): "history",
+        }
+        for number in range(1, WORKERS + 1):
+            self._start_worker(number)
 
     def monotonic(self) -> float:
         return self.now
@@ -223,6 +207,9 @@ class SmallWorld:
         if self._left["leaps"]:
             for leap in (LEAP_S, -LEAP_S):
                 yield Option(f"the clock leaps by {leap} s", lambda leap=leap: self._leap(leap))  # type: ignore[misc]
+        if self._left["stops"]:
+            for worker in self._workers:
+                yield Option(f"{worker.name}: is asked to stop", lambda worker=worker: self._stop(worker))  # type: ignore[misc]
         if self._left["cancels"]:
             yield Option("somebody cancels", self._cancel)
         if self._left["namesakes"]:
@@ -256,10 +243,14 @@ class SmallWorld:
     def _resume(self, worker: _Worker) -> None:
         """Let a dispatcher have its answer and say what it wants next."""
         answer = worker.answers.pop() if worker.answers else worker.rang
-        if isinstance(answer, StoreUnavailable):
-            worker.effect = worker.dispatch.throw(answer)
-        else:
-            worker.effect = worker.dispatch.send(answer)
+        try:
+            if isinstance(answer, StoreUnavailable):
+                worker.effect = worker.dispatch.throw(answer)
+            else:
+                worker.effect = worker.dispatch.send(answer)
+        except StopIteration:
+            self._leave(worker)
+            return
         worker.rang = False
         waits_s = worker.effect.timeout_s if isinstance(worker.effect, Wait) else 0.0
         worker.acts_at = self.now + waits_s
@@ -272,7 +263,13 @@ class SmallWorld:
         self._spend("crashes", worker.name, "died")
         if committed:
             self._commit(worker)
+        self._leave(worker)
+
+    def _leave(self, worker: _Worker) -> None:
+        """It is gone, and the last one is replaced."""
         self._workers.remove(worker)
+        if not self._workers:
+            self._start_worker(worker.number + WORKERS)
 
     def _fail(self, worker: _Worker) -> None:
         self._spend("errors", worker.name, "was told that the store failed")
@@ -299,6 +296,11 @@ class SmallWorld:
         self._set_wall()
         if seconds > 0:
             self._leaps.append((self.now, seconds))
+
+    def _stop(self, worker: _Worker) -> None:
+        self._spend("stops", worker.name, "was asked to stop")
+        worker.stop.request()
+        self._ring(worker)
 
     def _cancel(self) -> None:
         self._spend("cancels", "somebody", "cancelled")
@@ -342,17 +344,14 @@ class SmallWorld:
         since = lease.until - LEASE_S
         return lease.until - sum(leap for at, leap in self._leaps if at >= since)
 
-    def _fixed(self) -> Iterator[tuple[str, object]]:
-        """What is no state: it is the same in all worlds of a scope, or looks at them only."""
-        yield from {"world": self, "clock": self.clock, "engine": self.engine, "history": self.history}.items()
-        for worker in self._workers:
-            yield worker.name, worker
-            yield f"pool of {worker.name}", worker.pool
-            yield f"settings of {worker.name}", worker.config
+    def _start_worker(self, number: int) -> None:
+        worker = _Worker(self, number, self._dispatching)
+        self._workers.append(worker)
+        fixed = {worker.name: worker, f"pool of {number}": worker.pool, f"settings of {number}": worker.config}
+        self._same.update((id(one), name) for name, one in fixed.items())
 
     def _state(self) -> bytes:
-        history: Any = self.history
-        checked = (history._holder, history._starts, history._snoozes)
+        checked = {name: value for name, value in vars(self.history).items() if name != "entries"}
         engine: Any = self.engine
         stored = (engine._tasks, engine._totals)
         workers = [(worker.name, worker.state()) for worker in self._workers]
@@ -360,4 +359,4 @@ class SmallWorld:
         return fingerprint((mine, stored, checked, workers), self._same)
 
 
-__all__ = ["Choose", "Option", "Scope", "SmallWorld"]
+__all__ = ["Choose", "Option", "SmallWorld"]
