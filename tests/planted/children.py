@@ -29,8 +29,8 @@ BUGS = [
     Bug(
         "What a child reported just before it died is not read any more",
         PROCESS,
-        "        self.channel.readable = True\n        finished = self.receive(now)\n        started",
-        "        finished: list[Finished] = []\n        started",
+        "        self.channel.readable = True\n        return self.receive(now)\n\n    def bury",
+        "        return []\n\n    def bury",
         "memory",
         250,
         "was reported as",

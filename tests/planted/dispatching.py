@@ -19,8 +19,8 @@ BUGS = [
     Bug(
         "A lease is reckoned from when the answer came, not from when it was asked for",
         FILE,
-        "            self._take(turn, want, asked_at)\n",
-        "            self._take(turn, want, self._world.monotonic())\n",
+        "        if want is not None:\n            self._take(turn, want, asked_at)\n",
+        "        if want is not None:\n            self._take(turn, want, self._world.monotonic())\n",
         "memory",
         150,
         "is held by",

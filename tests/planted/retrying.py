@@ -56,7 +56,7 @@ BUGS = [
     Bug(
         "Being parked spends an attempt",
         FILE,
-        'return _back(task, "parked", now + _us(wait_s), "parked", parks=task.parks + 1)',
+        'return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=task.parks + 1)',
         'return _again(task, "parked", wait_s, policy, now, jitter)._replace(parks=task.parks + 1)',
         "memory",
         100,
@@ -65,8 +65,8 @@ BUGS = [
     Bug(
         "What was given back unstarted spends an attempt",
         FILE,
-        'return _back(task, "interrupted", task.eta, None, parks=task.parks)',
-        'return _back(task._replace(attempts=task.attempts + 1), "interrupted", task.eta, None, parks=task.parks)',
+        'return _back(task, "interrupted", eta,',
+        'return _back(task._replace(attempts=task.attempts + 1), "interrupted", eta,',
         "memory",
         100,
         "attempts and has",
@@ -83,8 +83,8 @@ BUGS = [
     Bug(
         "A retry comes at once, whatever was asked for",
         FILE,
-        "return Transition(rule, State.PENDING, now + _us(after_s), attempts, 0, True, reason)",
-        "return Transition(rule, State.PENDING, now, attempts, 0, True, reason)",
+        "rule, State.PENDING, now + _us(after_s), attempts,",
+        "rule, State.PENDING, now, attempts,",
         "memory",
         100,
         "before it was to come again",
@@ -92,8 +92,8 @@ BUGS = [
     Bug(
         "The backoff is reckoned from when the task was due, not from now",
         FILE,
-        "return Transition(rule, State.PENDING, now + _us(after_s), attempts, 0, True, reason)",
-        "return Transition(rule, State.PENDING, task.eta + _us(after_s), attempts, 0, True, reason)",
+        "rule, State.PENDING, now + _us(after_s), attempts,",
+        "rule, State.PENDING, task.eta + _us(after_s), attempts,",
         "memory",
         100,
         "before it was to come again",
@@ -148,8 +148,8 @@ BUGS = [
     Bug(
         "What was given back unstarted counts as a start",
         FILE,
-        'parks, rule == "snoozed", reason)',
-        "parks, True, reason)",
+        'parks, rule == "snoozed", reason,',
+        "parks, True, reason,",
         "memory",
         100,
         "was settled as",

@@ -139,8 +139,8 @@ BUGS = [
     Bug(
         "The attempts of a task that goes back are not stored",
         MEMORY,
-        "row.attempts, row.parks, row.reason = to.attempts, to.parks, to.reason",
-        "row.parks, row.reason = to.parks, to.reason\n"
+        "row.attempts, row.parks, row.crashes, row.reason = to.attempts, to.parks, to.crashes, to.reason",
+        "row.parks, row.crashes, row.reason = to.parks, to.crashes, to.reason\n"
         "    row.attempts = to.attempts if to.state.finished else row.attempts",
         "memory",
         100,

@@ -22,6 +22,8 @@ RULES: dict[type[Outcome], set[str]] = {
     Snoozed: {"snoozed"},
     Parked: {"parked"},
 }
+#: Seconds after a leap of the clock for which a lease that it has ended may be believed in: none is longer.
+BELIEVED_S = 6.0
 CUT_SHORT = {"worker lost", "failed", "attempts spent"}
 #: What uses up an attempt.
 SPENDS = {"succeeded", "failed", "retried", "worker lost", "permanent", "attempts spent", "corrupt"}
@@ -101,7 +103,7 @@ class Bookkeeping:
         book.runs[task.lease_id] = Run(outcome, ends_at)
         if book.cancelled and task.lease_id != book.cancelled_under:
             raise Broken(f"task {task.id} was started after somebody had it cancelled")
-        if at < book.not_before:
+        if at < book.not_before and at > self._leapt_at + BELIEVED_S:
             raise Broken(f"task {task.id} was started {book.not_before - at:.3f} s before it was to come again")
 
     def turn(self, settlements: Sequence[Settlement], answer: Turn) -> None:
