@@ -56,7 +56,7 @@ BUGS = [
     Bug(
         "Being parked spends an attempt",
         FILE,
-        'return _back(task, "parked", now + _us(wait_s), "parked", parks=task.parks + 1)',
+        'return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=task.parks + 1)',
         'return _again(task, "parked", wait_s, policy, now, jitter)._replace(parks=task.parks + 1)',
         "memory",
         100,

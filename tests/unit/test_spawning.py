@@ -21,9 +21,10 @@ def test_a_child_for_which_there_is_no_memory_leaves_no_descriptor_behind(
 ) -> None:
     monkeypatch.setattr(spawning, "Starts", refuse)
     monkeypatch.setattr(spawning, "_python", lambda: ["true"])
+    gc.collect()
     before = len(os.listdir("/dev/fd"))
     for _ in range(3):
         with pytest.raises(OSError, match="no memory"):
             spawn([])
     gc.collect()
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(os.listdir("/dev/fd")) <= before

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from deferq.cli.snapshot import Snapshot, Waiting
+from deferq.cli.snapshot import Snapshot, Waiting, take
 from deferq.cli.warning import LATE_S, LOG_BYTES_MAX, Warned, warnings_of
 from deferq.cli.workers import ChildSeen
+from deferq.engines.memory.engine import MemoryEngine
 from deferq.model.limits import Limits
+from deferq.model.outcome import ErrorText, Failed, Interrupted, Parked
+from deferq.runtime.guarded import TAKEN, left_to_others
+from tests.support import FakeClock, TaskMaker, lease, settle_each
 from tests.support.snapshots import MINUTE, NOW, queue_counts, snapshot, total, worker_seen
 
 
@@ -203,6 +207,25 @@ def test_suspects_are_not_said_to_be_unknown_and_with_a_parent_about_there_is_no
     assert codes(alone) == ["suspects"]
     parent = worker_seen(children=(ChildSeen(40, "running", 1, 9, 0),))
     assert codes(snapshot(queue_counts(parked=1), workers=[worker_seen(), parent], waiting=waiting)) == []
+
+
+def test_a_suspect_that_is_parked_as_unknown_is_said_to_be_unknown(clock: FakeClock, new: TaskMaker) -> None:
+    engine = MemoryEngine(clock=clock)
+    lost = Failed(error=ErrorText(error_type="WorkerLost", message="it died"), reason="worker lost")
+    unknown = Parked(error=ErrorText(error_type="TargetUnknown", message="no such function"))
+    engine.put([new(queue="mail", target="shop:gone"), new(queue="mail", target="shop:crashes")])
+    for outcomes in [(lost, lost)] * 3:
+        clock.advance(3600)
+        for task, outcome in zip(lease(engine), outcomes, strict=True):
+            settle_each(engine, [task], outcome)
+    clock.advance(3600)
+    for task in lease(engine):
+        settle_each(engine, [task], unknown if task.target == "shop:gone" else left_to_others(task))
+    assert take(engine).waiting["mail"] == Waiting({}, {"shop:gone": 1}, suspects=1)
+    clock.advance(3600)
+    for task in lease(engine):
+        settle_each(engine, [task], unknown if task.target == "shop:gone" else Interrupted(after_s=9.0, reason=TAKEN))
+    assert take(engine).waiting["mail"] == Waiting({}, {"shop:gone": 1}, suspects=1), "it waits for its turn there"
 
 
 def test_parked_tasks_that_were_not_among_those_looked_at() -> None:

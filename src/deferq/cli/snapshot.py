@@ -12,6 +12,7 @@ from deferq.cli.rates import WINDOWS, Window, window, window_start
 from deferq.cli.workers import WorkerSeen, workers
 from deferq.engines.base import Counts, Filter, LeasingEngine, QueueCounts
 from deferq.model.limits import Limits
+from deferq.model.outcome import PARKED
 from deferq.model.state import State
 from deferq.model.task import SUSPECT_FROM, Task
 
@@ -83,9 +84,14 @@ def _waiting(engine: LeasingEngine, queue: str, now: int) -> Waiting:
     tasks = engine.find(Filter(queue=queue, state=State.PENDING), limit=SAMPLE).tasks
     return Waiting(
         Counter(task.route for task in tasks if task.route is not None and _is_ready(task, now)),
-        Counter(task.target for task in tasks if task.parks and task.crashes < SUSPECT_FROM),
-        sum(task.parks > 0 and task.crashes >= SUSPECT_FROM for task in tasks),
+        Counter(task.target for task in tasks if task.parks and not _waits_for_quarantine(task)),
+        sum(task.parks > 0 and _waits_for_quarantine(task) for task in tasks),
     )
+
+
+def _waits_for_quarantine(task: Task) -> bool:
+    """A suspect may also be parked as every other task is: its target is unknown."""
+    return task.crashes >= SUSPECT_FROM and task.reason != PARKED
 
 
 def _is_ready(task: Task, now: int) -> bool:

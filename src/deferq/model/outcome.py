@@ -69,11 +69,18 @@ class Cancelled:
     reason: str = "cancelled"
 
 
+#: The reason of what is parked.
+PARKED = "parked"
+#: The same where it is left to workers that have child processes.
+LEFT_TO_PARENTS = "parked: only a worker with child processes runs it, in quarantine"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parked:
     """This worker cannot run it (unknown target or key), but a newer one may."""
 
     error: ErrorText
+    reason: str = PARKED
 
 
 Outcome = Succeeded | Failed | Retried | Snoozed | Interrupted | Cancelled | Parked

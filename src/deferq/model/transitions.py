@@ -101,7 +101,7 @@ def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter
             return _finish(task, "cancelled", outcome.reason)
         case Parked():
             wait_s = min(PARK_MAX_S, PARK_MIN_S * 2.0 ** min(task.parks, 16))
-            return _back(task, "parked", now + _us(wait_s), "parked", parks=task.parks + 1)
+            return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=task.parks + 1)
         case _:
             assert_never(outcome)
 

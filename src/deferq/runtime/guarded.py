@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from deferq.model.outcome import ErrorText, Interrupted, Outcome, Parked
+from deferq.model.outcome import LEFT_TO_PARENTS, ErrorText, Interrupted, Outcome, Parked
 from deferq.model.task import SUSPECT_FROM, Leased
 from deferq.runtime.pools import Finished, Lease
 from deferq.runtime.threads import ThreadPool
@@ -86,4 +86,4 @@ def left_to_others(task: Leased) -> Parked:
         f"Its worker has died {task.crashes} times while it ran. So it runs only in a process of its own, in"
         " quarantine, and this worker has none: it is part of another program. Start one that has: deferq worker."
     )
-    return Parked(error=ErrorText(error_type="Suspect", message=message))
+    return Parked(error=ErrorText(error_type="Suspect", message=message), reason=LEFT_TO_PARENTS)

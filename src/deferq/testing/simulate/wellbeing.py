@@ -9,6 +9,7 @@ from deferq.model.state import State
 from deferq.model.task import Leased, Task
 from deferq.runtime.dispatcher import UNSTARTED_S, TakeTurn
 from deferq.runtime.pools import Lease
+from deferq.runtime.settling import WORKER_STOPPED
 from deferq.testing.simulate.broken import Broken
 
 #: Seconds after which what was leased ahead has been given back: whoever sleeps for a poll sees it that much later.
@@ -33,8 +34,7 @@ class Wellbeing:
         if stopping and effect.want is not None:
             raise Broken(f"{self._name} leases although it was asked to stop")
         for one in effect.settlements:
-            cut_off = "worker stopped" in (one.transition.reason or "") and not _ended_with_its_child(one)
-            if cut_off and not stopping:
+            if _was_cut_off(one) and not stopping:
                 raise Broken(f"task {one.task.id} was cut off by {self._name}, which nobody has asked to stop")
 
     def leased(self, lease_id: int, at: float) -> None:
@@ -70,6 +70,6 @@ class Wellbeing:
         return self._leased_at.get(lease_id, -1.0) > self._well_since
 
 
-def _ended_with_its_child(one: Settlement) -> bool:
-    """A worker that goes on may end one of its processes, and with it what ran there."""
-    return one.failure is not None and one.failure.message.startswith("The process was ended")
+def _was_cut_off(settlement: Settlement) -> bool:
+    """Since the worker stops. A parent may also end one child, and goes on: that is said in other words."""
+    return settlement.failure is not None and settlement.failure.message == WORKER_STOPPED.error.message
