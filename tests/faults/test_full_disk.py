@@ -79,7 +79,15 @@ print(len(engine.put(tasks)), engine.counts().queues[0].ready, engine.check())
 
 
 @pytest.mark.parametrize(
-    "free", [2, 10, *(pytest.param(pages, marks=pytest.mark.slow) for pages in (0, 1, 3, 8, 9, 11, 12, 20, 40))]
+    "free",
+    [
+        2,
+        10,
+        *(
+            pytest.param(pages, marks=(pytest.mark.slow, pytest.mark.programme))
+            for pages in (0, 1, 3, 8, 9, 11, 12, 20, 40)
+        ),
+    ],
 )
 def test_a_new_store_on_a_full_disk_is_refused_and_works_once_there_is_space(disk: Disk, free: int) -> None:
     """Wherever the space ends: at the database, the gate, the log or its index, of which two are mapped into memory."""

@@ -18,7 +18,10 @@ BY_NAME = {fault.name: fault for fault in FAULTS}
 TROUBLE_S = 1.0
 #: What is written with a pause in between that doubles from 0.1 s on, each time with several statements.
 MANY = 60
-SELDOM = [pytest.param(name, marks=pytest.mark.slow) for name in ("full before", "io before", "dropped before")]
+SELDOM = [
+    pytest.param(name, marks=(pytest.mark.slow, pytest.mark.programme))
+    for name in ("full before", "io before", "dropped before")
+]
 
 
 @pytest.mark.parametrize("fault", ["corrupt before", *SELDOM])

@@ -20,7 +20,7 @@ from tests.process.farm import APP, Farm, until
 
 import child_tasks  # isort: skip  # the application, by the name that its workers know it by
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.programme]
 #: As long as a trouble lasts at least, in seconds: a busy loop would take most of it.
 TROUBLE_S = 3.0
 EMBEDDED = """

@@ -55,6 +55,7 @@ def restarted_after_s(folder: Path, *, without_bells: bool) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.programme
 def test_a_new_worker_sees_the_death_of_the_one_before_it(tmp_path: Path) -> None:
     seconds = restarted_after_s(tmp_path, without_bells=False)
     print(f"restarted {seconds:.2f} s after the kill, by a worker that was started at once")
@@ -63,6 +64,7 @@ def test_a_new_worker_sees_the_death_of_the_one_before_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.programme
 def test_where_the_pulse_cannot_tell_the_task_runs_again_after_the_lease_and_one_look(tmp_path: Path) -> None:
     seconds = restarted_after_s(tmp_path, without_bells=True)
     print(f"restarted {seconds:.2f} s after the kill, once the lease was over")
