@@ -33,6 +33,7 @@ FAILURES = [
             "process/test_children.py::test_children_killed_in_the_middle_of_ten_thousand_tasks_lose_none",
             "process/test_pulse.py::test_a_worker_killed_in_the_middle_of_many_tasks_leaves_none_behind",
             "process/test_processes_on_one_file.py::test_what_was_acknowledged_by_many_killed_processes_is_there",
+            "storm/test_storm.py::test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time",
         ),
     ),
     Row(
@@ -50,6 +51,7 @@ FAILURES = [
         (
             "unit/test_transitions.py::test_a_task_whose_worker_died_comes_after_backoff_with_an_attempt_spent",
             "process/test_children.py::test_a_payload_that_kills_whoever_reads_it_comes_to_an_end",
+            "process/test_quarantine.py::test_it_dies_with_a_reason_that_a_person_understands",
         ),
     ),
     Row(
@@ -100,6 +102,7 @@ FAILURES = [
         (
             "process/test_pulse.py::test_what_a_killed_worker_ran_runs_again_on_another_that_was_idle",
             "process/test_pulse.py::test_a_worker_that_starts_takes_over_what_its_killed_predecessor_ran",
+            "storm/test_restart_after_death.py::test_where_the_pulse_cannot_tell_the_task_runs_again_after_the_lease_and_one_look",
         ),
     ),
     Row(
@@ -114,7 +117,11 @@ FAILURES = [
         "An exception from a signal handler lost one task in a million",
         "celery/celery#7339",
         "Handlers of signals set a flag and nothing else",
-        ("process/test_signals.py::test_a_stop_lets_the_running_task_finish",),
+        (
+            "process/test_signals.py::test_a_stop_lets_the_running_task_finish",
+            "storm/test_sigterms.py::test_sigterms_at_random_moments_lose_no_task",
+            "storm/test_sigterms.py::test_a_sigterm_at_any_moment_of_its_life_ends_a_worker_in_order",
+        ),
     ),
     Row(
         11,
@@ -172,6 +179,8 @@ FAILURES = [
         (
             "conformance/test_putting.py::test_the_same_task_put_once_more_counts_as_stored",
             "integration/test_api_calls.py::test_the_handle_of_the_task_that_has_the_name_can_be_asked_for",
+            "faults/test_every_statement.py::test_a_fault_at_any_statement_changes_nothing_in_the_end",
+            "faults/test_answers.py::test_a_lost_answer_of_a_commit_is_not_told_as_nothing_was_changed",
         ),
     ),
     Row(
@@ -202,6 +211,7 @@ FAILURES = [
         (
             "conformance/test_fencing.py::test_a_late_failure_leaves_no_trace_in_the_newer_attempt",
             "simulation/test_simulation.py::test_an_engine_without_a_fence_is_caught",
+            "storm/test_storm.py::test_a_storm_in_which_leases_run_out_lets_no_late_outcome_count",
         ),
     ),
     Row(
@@ -237,14 +247,20 @@ FAILURES = [
         "Code in C silenced the heartbeat, and the task ran twice",
         "Bogdanp/dramatiq#692",
         "The parent renews, and no task can hold it up",
-        ("process/test_children.py::test_a_task_that_holds_the_interpreter_lock_holds_up_nobody_else",),
+        (
+            "process/test_children.py::test_a_task_that_holds_the_interpreter_lock_holds_up_nobody_else",
+            "hostile/test_hostile_tasks.py::test_a_task_that_holds_the_interpreter_lock_for_three_leases_runs_once",
+        ),
     ),
     Row(
         24,
         "Blocking code in a coroutine, and the sweep took the task",
         "tobymao/saq#209, python-arq/arq#408",
         "The same for coroutines: a child that is blocked keeps its leases",
-        ("process/test_children.py::test_a_task_that_holds_the_interpreter_lock_holds_up_nobody_else",),
+        (
+            "process/test_children.py::test_a_task_that_holds_the_interpreter_lock_holds_up_nobody_else",
+            "hostile/test_hostile_tasks.py::test_a_coroutine_that_blocks_the_event_loop_does_not_hold_up_the_others",
+        ),
     ),
     Row(
         25,
@@ -262,6 +278,7 @@ FAILURES = [
             "process/test_pulse.py::test_the_tasks_of_a_worker_that_is_frozen_are_not_taken",
             "unit/test_pool.py::test_a_task_whose_lease_is_over_is_not_started",
             "conformance/test_fencing.py::test_renewing_tells_which_leases_are_lost",
+            "storm/test_storm.py::test_a_storm_in_which_leases_run_out_lets_no_late_outcome_count",
         ),
     ),
     Row(
@@ -324,6 +341,7 @@ FAILURES = [
         "Children share no lock: each has a socket of its own",
         (
             "process/test_children.py::test_when_a_child_is_killed_what_it_had_started_runs_again_and_the_rest_is_not_spent",
+            "storm/test_killed_while_reading.py::test_children_that_are_killed_while_they_read_hold_up_nobody",
         ),
     ),
     Row(
@@ -334,6 +352,7 @@ FAILURES = [
         (
             "unit/test_executor.py::test_a_message_that_cannot_be_made_is_said_to_be_so",
             "unit/test_executor.py::test_a_result_that_cannot_be_stored_fails_for_good_since_the_work_is_done",
+            "hostile/test_hostile_tasks.py::test_hostile_tasks_come_to_the_end_that_is_foretold_and_the_others_finish",
         ),
     ),
     Row(
@@ -465,7 +484,10 @@ FAILURES = [
         "What was acknowledged was gone after a power cut",
         "Jepsen on NATS 2.12.1",
         "Acknowledged means on the disk, unless you say otherwise",
-        ("integration/test_sqlite_log.py::test_durability_is_what_was_asked_for",),
+        (
+            "integration/test_sqlite_log.py::test_durability_is_what_was_asked_for",
+            "power/test_power_loss.py::test_what_was_answered_is_there_after_any_power_cut",
+        ),
     ),
     Row(
         49,
@@ -475,6 +497,8 @@ FAILURES = [
         (
             "integration/test_sqlite_trouble.py::test_a_full_disk_is_told_with_advice_and_costs_nothing_that_was_stored",
             "integration/test_sqlite_trouble.py::test_once_there_is_space_again_everything_goes_on",
+            "faults/test_full_disk.py::test_a_full_disk_is_told_and_everything_goes_on_once_there_is_space",
+            "process/test_disk.py::test_a_full_disk",
         ),
     ),
     Row(
@@ -485,6 +509,7 @@ FAILURES = [
         (
             "integration/test_sqlite_trouble.py::test_a_file_that_may_not_be_written_is_told",
             "unit/test_dispatcher.py::test_a_store_that_answers_but_cannot_be_written_is_announced_once_and_left_in_peace",
+            "faults/test_files_in_trouble.py::test_a_disk_that_is_read_only_is_told_and_used_once_it_is_writable",
         ),
     ),
     Row(
@@ -496,6 +521,7 @@ FAILURES = [
             "integration/test_worker.py::test_outcomes_are_kept_while_the_store_is_out_of_reach",
             "unit/test_dispatcher.py::test_an_outage_that_is_over_is_noticed_before_leases_run_out",
             "process/test_systemd.py::test_a_watched_worker_says_again_and_again_that_it_is_alive",
+            "faults/test_worker_in_trouble.py::test_a_worker_outlives_its_disk",
         ),
     ),
     Row(
@@ -523,6 +549,7 @@ FAILURES = [
         (
             "unit/test_dispatcher.py::test_settlements_survive_an_outage_and_it_is_announced_once",
             "catalogue/test_bounds.py::test_a_stop_has_an_end_although_the_store_is_out_of_reach",
+            "process/test_disk.py::test_a_worker_can_be_stopped_while_its_store_is_gone",
         ),
     ),
     Row(
