@@ -31,7 +31,7 @@ BUGS = [
         "            lease.until = now + BELIEVED * self._config.lease_s\n",
         "            lease.until = self._world.monotonic() + BELIEVED * self._config.lease_s\n",
         "memory",
-        300,
+        1000,
         "is held by",
     ),
     Bug(
@@ -154,7 +154,7 @@ BUGS = [
         "            self._held[task.id] = self._held[task.id]._replace(cancel_requested=True)\n",
         "            pass\n",
         "memory",
-        200,
+        900,
         "was cut off by",
     ),
     Bug(

@@ -67,7 +67,7 @@ BUGS = [
         "and not q.paused and q.rate is null and q.max_concurrent is null)",
         "and q.rate is null and q.max_concurrent is null)",
         "sqlite",
-        100,
+        350,
         "is paused",
     ),
     Bug(

@@ -63,7 +63,7 @@ BUGS = [
         "if taken is not None:\n                del",
         "memory",
         100,
-        "has its name",
+        "has its name | got the name of",
     ),
     Bug(
         "The name of a live task is taken over",

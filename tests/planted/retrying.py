@@ -51,7 +51,7 @@ BUGS = [
         'return _again(task, "snoozed", outcome.after_s, policy, now, jitter)',
         "memory",
         100,
-        "was settled as",
+        "was settled as | attempts and has",
     ),
     Bug(
         "Being parked spends an attempt",

@@ -25,7 +25,7 @@ BUGS = [
         "row.lease_id != settlement.task.lease_id:",
         "(row.lease_id or 0) >> 31 != settlement.task.lease_id >> 31:",
         "memory",
-        300,
+        1200,
         "settled by a stale lease | by a settlement whose lease was over",
     ),
     Bug(
