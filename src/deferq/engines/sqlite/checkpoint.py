@@ -95,7 +95,8 @@ class Checkpointer:
             ).fetchone()
         except sqlite3.Error as error:
             # What was committed stays committed, in the log; a later commit tries again.
-            logger.warning("the log %s could not be moved into the database: %s", self._wal, error)
+            # Told as text: a record that is kept would keep the error, and with it an open cursor.
+            logger.warning("the log %s could not be moved into the database: %s", self._wal, str(error))
         finally:
             connection.execute(f"pragma busy_timeout = {BUSY_TIMEOUT_MS}")
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
 from json import JSONDecodeError
 from typing import NoReturn
 
@@ -47,13 +45,21 @@ NOT_CERTAIN = (
 )
 
 
-@contextmanager
-def translated(path: str, *, committing: bool = False) -> Iterator[None]:
-    """Raise errors of sqlite3, and nonsense that is read, as a StoreError; mistakes of ours (IntegrityError) pass."""
-    try:
-        yield
-    except Exception as error:
-        raise_ours(error, path, committing=committing)
+class translated:  # noqa: N801 - it reads as a word of the statement `with`
+    """Raise errors of sqlite3, and nonsense that is read, as a StoreError; mistakes of ours (IntegrityError) pass.
+
+    No generator: where one is left by an exception, Python 3.12 keeps its frame, its caller's and the exception alive.
+    """
+
+    def __init__(self, path: str, *, committing: bool = False) -> None:
+        self._path = path
+        self._committing = committing
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if isinstance(error, Exception):
+            raise_ours(error, self._path, committing=self._committing)
 
 
 def raise_ours(error: Exception, path: str, *, committing: bool = False) -> NoReturn:
