@@ -25,7 +25,7 @@ STEP = sized(test=23, proof=1, long=1)
 OFFSET = int(os.environ.get("DEFERQ_FAULT_OFFSET", time.time_ns() // 1000 % STEP))
 VARIED = (*VARIANTS, *sized(test=(), proof=(), long=CONTRADICTIONS))
 #: Seconds for each act, on a machine that is busy with other things: the kinds of faults come first, then variants.
-BOX_S = sized(test=2.0, proof=5.0, long=600.0)
+BOX_S = sized(test=2.0, proof=3.0, long=600.0)
 #: How a statement begins that stands in the code, and not in a file of its own.
 IN_CODE = re.compile(r"(pragma|begin|commit|rollback|savepoint|release|select|insert into)( |$)")
 SOURCES = Path(sqlite.__file__).parent
