@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import deferq
 from deferq.testing.simulate.command import main
 
 FORGETFUL = """
@@ -41,6 +44,20 @@ def test_it_says_what_it_tried(capsys: pytest.CaptureFixture[str]) -> None:
 def test_it_is_quiet_if_asked_to(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--seed", "7", "--engine", "sqlite", "--quiet"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_seed_tells_the_same_story_wherever_deferq_is_installed(tmp_path: Path) -> None:
+    """The length of a path is in every traceback, and a socket holds so many bytes."""
+    said = {_tried_from(tmp_path / folder) for folder in ("s", "a folder with a name " + "as long as some are " * 6)}
+    assert len(said) == 1, said
+
+
+def _tried_from(folder: Path) -> str:
+    shutil.copytree(Path(deferq.__file__).parent, folder / "deferq", ignore=shutil.ignore_patterns("__pycache__"))
+    command = [sys.executable, "-m", "deferq.testing.simulate", "--seeds", "12", "--children"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True).stdout
+    return re.sub(r", [^,]* seeds/s", "", said)
 
 
 def test_a_time_bounds_the_seeds(capsys: pytest.CaptureFixture[str]) -> None:

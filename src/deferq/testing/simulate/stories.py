@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec
@@ -11,6 +12,7 @@ from deferq.codec.signing import Keyring
 from deferq.codec.targets import locate
 from deferq.engines.base import Clock
 from deferq.errors import PermanentTaskFailure, RetryTask, Snooze
+from deferq.model.outcome import Failed, Outcome, Parked
 from deferq.model.retry import RetryPolicy
 from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, NewTask, Options
 from deferq.registry import Registry
@@ -71,6 +73,19 @@ class Act(NamedTuple):
 
 
 _LAST = Act(_returns, 0.5)
+#: In place of a real one.
+_TRACEBACK = "Traceback (most recent call last):\n" + 4 * "  File of the user, in a line of it\n"
+
+
+def portable(outcome: Outcome) -> Outcome:
+    """The outcome as it is wherever deferq is installed.
+
+    A traceback holds paths of files, and its length decides how much of a report fits into a socket: without this a
+    seed would tell one story in a short folder and another in a long one.
+    """
+    if isinstance(outcome, Failed | Parked) and outcome.error.traceback:
+        return replace(outcome, error=replace(outcome.error, traceback=_TRACEBACK))
+    return outcome
 
 
 class Stories:

@@ -40,7 +40,7 @@ from deferq.testing.simulate.stores import (
     Store,
     StoreMaker,
 )
-from deferq.testing.simulate.stories import Stories
+from deferq.testing.simulate.stories import Stories, portable
 from deferq.testing.simulate.worker import LEASE_S, POLL_S, Dispatching, Node
 
 FAULTS_END = 30.0
@@ -146,12 +146,14 @@ class SimulatedWorld:
         """A pool starts a task: the executor runs it now, and its outcome is there when its time is over."""
         invocation = node.executor.prepare(task)
         if not isinstance(invocation, Invocation):
+            invocation = portable(invocation)
             self.history.note(self.now, node.name, f"refused: {type(invocation).__name__}", task.id, task.lease_id)
             self.history.books.refused(task, invocation, self.now)
             return Run(self.now, task, lease, invocation)
         current = node.executor.current(task)
         outcome = node.executor.call(invocation, current)
         assert not isinstance(outcome, Awaiting)
+        outcome = portable(outcome)
         self.history.start(self.now, node.name, task, outcome)
         ends_at = self.now + self.stories.played.seconds
         self.history.books.started(self.now, task, outcome, self.now if self._children else ends_at)
