@@ -38,6 +38,8 @@ class WorkerConfig:
     queues: tuple[str, ...] | None = None
     #: Serve this route and unrouted tasks; None: every route.
     route: str | None = None
+    #: Lease tasks with an url too, and deliver them to the application.
+    delivers: bool = False
     #: Stop by itself once nothing is due and nothing runs. Tasks of dead workers are looked for first.
     until_idle: bool = False
 
