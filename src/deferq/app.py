@@ -140,8 +140,8 @@ class Deferq:
     def defer(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
         """Call `fn(*args, **kwargs)` later. When this returns, the task is stored.
 
-        App Engine's options (`_countdown`, `_eta`, `_name`, `_queue`, `_target`, `_headers`, `_retry_options`) are
-        taken too; the typed way to give options is `call(fn, ...).defer(countdown=60)`.
+        App Engine's options (`_countdown`, `_eta`, `_name`, `_queue`, `_target`, `_url`, `_headers`, `_retry_options`)
+        are taken too; the typed way to give options is `call(fn, ...).defer(countdown=60)`.
 
         Raises NotDeferrable, NotSerializable, PayloadTooLargeError or another CallError, TypeError if the function does
         not take these arguments, StoreError if the store cannot be written.
