@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -20,6 +19,8 @@ class Web(NamedTuple):
     app: Any
     #: The loop of its server; None: it has none, or needs none.
     server: ServerLoop | None = None
+    #: What it is called in banners.
+    name: str = "the wrapped application"
 
     def loops(self) -> Loops:
         """Where an ASGI application runs."""
@@ -41,6 +42,8 @@ def kind_of(app: Any) -> Kind | None:
 
     None: it is neither.
     """
+    import inspect
+
     if not callable(app) or inspect.isclass(app) or inspect.ismodule(app):
         return None
     call: Any = app if inspect.isroutine(app) else type(app).__call__
