@@ -232,9 +232,11 @@ class EngineMachine(RuleBasedStateMachine):
         task = self.tasks.get(lease.id)
         if task is not None and task.state.finished:
             expected = TakeUp.FINISHED
-        elif task is None or (task.state, task.lease_id) != (State.LEASED, lease.lease_id):
-            expected = TakeUp.NOT_HELD
-        elif task.lease_ends <= self.clock.now:
+        elif (
+            task is None
+            or (task.state, task.lease_id) != (State.LEASED, lease.lease_id)
+            or task.lease_ends <= self.clock.now
+        ):
             expected = TakeUp.NOT_HELD
         else:
             expected = TakeUp.TAKEN_BEFORE if lease.lease_id == task.taken_up else TakeUp.TAKEN
