@@ -92,6 +92,6 @@ class _Answering:
 
 def _status(text: str) -> int:
     number = text[:3]
-    if number.isascii() and number.isdigit() and text[3:4] in ("", " "):
+    if len(number) == 3 and number.isascii() and number.isdigit() and text[3:4] in ("", " "):
         return int(number)
     raise BrokenAnswer("The application answered with a status that does not begin with three digits.")
