@@ -101,7 +101,7 @@ class Handler:
         return self.conclude(request, attempt, outcome, in_body=in_body)
 
     async def handle_async(self, request: Request) -> Response:
-        """`handle` for a view that is a coroutine. A plain function runs in a thread, a coroutine in this event loop."""
+        """`handle` for a view that is a coroutine. A plain function runs in a thread, a coroutine in its loop."""
         return await self._in_loop.handle(request, in_body=False)
 
     async def run_async(self, request: Request, gone: Gone | None = None) -> Response:
@@ -109,8 +109,9 @@ class Handler:
         return await self._in_loop.handle(request, in_body=True, gone=gone)
 
     def close(self) -> None:
-        """Keep no leases any more. Attempts that run go on."""
+        """Keep no leases any more, and let idle threads end. Attempts that run go on."""
         self.keeper.close()
+        self._in_loop.close()
 
     # ---- the steps
 

@@ -61,6 +61,10 @@ class InLoop:
             raise
         return response
 
+    def close(self) -> None:
+        """Let the threads end that have nothing to do."""
+        self._threads.close()
+
     async def _admitted(self, request: Request) -> Delivered | Response:
         if len(request.body) <= QUICK_BYTES if isinstance(request.body, bytes) else False:
             return self._handler.admit(request)
