@@ -250,7 +250,7 @@ BAD = (
 @pytest.fixture
 def app(make_app: Callable[..., Deferq]) -> Deferq:
     sample_tasks.forget()
-    return make_app(worker="external", payload_limit=100_000)
+    return make_app("memory://", worker="external", payload_limit=100_000)
 
 
 @pytest.fixture(params=["wsgi", "asgi"])

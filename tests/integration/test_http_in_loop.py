@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, State, current_task
+from deferq.http import asgi as asgi_module
 from deferq.http import loop as loop_module
 from deferq.model.outcome import Succeeded
 from tests.support import lease_one, sample_tasks
@@ -167,7 +168,7 @@ def test_what_ends_after_the_client_has_left_without_a_word_is_settled(
     app: Deferq, fn: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Other servers cancel nothing, and say it to whoever asks."""
-    monkeypatch.setattr(loop_module, "LOOK_FROM_S", 0.0)
+    monkeypatch.setattr(asgi_module, "LOOK_FROM_S", 0.0)
     handle = app.defer(fn)
     sent = delivery(app)
     web = app.wrap_asgi(nowhere)
@@ -189,6 +190,23 @@ def test_what_ends_after_the_client_has_left_without_a_word_is_settled(
         await until(lambda: handle.refresh().state is State.SUCCEEDED)
 
     asyncio.run(main())
+
+
+def test_what_cannot_be_said_to_the_client_any_more_is_settled(app: Deferq) -> None:
+    """Other servers raise an error of their own, and would put it into the log."""
+    handle = app.defer(sample_tasks.add, 1, 2)
+    sent = delivery(app)
+    messages = [{"type": "http.request", "body": sent.body}]
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        raise ConnectionError("the client has gone")
+
+    asyncio.run(app.wrap_asgi(nowhere)(scope_of(sent), receive, send))  # type: ignore[arg-type]
+    assert handle.wait(WAIT_S) == 3
+    asyncio.run(app.wrap_asgi(nowhere)(scope_of(sent._replace(method="GET")), receive, send))  # type: ignore[arg-type]
 
 
 def test_a_client_that_leaves_before_it_has_sent_everything_is_not_answered(app: Deferq) -> None:
