@@ -286,7 +286,6 @@ class Deferq:
             lambda: self.codec.keyring,
             base_url=self.settings["base_url"],
             failures_of=lambda task_id: engine.details(task_id).failures,
-            now_s=lambda: engine.now() / 1_000_000,
         )
         return self.web.deliverer(writer, loops)
 
