@@ -208,3 +208,12 @@ def test_totals_go_when_their_retention_is_over(engine: LeasingEngine, put: Put,
     clock.advance(7_200)
     engine.sweep(Retention(totals_s=7_200))
     assert engine.totals(0, FOR_EVER) == []
+
+
+def test_the_oldest_totals_go_first(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
+    for _ in range(3):
+        put()
+        settle(engine, lease_one(engine), SUCCEEDED)
+        clock.advance(3_600)
+    engine.sweep(Retention(totals_s=9_000))
+    assert [total.at for total in engine.totals(0, FOR_EVER)] == [START + 3_600 * US, START + 7_200 * US]

@@ -93,6 +93,15 @@ def test_only_what_the_worker_serves_is_leased(engine: SqliteEngine, new: TaskMa
     assert len(hurried(engine, route="gpu")) == 1
 
 
+def test_a_task_of_a_single_start_is_leased_by_those_it_is_routed_to(engine: SqliteEngine, new: TaskMaker) -> None:
+    engine.put([new(route="gpu", retry=ONCE)])
+
+    assert hurried(engine, route="cpu") == []
+    assert len(hurried(engine, route="gpu")) == 1
+    engine.put([new(retry=ONCE)])
+    assert len(hurried(engine, route="cpu")) == 1
+
+
 def test_what_is_not_due_or_gone_is_left(engine: SqliteEngine, new: TaskMaker) -> None:
     gone = new()
     engine.put([gone, new(in_s=60)])
