@@ -15,7 +15,7 @@ from deferq.model.outcome import Succeeded
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Pause, SetLimits
 from deferq.model.task import Leased
-from tests.support import FakeClock, TaskMaker, lease_one, settlement, want
+from tests.support import US, FakeClock, TaskMaker, lease_one, settlement, want
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -57,6 +57,8 @@ def test_the_task_is_whole_and_its_lease_counts_as_any_other(engine: SqliteEngin
     (leased,) = hurried(engine)
 
     assert (leased.payload, leased.name, leased.starts, leased.attempts) == (large.payload, "big", 1, 0)
+    assert leased.leased_until == engine.now() + 30 * US
+    assert engine.stalled() == []
     assert engine.turn([settlement(engine, leased, Succeeded())], None).lost == ()
     assert engine.get([large.id])[0].state.finished
 
