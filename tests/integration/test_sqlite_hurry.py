@@ -93,6 +93,8 @@ def test_only_what_the_worker_serves_is_leased(engine: SqliteEngine, new: TaskMa
     assert hurried(engine, route="cpu") == []
     assert hurried(engine, queues=["mail"]) == []
     assert len(hurried(engine, route="gpu")) == 1
+    engine.put([new()])
+    assert len(hurried(engine, route="cpu")) == 1
 
 
 def test_a_task_of_a_single_start_is_leased_by_those_it_is_routed_to(engine: SqliteEngine, new: TaskMaker) -> None:
