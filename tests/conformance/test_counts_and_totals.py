@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from deferq.engines.base import Filter, LeasingEngine, QueueCounts, Retention, Total
-from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked
+from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed
 from deferq.model.settings import Pause, Resume
 from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement
@@ -133,6 +133,15 @@ def test_failures_are_counted_among_the_attempts(engine: LeasingEngine, new: Tas
     ]
     engine.turn(group, None)
     assert engine.totals(0, FOR_EVER) == [Total(START, "default", "app:work", 4, 2, 14 * US, 7 * US)]
+
+
+def test_a_snooze_is_no_failure_and_a_retry_that_spends_an_attempt_is_one(
+    engine: LeasingEngine, new: TaskMaker
+) -> None:
+    engine.put(new.many(2))
+    outcomes = (Snoozed(after_s=5), Retried(after_s=5))
+    engine.turn([settlement(engine, *pair) for pair in zip(lease(engine), outcomes, strict=True)], None)
+    assert engine.totals(0, FOR_EVER) == [Total(START, "default", "app:work", 2, 1, 0, 0)]
 
 
 def test_what_never_started_is_no_attempt(engine: LeasingEngine, new: TaskMaker) -> None:
