@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from unittest.mock import ANY
 
@@ -404,6 +405,43 @@ def test_methods_coroutines_and_decorated_functions(tasks: DeferredTasks) -> Non
     assert [handle.wait() for handle in handles] == ["pdf of 2030", "page of example.org", None]
 
 
+def test_registered_objects_and_partials(tasks: DeferredTasks) -> None:
+    partly = partial(jobs.send, "ann", copies=2)
+    defer(partly, subject="Hi")
+    tasks.assert_deferred(partly, "Hi")
+    tasks.assert_deferred(jobs.send, "ann", "Hi", copies=2)
+    tasks.assert_not_deferred(jobs.send, "ann", "Hi", copies=3)
+    defer(jobs.archive.keep, "letter")
+    assert tasks.assert_deferred(jobs.archive.keep, "letter").target == "@testkit-archive:keep"
+    drain()
+    assert jobs.done == [("ann", "Hi", 2), "letter"]
+
+
+def test_app_engine_s_options(tasks: DeferredTasks) -> None:
+    defer(jobs.remember, 1, _countdown=60, _queue="mail", _name="once")
+    tasks.assert_deferred(jobs.remember, 1, countdown=60, queue="mail", name="once")
+
+
+def test_what_many_calls_have_in_common_is_exact_to_the_millisecond(tasks: DeferredTasks) -> None:
+    defer_many(call(jobs.remember, number).with_options(countdown=number, expires=90) for number in range(50))
+    found = [(task.countdown, task.expires) for task in tasks.deferred_tasks()]
+    assert found == [(number, 90) for number in range(50)]
+
+
+def test_a_worker_of_before_goes_on_with_the_store_it_has() -> None:
+    with Deferq("memory://") as app:
+        handle = app.call(jobs.remember, "later").defer(countdown=0.2)
+        app.start()
+        with recording() as tasks:
+            app.defer(jobs.remember, "in the test")
+            while "later" not in jobs.done:
+                time.sleep(0.01)
+            assert "in the test" not in jobs.done
+            tasks.drain()
+        assert handle.wait(timeout=30) == "later"
+    assert jobs.done == ["later", "in the test"]
+
+
 def test_a_task_sees_itself(tasks: DeferredTasks) -> None:
     handle = call(jobs.tell_task).defer(queue="mail", name="me", headers={"X-A": "b"})
     drain()
@@ -427,6 +465,15 @@ def test_from_coroutines(tasks: DeferredTasks) -> None:
 def test_a_coroutine_that_awaits_a_task_of_its_own(tasks: DeferredTasks) -> None:
     defer(jobs.fetch_and_store, "example.org")
     drain()
+    assert jobs.done == ["deferred", "example.org"]
+
+
+def test_coroutines_that_wait_for_each_other_are_drained_in_the_test_s_loop(tasks: DeferredTasks) -> None:
+    async def main() -> None:
+        defer(jobs.fetch_and_store, "example.org")
+        await drain_async()
+
+    asyncio.run(main())
     assert jobs.done == ["deferred", "example.org"]
 
 
