@@ -58,6 +58,11 @@ async def fetch_and_store(address: str) -> None:
     await handle
 
 
+async def adds_up(number: int) -> int:
+    handles = [await call(double, each).defer_async(queue="sums") for each in range(number)]
+    return sum(await asyncio.gather(*handles))
+
+
 @deferrable(queue="mail", retry=RetryPolicy(max_attempts=3, min_backoff_s=10, jitter=False), tags=("letters",))
 def send(to: str, subject: str = "Hello", *, copies: int = 1) -> None:
     done.append((to, subject, copies))
@@ -141,6 +146,11 @@ def interrupt() -> None:
 
 def waits_for_itself(name: str) -> None:
     call(remember, 1).defer(name=name, if_exists="return").wait()
+
+
+def one_of_two(me: str, other: str) -> None:
+    once = RetryPolicy(max_attempts=1)
+    call(one_of_two, other, me).defer(name=other, if_exists="return", retry=once).wait()
 
 
 class Opaque:

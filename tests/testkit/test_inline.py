@@ -245,6 +245,17 @@ def test_a_coroutine_may_wait_for_the_task_it_defers(tasks: DeferredTasks) -> No
     assert jobs.done == ["deferred", "example.org"]
 
 
+@pytest.mark.parametrize("limits", [Queue(), Queue(max_concurrent=1)])
+def test_a_coroutine_may_wait_for_many_tasks_together(tasks: DeferredTasks, limits: Queue) -> None:
+    configure("memory://", queues={"sums": limits})
+    assert defer(jobs.adds_up, 20).wait() == 380
+
+
+def test_two_tasks_that_wait_for_each_other_are_told_so(tasks: DeferredTasks) -> None:
+    with pytest.raises(TaskFailed, match="waits for itself, or for a task that waits for it"):
+        call(jobs.one_of_two, "a", "b").defer(name="a", retry=RetryPolicy(max_attempts=1))
+
+
 def test_when_several_threads_defer_all_has_run_when_all_have_returned(tasks: DeferredTasks) -> None:
     def work(number: int) -> None:
         for each in range(25):

@@ -554,6 +554,13 @@ def test_a_task_whose_time_is_over_by_the_clock_has_timed_out(tasks: DeferredTas
         drain()
 
 
+def test_a_coroutine_whose_time_is_over_has_timed_out(tasks: DeferredTasks) -> None:
+    tasks.clock.freeze()
+    call(asyncio.sleep, 60).defer(timeout=0.01, retry=RetryPolicy(max_attempts=1))
+    with pytest.raises(TaskFailed, match="timed out"):
+        drain()
+
+
 jobs_clock: list[FakeClock] = []
 
 
@@ -593,7 +600,7 @@ def test_a_failed_assertion_shows_how_near_it_was(tasks: DeferredTasks) -> None:
     with pytest.raises(AssertionError) as caught:
         assert_deferred(jobs.send, "ann", "Hi", queue="post")
     assert str(caught.value).splitlines() == [
-        f"expected {jobs.__name__}:send('ann', 'Hi') (queue 'post'); no such tasks deferred.",
+        f"expected {jobs.__name__}:send('ann', 'Hi') (queue 'post'); no such task was deferred.",
         "Deferred were:",
         f"  {jobs.__name__}:send('bob', 'Hi') (queue mail)",
         "      to is 'bob', expected 'ann'",
@@ -604,7 +611,7 @@ def test_a_failed_assertion_shows_how_near_it_was(tasks: DeferredTasks) -> None:
 
 def test_a_wrong_number_of_tasks_is_told(tasks: DeferredTasks) -> None:
     defer(jobs.remember, 1)
-    with pytest.raises(AssertionError, match=r"expected 2 of .*; 1 such task deferred"):
+    with pytest.raises(AssertionError, match=r"expected 2 of .*; 1 such task was deferred"):
         assert_deferred(jobs.remember, 1, count=2)
 
 

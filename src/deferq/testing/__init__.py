@@ -15,10 +15,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from deferq.testing.attempts import Ran
     from deferq.testing.clock import FakeClock
     from deferq.testing.deferred import DeferredTask
     from deferq.testing.inlining import inline
+    from deferq.testing.ran import Ran
     from deferq.testing.recorder import (
         DeferredTasks,
         assert_deferred,
@@ -35,7 +35,7 @@ _HOMES = {
     "DeferredTask": "deferred",
     "DeferredTasks": "recorder",
     "FakeClock": "clock",
-    "Ran": "attempts",
+    "Ran": "ran",
     "assert_deferred": "recorder",
     "assert_not_deferred": "recorder",
     "clear": "recorder",

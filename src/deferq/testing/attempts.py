@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import Context
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from deferq.app import Deferq
@@ -29,6 +28,7 @@ from deferq.runtime.listeners import Listeners
 from deferq.runtime.logs import LogListener
 from deferq.runtime.settling import ANNOUNCED, event_of, settle
 from deferq.testing.clock import FakeClock
+from deferq.testing.ran import Ran
 
 T = TypeVar("T")
 
@@ -36,36 +36,6 @@ T = TypeVar("T")
 _WORDS = {"permanent": "dead", "attempts spent": "dead", "corrupt": "dead"}
 #: Where exceptions are defined that are meant for whoever runs the tests, and not for the task they come through.
 _FOR_THE_TESTER = {"_pytest.outcomes", "bdb", "unittest.case"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What one attempt came to."""
-
-    #: The task's id.
-    id: int
-    #: `module:qualname`
-    target: str
-    queue: str
-    #: The number of this attempt, counted from 1.
-    attempt: int
-    #: succeeded, failed (and will run again), retried, snoozed, parked, cancelled or dead.
-    outcome: str
-    #: The state it is in now.
-    state: State
-    #: Why; empty: the outcome says all.
-    reason: str
-    #: What it returned, as `wait()` returns it.
-    result: Any
-    #: What it raised, the very object; None: it raised nothing.
-    error: BaseException | None
-    #: Seconds until it runs again; None: it does not.
-    again_in_s: float | None
-
-    def __str__(self) -> str:
-        again = "" if self.again_in_s is None else f", again in {self.again_in_s:g} s"
-        error = "" if self.error is None else f": {type(self.error).__name__}: {self.error}"
-        return f"{self.target} (queue {self.queue}, attempt {self.attempt}) {self.outcome}{again}{error}"
 
 
 class _Noting(Executor):
@@ -89,6 +59,7 @@ class Attempt:
         self._app = app
         self._task = task
         self._clock = clock
+        self._began = (time.monotonic(), clock())
         self._executor = _Noting(app.codec, now=clock, monotonic=self._monotonic)
         self._listeners = Listeners((LogListener(), *app.listeners))
 
@@ -146,8 +117,9 @@ class Attempt:
     # ---- inside
 
     def _monotonic(self) -> float:
-        """By the test's clock: a task that moves it further than its timeout has run out of time."""
-        return self._clock() / US
+        """What has passed for real, or by the test's clock if that is more: a task may move it beyond its timeout."""
+        real, faked = self._began
+        return max(time.monotonic(), real + (self._clock() - faked) / US)
 
     def _told(self, settlement: Settlement, outcome: Outcome, now: int) -> Ran:
         transition, task = settlement.transition, self._task

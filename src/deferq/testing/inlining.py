@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from deferq.model.state import State
-from deferq.testing.attempts import Ran
 from deferq.testing.clock import FakeClock
+from deferq.testing.ran import Ran
 from deferq.testing.recorder import DeferredTasks
 
 _AGAIN = ("failed", "retried", "worker lost")

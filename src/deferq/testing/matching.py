@@ -166,7 +166,8 @@ def _fits(option: str, found: Any, wanted: Any) -> bool:
 def told(wanted: Expected, tasks: Sequence[DeferredTask], matching: int, count: int | None) -> str:
     """Why an assertion fails: what was expected, and what came nearest to it."""
     head = f"expected {count} of" if count is not None else "expected"
-    lines = [f"{head} {wanted}; {matching or 'no'} such task{'' if matching == 1 else 's'} deferred."]
+    were = f"{matching} such tasks were" if matching > 1 else f"{matching or 'no'} such task was"
+    lines = [f"{head} {wanted}; {were} deferred."]
     ranked = sorted(tasks, key=lambda task: task.target != wanted.target)
     if not ranked:
         return f"{lines[0]} Nothing was deferred at all."

@@ -14,20 +14,20 @@ from typing import Any, Self
 
 from deferq import standin, stores
 from deferq.app import Deferq
-from deferq.current import in_task
+from deferq.current import CURRENT, in_task
 from deferq.engines.answers import PutAnswer, Stored
-from deferq.errors import TaskFailed, TaskNotFinished
+from deferq.errors import TaskNotFinished
 from deferq.model.queue import check_queue_name
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
-from deferq.testing.attempts import Attempt, Ran
+from deferq.testing.attempts import Attempt
 from deferq.testing.clock import FakeClock
 from deferq.testing.deferred import DeferredTask, View
+from deferq.testing.ran import Ran
 from deferq.testing.store import RecordingEngine
 
 #: More attempts in one go are no test any more, but tasks that defer one another for ever.
 ATTEMPTS_MAX = 10_000
-_BAD = ("dead", "parked")
 
 
 class Mode:
@@ -45,6 +45,9 @@ class Mode:
         #: Whether somebody runs tasks right now, and will come across what is put meanwhile.
         self._running = False
         self._puts = 0
+        #: Tasks that run right now, and those of them that wait for another one.
+        self._attempted: set[int] = set()
+        self._waiting: list[int] = []
 
     def __enter__(self) -> Self:
         if self._undo is not None:
@@ -90,11 +93,30 @@ class Mode:
             return
         if self._running and not in_task():
             return  # another thread runs tasks, and comes to it
-        if self._may_run():
-            while self._unfinished(engine, task_id) and self.step(None):
-                pass
-        if self._unfinished(engine, task_id):
+        myself = CURRENT.get(None)
+        waiter = 0 if myself is None else myself.id
+        self._waiting.append(waiter)
+        try:
+            self._run_until_finished(engine, task_id)
+        finally:
+            self._waiting.remove(waiter)
+
+    def _run_until_finished(self, engine: RecordingEngine, task_id: int) -> None:
+        """Run what is due until this task is finished, or leave it to another thread that runs tasks.
+
+        A coroutine that waits for several tasks at a time looks at each from another thread.
+        """
+        while self._unfinished(engine, task_id):
+            others = self._others()
+            if self._may_run() and self.step(None):
+                continue
+            if others or self._others() or not self._unfinished(engine, task_id):
+                return
             raise TaskNotFinished(self._why_unfinished(engine, task_id))
+
+    def _others(self) -> set[int]:
+        """Tasks that run right now and wait for none."""
+        return self._attempted - set(self._waiting)
 
     def _may_run(self) -> bool:
         """Whether a task that is waited for runs there. Inside a task it does: in a worker it would run beside it."""
@@ -139,7 +161,11 @@ class Mode:
         if leased is None:
             return None
         owner, task = leased
-        return Attempt(owner, self.clock, task).run()
+        self._attempted.add(task.id)
+        try:
+            return Attempt(owner, self.clock, task).run()
+        finally:
+            self._attempted.discard(task.id)
 
     async def step_in_loop(self, queues: Collection[str] | None) -> Ran | None:
         """The same from a coroutine: coroutine functions run in its loop."""
@@ -147,7 +173,11 @@ class Mode:
         if leased is None:
             return None
         owner, task = leased
-        return await Attempt(owner, self.clock, task).run_in_loop()
+        self._attempted.add(task.id)
+        try:
+            return await Attempt(owner, self.clock, task).run_in_loop()
+        finally:
+            self._attempted.discard(task.id)
 
     def _lease(self, queues: Collection[str] | None) -> tuple[Deferq, Leased] | None:
         heads = [(*head, engine) for engine in self._views() for head in engine.heads(queues)]
@@ -177,17 +207,6 @@ class Mode:
             while engine.sweep(engine.retention).more:
                 pass
 
-    def raise_what_died(self, ran: Sequence[Ran]) -> None:
-        """Raise the error of the first task that has died, or is parked, and say which others have."""
-        bad = [one for one in ran if one.outcome in _BAD]
-        if not bad:
-            return
-        error = _error_of(bad[0])
-        error.add_note(f"deferq: {bad[0]}: {bad[0].reason}")
-        for one in bad[1:]:
-            error.add_note(f"deferq: and {one}: {one.reason}")
-        raise error
-
     def claim(self) -> bool:
         """Become the one who runs tasks; False: somebody does already, and will see what is due now."""
         with self._lock:
@@ -199,15 +218,6 @@ class Mode:
         with self._lock:
             self._running = puts is not None and puts != self._puts
             return not self._running
-
-
-def _error_of(ran: Ran) -> BaseException:
-    """What the task raised itself, or, if that says nothing, an error of ours."""
-    if isinstance(ran.error, Exception) and not hasattr(ran.error, "after_s"):
-        return ran.error
-    error = TaskFailed(f"Task {ran.id} ({ran.target}) {ran.outcome}: {ran.reason}.")
-    error.__cause__ = ran.error
-    return error
 
 
 def checked_queues(queues: object) -> tuple[str, ...] | None:

@@ -9,10 +9,10 @@ from typing import Any
 from deferq.calls import Call
 from deferq.errors import InvalidOption
 from deferq.testing import matching
-from deferq.testing.attempts import Ran
 from deferq.testing.clock import FakeClock
 from deferq.testing.deferred import DeferredTask
 from deferq.testing.modes import ATTEMPTS_MAX, Mode, active, checked_queues
+from deferq.testing.ran import Ran, raise_what_died
 
 
 class DeferredTasks(Mode):
@@ -117,7 +117,7 @@ class DeferredTasks(Mode):
 
     def _judged(self, ran: list[Ran], raises: bool | None) -> list[Ran]:
         if self._raises if raises is None else raises:
-            self.raise_what_died(ran)
+            raise_what_died(ran)
         return ran
 
     # ---- asserting
