@@ -7,6 +7,6 @@ number of steps and keeps a bounded part; the answer is text that no terminal ob
 from __future__ import annotations
 
 from deferq.codec.inert.printing import Limits
-from deferq.codec.inert.showing import BRIEF, FULL, Shown, show_body, show_call, show_result
+from deferq.codec.inert.showing import BRIEF, FULL, Shown, name_of, show_body, show_call, show_result
 
-__all__ = ["BRIEF", "FULL", "Limits", "Shown", "show_body", "show_call", "show_result"]
+__all__ = ["BRIEF", "FULL", "Limits", "Shown", "name_of", "show_body", "show_call", "show_result"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 from deferq.codec.inert.nodes import Items, Node, Pairs
@@ -29,27 +30,56 @@ def call_in(node: Node) -> Call | None:
 def print_call(printer: Printer, call: Call) -> tuple[tuple[str, ...], Named, Named]:
     """The arguments, those with names, and what is carried along. What one does not need of its room is for others."""
     args, kwargs, extras = call
-    carried = _context(printer, extras)
-    left = [len(args.kept) + len(list(kwargs)) + len(carried), printer.chars]
+    carried = _carried(printer, extras)
+    room = _Room(printer, len(args.kept) + len(kwargs.kept) // 2 + len(carried))
+    texts = tuple(room.texts(args.kept, args.count))
+    named = tuple(room.pairs(list(kwargs), kwargs.count))
+    return texts, named, tuple(room.pairs(carried, len(carried)))
 
-    def fill(node: Node) -> str:
-        text = printer.text(node, max(_SHARE_MIN, left[1] // left[0]))
-        left[0], left[1] = left[0] - 1, left[1] - len(text)
+
+class _Room:
+    """Shares the characters that there are among the arguments."""
+
+    def __init__(self, printer: Printer, parts: int) -> None:
+        self._printer = printer
+        self._parts = parts
+        self._chars = printer.chars
+
+    def texts(self, nodes: Sequence[Node], count: int) -> Iterator[str]:
+        """The arguments, and how many more there are."""
+        for nth, node in enumerate(nodes):
+            if self._chars <= 0:
+                yield self._printer.left_out(count - nth)
+                return
+            yield self._fill(node)
+        if count > len(nodes):
+            yield self._printer.left_out(count - len(nodes))
+
+    def pairs(self, pairs: Sequence[tuple[Node, Node]], count: int) -> Iterator[tuple[str, str]]:
+        """The arguments with their names, and how many more there are."""
+        keys = []
+        for key, _ in pairs:
+            keys.append(self._printer.key(key, _NAME_CHARS))
+            self._chars -= len(keys[-1])
+            if self._chars <= 0:
+                break
+        values = [value for _, value in pairs[: len(keys)]]
+        for nth, text in enumerate(self.texts(values, count)):
+            yield (keys[nth], text) if nth < len(keys) else (MORE, text)
+
+    def _fill(self, node: Node) -> str:
+        text = self._printer.text(node, max(_SHARE_MIN, self._chars // max(1, self._parts)))
+        self._parts -= 1
+        self._chars -= len(text)
         return text
 
-    texts = [fill(node) for node in args.kept]
-    named = [(printer.key(key, _NAME_CHARS), fill(value)) for key, value in kwargs]
-    others = [(printer.key(key, _NAME_CHARS), fill(value)) for key, value in carried]
-    texts += printer.left_out(args)
-    named += [(MORE, text) for text in printer.left_out(kwargs)]
-    return tuple(texts), tuple(named), tuple(others)
 
-
-def _context(printer: Printer, extras: Pairs | None) -> list[tuple[Node, Node]]:
+def _carried(printer: Printer, extras: Pairs | None) -> list[tuple[Node, Node]]:
     """The values by name; whatever else was put there comes as it is."""
-    pairs: list[tuple[Node, Node]] = []
+    own, others = list[tuple[Node, Node]](), list[tuple[Node, Node]]()
     for key, value in extras or ():
-        pairs += (
-            list(value) if isinstance(value, Pairs) and printer.key(key, _NAME_CHARS) == "context" else [(key, value)]
-        )
-    return pairs
+        if not own and isinstance(value, Pairs) and printer.key(key, _NAME_CHARS) == "context":
+            own = list(value)
+        else:
+            others.append((key, value))
+    return own + others

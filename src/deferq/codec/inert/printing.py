@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from deferq.codec.inert.known import Part, known, short
+from deferq.codec.inert.known import known, short
 from deferq.codec.inert.nodes import HOLDERS, Items, Lost, Made, Name, Node, Pairs, Span
+from deferq.codec.inert.recognising import Part
 from deferq.codec.inert.text import MORE, is_name, shown, text_of
 
 
@@ -65,13 +66,10 @@ class Printer:
         name = text_of(self._data, node)
         return name if name is not None and is_name(name) and len(name) <= room else self.text(node, room)
 
-    def left_out(self, holder: Items | Pairs) -> list[str]:
-        """Nothing, or how many items more there are."""
-        kept = len(holder.kept) if isinstance(holder, Items) else len(holder.kept) // 2
-        if holder.count == kept:
-            return []
+    def left_out(self, count: int) -> str:
+        """How many items more there are."""
         self.cut = True
-        return [f"{MORE} {holder.count - kept:,} more"]
+        return f"{MORE} {count:,} more"
 
     def _put(self, text: str) -> None:
         if len(text) > self._room:
@@ -174,8 +172,9 @@ class Printer:
             self._node(key, depth)
 
     def _left(self, holder: Items | Pairs) -> None:
-        for text in self.left_out(holder):
-            self._put(f"{', ' if holder.kept else ''}{text}")
+        kept = len(holder.kept) if isinstance(holder, Items) else len(holder.kept) // 2
+        if holder.count > kept:
+            self._put(f"{', ' if kept else ''}{self.left_out(holder.count - kept)}")
 
     # ---- objects
 

@@ -55,9 +55,13 @@ class Shown:
         """`send_mail(17, user='ann')`; what it holds, if it is no call."""
         if self.value is not None:
             return self.value
-        own = target if target.startswith("@") else target.partition(":")[2] or target
-        name = plain(own if len(own) <= _NAME_SHOWN_MAX else own[:_NAME_SHOWN_MAX] + MORE)
-        return f"{name}({', '.join([*self.args, *(f'{key}={value}' for key, value in self.kwargs)])})"
+        return f"{name_of(target)}({', '.join([*self.args, *(f'{key}={value}' for key, value in self.kwargs)])})"
+
+
+def name_of(target: str) -> str:
+    """How a call of `target` begins: without its module, and so that it can be printed."""
+    own = target if target.startswith("@") else target.partition(":")[2] or target
+    return plain(own if len(own) <= _NAME_SHOWN_MAX else own[:_NAME_SHOWN_MAX] + MORE)
 
 
 def show_call(envelope: bytes | None, limits: Limits = BRIEF) -> Shown:
@@ -134,7 +138,9 @@ def _printed(codec: str, data: bytes, reading: Reading, limits: Limits, as_call:
     printer = Printer(data, limits)
     call = call_in(reading.value) if as_call else None
     problems = reading.problems
-    if call is not None:
+    if not reading.whole and not reading.steps:
+        shown = Shown(codec=codec, value=_head(data, reading.end))
+    elif call is not None:
         args, kwargs, carried = print_call(printer, call)
         shown = Shown(codec=codec, args=args, kwargs=kwargs, carried=carried)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from codecs import getincrementaldecoder
+from codecs import getincrementaldecoder, lookup
 
 from deferq.codec.inert.nodes import Span, SpanForm
 
@@ -16,6 +16,9 @@ _JSON_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[^u])", re.DOTALL)
 _JSON_LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 #: Without those that Python warns of.
 _LITERAL = re.compile(rb"""(?:[^\\]|\\[\\'"abfnrtv]|\\x[0-9a-fA-F]{2}|\\[0-3]?[0-7]{1,2})*+""", re.DOTALL)
+
+for _name in ("utf-8", "ascii", "utf-16-le", "raw_unicode_escape", "unicode_escape"):
+    lookup(_name)  # Python imports them at their first use, and reading a payload is to import nothing at all
 
 
 def shown(data: bytes, span: Span, chars_max: int) -> tuple[str, bool]:
