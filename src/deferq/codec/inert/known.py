@@ -24,6 +24,8 @@ _SHORT = {
     "zoneinfo": {"ZoneInfo"},
 }
 _BYTES_SHOWN = 200
+#: The second since Python 3.13.
+_PATH_MODULES = ("pathlib", "pathlib._local")
 _PATH_PARTS_MAX = 30
 _UUID_KEYS_MAX = 3
 _REBUILT_ARGS_MAX = 50
@@ -38,7 +40,7 @@ def known(made: Made, data: bytes) -> Parts | None:
     """What to print for it; None: it is nothing special."""
     if not isinstance(made.of, Name):
         return moments.zone_(made, data)
-    form = _FORMS.get(made.of.key) or (_path if made.of.module.startswith("pathlib") else None)
+    form = _FORMS.get(made.of.key) or (_path if made.of.module in _PATH_MODULES else None)
     args = args_of(made)
     if form is None or args is None:
         return None

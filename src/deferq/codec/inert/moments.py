@@ -10,6 +10,7 @@ from deferq.codec.inert.text import text_of
 
 
 def datetime_(made: Made, args: list[Node], data: bytes) -> Parts | None:
+    """`datetime(2026-11-21 09:52:29+02:00)`."""
     raw = bytes_of(args[0], data) if 1 <= len(args) <= 2 else None
     if raw is None or len(raw) != 10 or not is_plain(made):
         return None
@@ -19,6 +20,7 @@ def datetime_(made: Made, args: list[Node], data: bytes) -> Parts | None:
 
 
 def time_(made: Made, args: list[Node], data: bytes) -> Parts | None:
+    """`time(09:52:29)`."""
     raw = bytes_of(args[0], data) if 1 <= len(args) <= 2 else None
     if raw is None or len(raw) != 6 or not is_plain(made):
         return None
@@ -58,6 +60,7 @@ def zone_(made: Made, data: bytes) -> Parts | None:
 
 
 def date_(made: Made, args: list[Node], data: bytes) -> Parts | None:
+    """`date(2026-11-21)`."""
     raw = bytes_of(args[0], data) if len(args) == 1 else None
     if raw is None or len(raw) != 4 or not is_plain(made):
         return None
@@ -65,6 +68,7 @@ def date_(made: Made, args: list[Node], data: bytes) -> Parts | None:
 
 
 def timedelta_(made: Made, args: list[Node], data: bytes) -> Parts | None:
+    """`timedelta(1 day, 0:00:05)`."""
     delta = _delta(made)
     return None if delta is None else (f"timedelta({delta})",)
 
