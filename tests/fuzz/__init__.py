@@ -1,1 +1,1 @@
-"""Functions that take any bytes and hold what is promised for them, for the fuzzer and for hypothesis."""
+"""What any bytes may do: each `targets_*.py` holds functions that take bytes and raise only if it is wrong."""

@@ -306,6 +306,17 @@ def test_nothing_happens_that_python_tells_its_auditors(tmp_path: Path) -> None:
         (b'[["\\u001b[2J\\n\\ud83d\\ude00\\\\"], {}]', r"send('\x1b[2J\n😀\\')"),
         (b'[["\\ud800"], {}]', r"send('\ud800')"),
         (b"[[1e5, -0.5, true], {}]", "send(1e5, -0.5, True)"),
+        (b'[[{"$tuple": [1]}, {"$set": [1, 2]}], {}]', "send((1,), {1, 2})"),
+        (
+            b'[[{"$datetime": "2026-11-21T09:52:29[Europe/Berlin]"}], {}]',
+            "send(datetime(2026-11-21T09:52:29[Europe/Berlin]))",
+        ),
+        (b'[[{"$datetime": "x), y=("}], {}]', "send({'$datetime': 'x), y=('})"),
+        (b'[[{"$decimal": "1.50"}, {"$bytes": "AHg="}], {}]', r"send(Decimal('1.50'), b'\x00x')"),
+        (b'[[{"$bytes": "?"}], {}]', "send(base64('?'))"),
+        (b'[[{"@shop.Color": "RED"}, {"@shop.Point": [1, 2]}], {}]', "send(shop.Color('RED'), shop.Point([1, 2]))"),
+        (b'[[{"@x(1), y": "RED"}], {}]', "send({'@x(1), y': 'RED'})"),
+        (b'[[{"$dict": ["$a", 1]}, {"$dict": ["$a"]}], {}]', "send({'$a': 1}, {'$dict': ['$a']})"),
         (b'{"a": [1]}', "{'a': [1]}"),
         (b" [ [ ] , { } ] ", "send()"),
         (b"17", "17"),
@@ -313,6 +324,16 @@ def test_nothing_happens_that_python_tells_its_auditors(tmp_path: Path) -> None:
 )
 def test_json_is_shown_as_it_is_built(body: bytes, says: str) -> None:
     assert show_body(body, 0, JSON).call("app:send") == says
+
+
+def test_what_strict_json_carries_along_is_shown_apart() -> None:
+    seen = show_body(b'[[], {}, {"language": "de", "context": {"a": 1}}]', 0, JSON)
+
+    assert seen.carried == (("language", "'de'"), ("context", "{'a': 1}"))
+
+
+def test_a_dict_in_a_pickle_has_no_tags() -> None:
+    assert show_body(pickle.dumps({"$tuple": [1]}), 0, PICKLE).value == "{'$tuple': [1]}"
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def call_in(node: Node) -> Call | None:
 def print_call(printer: Printer, call: Call) -> tuple[tuple[str, ...], Named, Named]:
     """The arguments, those with names, and what is carried along. What one does not need of its room is for others."""
     args, kwargs, extras = call
-    carried = _carried(printer, extras)
+    carried = printer.names(extras)
     room = _Room(printer, len(args.kept) + len(kwargs.kept) // 2 + len(carried))
     texts = tuple(room.texts(args.kept, args.count))
     named = tuple(room.pairs(list(kwargs), kwargs.count))
@@ -72,14 +72,3 @@ class _Room:
         self._parts -= 1
         self._chars -= len(text)
         return text
-
-
-def _carried(printer: Printer, extras: Pairs | None) -> list[tuple[Node, Node]]:
-    """The values by name; whatever else was put there comes as it is."""
-    own, others = list[tuple[Node, Node]](), list[tuple[Node, Node]]()
-    for key, value in extras or ():
-        if not own and isinstance(value, Pairs) and printer.key(key, _NAME_CHARS) == "context":
-            own = list(value)
-        else:
-            others.append((key, value))
-    return own + others

@@ -59,9 +59,11 @@ class Items:
 class Pairs:
     """A dict: its first keys and values one after the other, and how many pairs there are."""
 
-    __slots__ = ("count", "kept", "shared")
+    __slots__ = ("count", "kept", "plain", "shared")
 
-    def __init__(self) -> None:
+    def __init__(self, *, plain: bool = False) -> None:
+        """`plain`: it is a dict and nothing else, even with a key that looks like a tag."""
+        self.plain = plain
         self.kept: list[Node] = []
         self.count = 0
         self.shared = False

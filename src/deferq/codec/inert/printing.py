@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from deferq.codec.inert.known import known, short
 from deferq.codec.inert.nodes import HOLDERS, Items, Lost, Made, Name, Node, Pairs, Span
-from deferq.codec.inert.recognising import Part
+from deferq.codec.inert.recognising import Parts
+from deferq.codec.inert.tagged import tagged
 from deferq.codec.inert.text import MORE, is_name, shown, text_of
 
 
@@ -41,8 +41,9 @@ class _Full(Exception):
 class Printer:
     """Prints the parts of one payload, with common numbers for what is in there twice."""
 
-    def __init__(self, data: bytes, limits: Limits) -> None:
-        """`data` is what the descriptions point into."""
+    def __init__(self, data: bytes, limits: Limits, *, tags: bool = False) -> None:
+        """`data` is what the descriptions point into; `tags`: it is strict JSON, where some objects mean more."""
+        self._tags = tags
         self._data = data
         self._limits = limits
         self._numbers: dict[int, int] = {}
@@ -65,6 +66,16 @@ class Printer:
         """The name of an argument; in quotes if it is none."""
         name = text_of(self._data, node)
         return name if name is not None and is_name(name) and len(name) <= room else self.text(node, room)
+
+    def names(self, extras: Pairs | None) -> list[tuple[Node, Node]]:
+        """What is carried along, by name. Pickle has it under a key; whatever else is there comes as it is."""
+        own, others = list[tuple[Node, Node]](), list[tuple[Node, Node]]()
+        for key, value in extras or ():
+            if not self._tags and not own and isinstance(value, Pairs) and text_of(self._data, key) == "context":
+                own = list(value)
+            else:
+                others.append((key, value))
+        return own + others
 
     def left_out(self, count: int) -> str:
         """How many items more there are."""
@@ -105,7 +116,7 @@ class Printer:
             self._put(f"#{self._numbers[id(node)]}")
             return
         self.seen.add(id(node))
-        parts = known(node, self._data) if isinstance(node, Made) else None
+        parts = self._special(node)
         if node.shared and not (parts and all(isinstance(part, str) for part in parts)):
             self._numbers[id(node)] = len(self._numbers) + 1
             self._put(f"#{len(self._numbers)}=")
@@ -118,7 +129,12 @@ class Printer:
         else:
             self._made(node, depth)
 
-    def _known(self, parts: Sequence[str | Part], depth: int) -> None:
+    def _special(self, node: Items | Pairs | Made) -> Parts | None:
+        if isinstance(node, Made):
+            return known(node, self._data)
+        return tagged(node, self._data) if self._tags and isinstance(node, Pairs) and not node.plain else None
+
+    def _known(self, parts: Parts, depth: int) -> None:
         if depth >= self._limits.depth:
             self._more()
             return

@@ -135,7 +135,7 @@ def _with_rest(reading: Reading, data: bytes) -> Reading:
 
 
 def _printed(codec: str, data: bytes, reading: Reading, limits: Limits, as_call: bool) -> Shown:
-    printer = Printer(data, limits)
+    printer = Printer(data, limits, tags=codec == "json")
     call = call_in(reading.value) if as_call else None
     problems = reading.problems
     if not reading.whole and not reading.steps:

@@ -59,7 +59,7 @@ def name_in(data: bytes, span: Span) -> str | None:
 
 def dotted(module: str, qualname: str) -> str:
     """How to show what is looked up: as in a source text, or in quotes if that is no name."""
-    if _is_path(module) and _is_path(qualname):
+    if is_path(module) and is_path(qualname):
         return qualname if module == "builtins" else f"{module}.{qualname}"
     return f"<{module!r} {qualname!r}>"
 
@@ -69,7 +69,8 @@ def is_name(text: str) -> bool:
     return text.isidentifier() and text.isprintable()
 
 
-def _is_path(text: str) -> bool:
+def is_path(text: str) -> bool:
+    """Whether it can stand bare, as a dotted name."""
     return all(part == "<locals>" or is_name(part) for part in text.split("."))
 
 
