@@ -16,7 +16,7 @@ from deferq.codec.mainmodule import MAIN_NAMES
 
 #: Opcodes that are read at most, and how much may lie on the stack.
 STEPS_MAX, STACK_MAX = 1_000_000, 64_000
-IMPORTS_MAX, PROBLEMS_MAX, DROPPED_MAX = 100, 5, 20
+IMPORTS_MAX, PROBLEMS_MAX, DROPPED_MAX = 1_000, 5, 20
 UNFINISHED_LEVELS, UNFINISHED_ITEMS = 20, 20
 _MEMO_COST = 120
 _COMPUTED = "a name that is computed while it is restored"

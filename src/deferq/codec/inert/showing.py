@@ -20,7 +20,7 @@ FULL: Final = Limits(chars=250_000, items=10_000, text=100_000, depth=50)
 
 _MAGIC, _BODY_AT = b"DQ", 40
 _NAME_SHOWN_MAX = 250
-_IMPORTS_CHARS_MAX = 1_000
+_IMPORTS_SHARE = 4
 _BESIDES_MAX, _BESIDES_CHARS = 5, 200
 _HEAD_BYTES = 80
 #: As in payload.py: a body that has both begins with the name of the script.
@@ -147,7 +147,7 @@ def _printed(codec: str, data: bytes, reading: Reading, limits: Limits, as_call:
         shown = Shown(codec=codec, value=printer.text(reading.value, limits.chars))
         problems += ("it holds no arguments of a call",) if as_call and reading.whole else ()
     besides = _besides(printer, reading.dropped)
-    imports = tuple(_fitting(reading.imports, _IMPORTS_CHARS_MAX))
+    imports = tuple(_fitting(reading.imports, limits.chars // _IMPORTS_SHARE))
     return replace(
         shown, imports=imports, besides=besides, problems=problems, cut=printer.cut or reading.lost, steps=reading.steps
     )
