@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from deferq import Deferq, State
+from deferq import Deferq
 from tests.cli import jobs
 from tests.cli.conftest import Run, work_off
 
@@ -57,16 +57,6 @@ def test_a_long_call_has_a_line_for_each_argument(run: Run, deferq: Deferq) -> N
     assert f"b='{'b' * 300}',\n  )\n\n" in run("tasks", "show", "--full", handle.id).out
 
 
-def test_a_result_is_shown(run: Run, deferq: Deferq) -> None:
-    handle = deferq.defer(jobs.add, 17, b=25)
-    work_off(deferq)
-
-    said = run("tasks", "show", handle.id)
-
-    assert "\nresult\n  42\n" in said.out
-    assert said.out.count("signature fits") == 2
-
-
 def test_programs_get_the_parts_as_texts(run: Run, deferq: Deferq) -> None:
     handle = deferq.defer(jobs.add, 17, b=25)
     work_off(deferq)
@@ -87,10 +77,14 @@ def test_programs_get_the_parts_as_texts(run: Run, deferq: Deferq) -> None:
     assert (document["result"]["text"], document["result"]["signature"]) == ("42", "fits")
 
 
-def test_arguments_and_result_can_be_left_out(run: Run, deferq: Deferq) -> None:
+def test_a_result_is_shown_and_can_be_left_out_with_the_arguments(run: Run, deferq: Deferq) -> None:
     handle = deferq.defer(jobs.add, "private ", b="matters")  # type: ignore[arg-type]
     work_off(deferq)
 
+    said = run("tasks", "show", handle.id)
+
+    assert "\nresult\n  'private matters'\n" in said.out
+    assert said.out.count("signature fits") == 2
     for format_ in ([], ["--json"]):
         said = run("tasks", "show", "--no-arguments", *format_, handle.id)
         assert said.code == 0
@@ -133,6 +127,7 @@ def test_what_is_thrown_away_is_told_apart(run: Run, deferq: Deferq) -> None:
     ("change", "says"),
     [
         (lambda envelope: envelope[:-1], "it could be read up to byte"),
+        (lambda envelope: envelope[:-1] + b"!", "0x21 is no opcode of pickle"),
         (lambda envelope: envelope[:30], "no envelope, no signature"),
         (lambda envelope: b"", "no envelope, no signature"),
         (lambda envelope: b"\x1b[2J" + envelope, "not an envelope of deferq"),
@@ -152,18 +147,6 @@ def test_a_damaged_payload_is_shown_as_far_as_it_goes(run: Run, deferq: Deferq, 
     assert says in said.out
     assert "\x1b" not in said.out
     assert run("tasks", "show", "--json", handle.id).code == 0
-
-
-def test_a_dead_corrupt_task_can_be_looked_at(run: Run, deferq: Deferq) -> None:
-    handle = deferq.defer(jobs.add, 17)
-    store(deferq, handle.id, payload_of(deferq, handle.id)[:-1] + b"!")
-    work_off(deferq)
-
-    said = run("tasks", "show", handle.id)
-
-    assert handle.state is State.DEAD
-    assert "dead: corrupt" in said.out
-    assert "0x21 is no opcode of pickle" in said.out
 
 
 def test_looking_makes_no_secret(run: Run, deferq: Deferq, folder: Path) -> None:

@@ -31,6 +31,7 @@ def text(value: str) -> bytes:
 CALLS = {
     "reduce": b"cos\nsystem\n(S'id'\ntR.",
     "reduce by stack": text("os") + text("system") + b"\x93" + text("id") + b"\x85R.",
+    "escaped": b"V\\u006fs\nS'\\x73ystem'\n\x93(S'id'\ntR.",
     "inst": b"(S'id'\nios\nsystem\n.",
     "obj": b"(cos\nsystem\nS'id'\no.",
 }
@@ -54,9 +55,13 @@ def test_a_call_is_shown_and_not_made(body: bytes) -> None:
         (b"cbuiltins\nstr\n(S'os'\ntR" + text("system") + b"\x93)R.", "<looked up: (str('os'), 'system')>()"),
         (b"cbuiltins\ngetattr\n(cos\nX\nS'y'\ntR.", "os.X.y"),
         (b"\x80\x02c__builtin__\neval\n" + text("1") + b"\x85R.", "eval('1')"),
+        (b"]K\x00aK\x00K\x01s.", "<changed: [0] {0: 1}>"),
+        (b"]g" + b"0" * 100 + b"\n.", "<unfinished: []>"),
+        (b"]p0\ng" + b"0" * 100 + b"\n\x86.", "(#1=[], #1)"),
         (b"Pkey\x1b[2J\n.", r"<persistent id 'key\x1b[2J'>"),
         (b"K\x01Q.", "<persistent id 1>"),
         (b"\x82\x05.", "<extension 5>"),
+        (b"cpathlib\n\x1bPath\n" + text("x") + b"\x85R.", r"<'pathlib' '\x1bPath'>('x')"),
         (b"\x97\x98.", "<read-only buffer <out-of-band buffer>>"),
         (b"]q\x00h\x00a.", "#1=[#1]"),
         (b"I01\n.", "True"),
@@ -109,9 +114,9 @@ def test_a_call_whose_answer_is_thrown_away_is_told(end: bytes) -> None:
         (b"}](K\x01u.", "a key has no value"),
         (b"}]K\x01s.", "stands as a key"),
         (b"\x8f(]\x90.", "stands as a key or in a set"),
-        (b"K\x01K\x02a.", "added to something that is no list"),
-        (b"]K\x01K\x02s.", "no dict"),
-        (b"]K\x01b.", "takes none"),
+        (b"K\x01K\x02a.", "it changes something"),
+        (b"]K\x01K\x02s.", "it changes something"),
+        (b"]K\x01b.", "it changes something"),
         (b"t.", "no mark is left"),
         (b"(o.", "no class"),
         (b"K\x01K\x02\x93.", "no name"),
@@ -172,9 +177,29 @@ def test_what_would_be_endless_when_written_out_is_written_once(body: bytes, lim
     assert "#1" in seen.value
 
 
+DEEP = {
+    "lists": b"]" * 500 + b"a" * 499,
+    "tuples": b"N" + b"\x85" * 500,
+    "states": b"cos\nX\n)R" * 500 + b"b" * 499,
+    "arguments": b"cos\nX\n" * 500 + b")R" + b"\x85R" * 499,
+    "functions": b"cos\nX\n" + b")R" * 500,
+    "collections": b"ccollections\ndeque\n)R" * 500 + b"a" * 499,
+    "rebuilt": b"ccopyreg\n__newobj__\ncos\nX\n" * 500 + b"\x85R" + b"\x86R" * 499,
+}
+
+
+@pytest.mark.parametrize("body", DEEP.values(), ids=DEEP)
+def test_what_lies_deep_inside_does_not_exhaust_the_reader(body: bytes) -> None:
+    seen = show_body(body + b".", 0, PICKLE, FULL)
+
+    assert "it holds no arguments of a call" in seen.problems  # read to the end
+    assert seen.cut
+    check(seen, FULL)
+
+
 def repeated(part: bytes, before: bytes = b"", after: bytes = b"") -> bytes:
-    """So often that it fills the largest payload, or takes all steps."""
-    times = min(sized(test=2_500, proof=1_100_000, long=1_100_000), (MANY - len(before)) // len(part))
+    """So often that, in the long run, it fills the largest payload or takes all steps."""
+    times = min(sized(test=1_000, proof=100_000, long=1_100_000), (MANY - len(before)) // len(part))
     return before + part * times + after
 
 

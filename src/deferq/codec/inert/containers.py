@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from deferq.codec.inert.cursor import Damaged
 from deferq.codec.inert.machine import Machine
-from deferq.codec.inert.nodes import LOST, Items, ItemsForm, Node, Pairs, Span
+from deferq.codec.inert.nodes import Items, ItemsForm, Node, Pairs, Span
 from deferq.codec.inert.objects import opened
 from deferq.codec.inert.operations import on
 
@@ -81,14 +81,14 @@ def _setitems(machine: Machine) -> None:
 def _extend(machine: Machine, nodes: list[Node], form: ItemsForm) -> None:
     """Into the list or set on top, or into an object that takes items."""
     target = machine.top()
-    made = opened(machine)
-    if made is not None:
+    if not isinstance(target, Items) or target.form != form:
+        made = opened(machine)
+        if made is None:
+            return
         made.items = target = made.items or machine.keeper.keep(Items(form))
-    if isinstance(target, Items) and (target.form == form or made is not None):
+    if isinstance(target, Items):
         for node in nodes:
             machine.keeper.add(target, node)
-    elif target is not LOST:
-        raise Damaged(f"items are added to something that is no {form}")
 
 
 def _set_all(machine: Machine, nodes: list[Node]) -> None:
@@ -96,16 +96,16 @@ def _set_all(machine: Machine, nodes: list[Node]) -> None:
     if len(nodes) % 2:
         raise Damaged("a key has no value")
     target = machine.top()
-    made = opened(machine)
-    if made is not None:
-        made.pairs = target = made.pairs or machine.keeper.keep(Pairs())
-    elif isinstance(target, Pairs):
+    if isinstance(target, Pairs):
         _hashable(machine, nodes[::2])
+    else:
+        made = opened(machine)
+        if made is None:
+            return
+        made.pairs = target = made.pairs or machine.keeper.keep(Pairs())
     if isinstance(target, Pairs):
         for place in range(0, len(nodes), 2):
             machine.keeper.add_pair(target, nodes[place], nodes[place + 1])
-    elif target is not LOST:
-        raise Damaged("a key is set in something that is no dict")
 
 
 def _hashable(machine: Machine, nodes: list[Node]) -> list[Node]:

@@ -10,6 +10,8 @@ from deferq.errors import PayloadCorrupt
 #: Longer numbers are not converted: that takes time with the square of their length.
 NUMBER_CHARS_MAX = 40
 NUMBER_BYTES_MAX = 32
+#: Python converts no more itself; so many may be zeros in front.
+INDEX_CHARS_MAX = 4300
 _DOUBLE = Struct(">d")
 
 
@@ -70,8 +72,7 @@ class Cursor:
 
     def index(self) -> int:
         """A line with a place in the memo."""
-        line = self.line("digits")
-        return self._converted(line, 10)
+        return self._converted(self.line("digits"), 10, INDEX_CHARS_MAX)
 
     def long(self, size: int) -> Node:
         """A whole number whose length comes first."""
@@ -116,9 +117,9 @@ class Cursor:
         text = self.data[line.start : line.end]
         return line if text.isdigit() and text[0] == ord("0") and len(text) > 1 else self._converted(line, 0)
 
-    def _converted(self, line: Span, base: int) -> int:
+    def _converted(self, line: Span, base: int, chars_max: int = NUMBER_CHARS_MAX) -> int:
         try:
-            if line.end - line.start <= NUMBER_CHARS_MAX:
+            if line.end - line.start <= chars_max:
                 return int(self.data[line.start : line.end], base)
         except ValueError:
             pass

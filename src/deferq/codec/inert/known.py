@@ -24,8 +24,12 @@ _SHORT = {
     "zoneinfo": {"ZoneInfo"},
 }
 _BYTES_SHOWN = 200
-#: The second since Python 3.13.
-_PATH_MODULES = ("pathlib", "pathlib._local")
+#: The second module since Python 3.13.
+_PATHS = [
+    f"{module}.{flavour}Path"
+    for module in ("pathlib", "pathlib._local")
+    for flavour in ("Posix", "PurePosix", "Windows", "PureWindows")
+]
 _PATH_PARTS_MAX = 30
 _UUID_KEYS_MAX = 3
 _REBUILT_ARGS_MAX = 50
@@ -40,7 +44,7 @@ def known(made: Made, data: bytes) -> Parts | None:
     """What to print for it; None: it is nothing special."""
     if not isinstance(made.of, Name):
         return moments.zone_(made, data)
-    form = _FORMS.get(made.of.key) or (_path if made.of.module in _PATH_MODULES else None)
+    form = _FORMS.get(made.of.key)
     args = args_of(made)
     if form is None or args is None:
         return None
@@ -146,6 +150,7 @@ def _rebuilt(made: Made, args: list[Node], data: bytes) -> Parts | None:
 
 
 _FORMS: dict[str, Form] = {
+    **dict.fromkeys(_PATHS, _path),
     "datetime.datetime": moments.datetime_,
     "datetime.time": moments.time_,
     "datetime.date": moments.date_,

@@ -144,8 +144,8 @@ class Machine:
         """What would be looked up in a module."""
         home, own = (name_in(self.cursor.data, span) for span in (module, qualname))
         if home is None or own is None:
-            self._imported("a name of more than 250 bytes")
-            return self.keeper.keep(Name("", "", "<a name of more than 250 bytes>"))
+            self._imported("a name of more than 250 characters")
+            return self.keeper.keep(Name("", "", "<a name of more than 250 characters>"))
         home, own = self._todays(home, own)
         if self._main is not None and home in MAIN_NAMES:
             home = self._main

@@ -6,7 +6,7 @@ import pickle
 
 from deferq.codec.inert.cursor import Damaged
 from deferq.codec.inert.machine import Machine
-from deferq.codec.inert.nodes import LOST, Items, Made, MadeBy, Name, Node, Span
+from deferq.codec.inert.nodes import LOST, Items, Lost, Made, MadeBy, Name, Node, Span
 from deferq.codec.inert.operations import on
 
 
@@ -48,8 +48,8 @@ def _newobj_ex(machine: Machine) -> None:
 
 @on(pickle.INST)
 def _inst(machine: Machine) -> None:
-    args = machine.pop_mark()
-    _push_made(machine, "call", _name_of_lines(machine), _tuple(machine, args))
+    name = _name_of_lines(machine)
+    _push_made(machine, "call", name, _tuple(machine, machine.pop_mark()))
 
 
 @on(pickle.OBJ)
@@ -64,13 +64,10 @@ def _obj(machine: Machine) -> None:
 def _build(machine: Machine) -> None:
     state = machine.pop()
     made = opened(machine)
-    if made is None:
-        if machine.top() is not LOST:
-            raise Damaged("a state is given to something that takes none")
-        return
-    made.states = states = made.states or machine.keeper.keep(Items("tuple"))
-    if isinstance(states, Items):
-        machine.keeper.add(states, state)
+    if made is not None:
+        made.states = states = made.states or machine.keeper.keep(Items("tuple"))
+        if isinstance(states, Items):
+            machine.keeper.add(states, state)
 
 
 @on(pickle.PERSID)
@@ -110,13 +107,19 @@ def _readonly_buffer(machine: Machine) -> None:
 
 
 def opened(machine: Machine) -> Made | None:
-    """The object on top, ready to be changed; None if that is no object. A class or module itself may be meant, too."""
+    """What lies on top, ready to be changed as an object is; None if there is no room to note it.
+
+    Whatever is no object becomes one here: a class that is changed, or a number that pickle itself would refuse to
+    change. Reading goes on, since stopping early would hide what comes later.
+    """
     target = machine.top()
-    if isinstance(target, Name):
-        changed = machine.keeper.keep(Made("changed", target))
-        machine.stack[-1] = changed
-        return changed if isinstance(changed, Made) else None
-    return target if isinstance(target, Made) else None
+    if isinstance(target, Made):
+        return target
+    if not isinstance(target, Name | Lost):
+        machine.problem("it changes something that pickle would not change in this way")
+    changed = machine.keeper.keep(Made("changed", target))
+    machine.stack[-1] = changed
+    return changed if isinstance(changed, Made) else None
 
 
 def _push_made(machine: Machine, by: MadeBy, of: Node, args: Node = None, kwargs: Node = None) -> None:

@@ -9,7 +9,7 @@ from deferq.codec.inert.nodes import Span, SpanForm
 
 #: Stands wherever something was left out.
 MORE = "…"
-#: Bytes that a name may have: targets are no longer.
+#: Characters that a name may have.
 NAME_MAX = 250
 _BYTES_PER_CHAR_MAX = 6
 _JSON_ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|[^u])", re.DOTALL)
@@ -52,9 +52,9 @@ def text_of(data: bytes, span: object, bytes_max: int = NAME_MAX) -> str | None:
 
 
 def name_in(data: bytes, span: Span) -> str | None:
-    """A module's name, or that of something in it; None if it is too long."""
-    size = span.end - span.start
-    return None if size > NAME_MAX else data[span.start : span.end].decode("utf-8", "backslashreplace")
+    """A module's name, or that of something in it, with all its escapes undone; None if it is too long."""
+    text, whole = _decoded(data, span, NAME_MAX)
+    return text if whole else None
 
 
 def dotted(module: str, qualname: str) -> str:
