@@ -48,6 +48,15 @@ def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
     return Keyring([own or secrets.token_bytes(32)])
 
 
+def keyring_if_any(engine: LeasingEngine, settings: Settings) -> Keyring | None:
+    """Like `keyring_for`, for somebody who only looks: no secret is made. None: there is none."""
+    if settings["secrets"] is not None:
+        return Keyring(settings["secrets"])
+    if isinstance(engine, SqliteEngine) and os.path.lexists(_secret_path(engine.path)):
+        return Keyring([_read_secret(_secret_path(engine.path))])
+    return None
+
+
 def retention_of(settings: Settings) -> Retention:
     """How long finished tasks stay."""
     return Retention(
@@ -122,10 +131,14 @@ def _default_path(settings: Settings) -> Path:
 
 def _secret_beside(database: Path) -> bytes:
     """The secret in a file of mode 0600 beside the database; made by whoever comes first."""
-    path = database.with_name(f"{database.name}-secret")
+    path = _secret_path(database)
     if not os.path.lexists(path):
         _make_secret(path)
     return _read_secret(path)
+
+
+def _secret_path(database: Path) -> Path:
+    return database.with_name(f"{database.name}-secret")
 
 
 def _read_secret(path: Path) -> bytes:
