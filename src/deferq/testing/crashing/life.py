@@ -1,0 +1,170 @@
+"""What a process does that lives through a task: it runs attempt after attempt until the task has ended, or it dies."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import Context
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from deferq import default
+from deferq.app import Deferq
+from deferq.codec.codec import Codec, Invocation
+from deferq.codec.signing import Keyring
+from deferq.config import Settings, Value
+from deferq.errors import PermanentTaskFailure
+from deferq.model.outcome import Failed, Outcome, Parked
+from deferq.model.state import State
+from deferq.model.task import Leased
+from deferq.model.transitions import decide
+from deferq.registry import registry
+from deferq.runtime.executor import Awaiting, Executor
+from deferq.testing import faultpoints
+from deferq.testing.crashing.aftermath import Deferred, deferred_tasks
+from deferq.testing.crashing.awaits import run_watched
+from deferq.testing.crashing.commits import SqliteCommits, watch_method
+from deferq.testing.crashing.inherited import forget_frameworks
+from deferq.testing.crashing.points import END, Watch, users_place
+
+#: More starts than any task needs; one that snoozes for ever would never end here.
+STARTS_MAX = 200
+Tell = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orders:
+    """What a process is to do."""
+
+    task: Leased
+    #: Number of the point at which it dies; None: it lives.
+    kill_at: int | None
+    #: Signs the payload, and what the task defers.
+    secret: str
+    #: The store that stands in for the one the task would defer into.
+    store: Path
+    #: Methods that commit, as (owner, name).
+    commits: tuple[tuple[Any, str], ...]
+    #: Called first.
+    prepare: Callable[[], object] | None
+    #: Whose task it is; None: the default one's.
+    deferq: Deferq | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """How the task ended in a process that lived."""
+
+    state: State
+    #: Why, for people; empty: it succeeded.
+    why: str = ""
+    traceback: str = ""
+    #: Whether it died because it raised PermanentTaskFailure, which is a decision and no accident.
+    decided: bool = False
+    tasks: tuple[Deferred, ...] = ()
+
+
+def live(orders: Orders, tell: Tell, commits: SqliteCommits) -> None:
+    """Run the task to its end in this process, or die where it was told to."""
+    forget_frameworks()
+    _refuse_inherited(tell)
+    own = orders.deferq or default.default()
+    for deferq in {id(one): one for one in (own, default.default())}.values():
+        _redirect(deferq, orders)
+    if orders.prepare is not None:
+        orders.prepare()
+    watch = commits.watch = Watch(orders.kill_at, tell)
+    faultpoints.watch(lambda name: watch.come_past(f"at the fault point {name!r}", users_place(sys._getframe(2))))
+    for owner, name in orders.commits:
+        watch_method(owner, name, watch)
+    codec = Codec(Keyring([orders.secret]), registry, allow=own.settings["allow"], carry=own._carry)
+    ending = _to_the_end(orders.task, Executor(codec), watch, tell)
+    watch.closed = True
+    if ending is not None and _was_used(orders.store):
+        ending = replace(ending, tasks=tuple(deferred_tasks(own.engine, codec)))
+    tell("ended", ending)
+
+
+def _to_the_end(task: Leased, executor: Executor, watch: Watch, tell: Tell) -> Ending | None:
+    """How it ended; None: it never does."""
+    for _ in range(STARTS_MAX):
+        tell("started", task)
+        outcome = _attempt(task, executor, watch)
+        watch.come_past(END, None)
+        moved = decide(task, outcome, task.retry, time.time_ns() // 1000, 0.0)
+        if moved.state is not State.PENDING or isinstance(outcome, Parked):
+            return _ending(moved.state, moved.reason, outcome)
+        task = next_lease(task, outcome)
+    return None
+
+
+def next_lease(task: Leased, outcome: Outcome) -> Leased:
+    """The task as it is leased again after `outcome`."""
+    moved = decide(task, outcome, task.retry, time.time_ns() // 1000, 0.0)
+    return task._replace(attempts=moved.attempts, starts=task.starts + 1, crashes=moved.crashes)
+
+
+def _attempt(task: Leased, executor: Executor, watch: Watch) -> Outcome:
+    """`Executor.run`, with a watched event loop."""
+    invocation = executor.prepare(task)
+    if not isinstance(invocation, Invocation):
+        return invocation
+    current = executor.current(task)
+    if invocation.is_async:
+        outcome = Context().run(run_watched, executor.run_async(invocation, current), watch)
+    else:
+        outcome = executor.call(invocation, current)
+        if isinstance(outcome, Awaiting):
+            outcome = outcome.context.run(run_watched, executor.finish(outcome.awaitable, current), watch)
+    return outcome  # type: ignore[no-any-return]
+
+
+def _ending(state: State, reason: str | None, outcome: Outcome) -> Ending:
+    error = getattr(outcome, "error", None)
+    if error is None:
+        return Ending(state=state, why=reason or "")
+    return Ending(
+        state=state,
+        why=f"{error.error_type}: {error.message}" if error.message else error.error_type,
+        traceback=error.traceback,
+        decided=isinstance(outcome, Failed) and error.error_type.rpartition(".")[2] == PermanentTaskFailure.__name__,
+    )
+
+
+def _was_used(store: Path) -> bool:
+    """Whether somebody opened the store since it was laid there, here or in the process before."""
+    return any(store.parent.glob(f"{store.name}-*"))
+
+
+def _redirect(deferq: Deferq, orders: Orders) -> None:
+    """Let what is deferred in this process go into the store of the trial."""
+    # OFF: no power cut is tried here, and what was written outlives the process that wrote it.
+    ours = {"url": f"sqlite:///{orders.store}?synchronous=OFF", "secrets": (orders.secret,)}
+    values = {**deferq.settings.values, **{name: Value(value, "assert_idempotent") for name, value in ours.items()}}
+    deferq.settings = Settings(values, deferq.settings.project)
+    _kept.append(deferq._engine)
+    deferq._engine = None
+
+
+#: Engines of the parent: to collect them would close them.
+_kept: list[object] = []
+
+
+def _refuse_inherited(tell: Tell) -> None:
+    """An SQLite connection must not be carried across a fork: say so as soon as one is used, and stop."""
+
+    def used(sql: str) -> None:
+        tell("inherited", users_place(sys._getframe(1)))
+        os._exit(1)
+
+    for thing in gc.get_objects():
+        if issubclass(type(thing), sqlite3.Connection):
+            _kept.append(thing)
+            with suppress(sqlite3.Error):  # closed, or of a thread that is not here
+                thing.set_trace_callback(used)
