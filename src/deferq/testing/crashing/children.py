@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import signal
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, NoReturn
 from deferq.errors import DeferqError
 from deferq.model.task import Leased
 from deferq.testing.crashing.commits import SqliteCommits
+from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.life import STARTS_MAX, Ending, Orders, live
 from deferq.testing.crashing.points import Point
 
@@ -45,10 +47,13 @@ class Child(NamedTuple):
     wait: Callable[[], int]
 
 
-def live_through(orders: Orders, start: str, attempt_s: float) -> Lived:
-    """Have a process follow `orders`. Raises CannotTell if it neither ends the task nor dies as it was told to."""
+def live_through(orders: Orders, inherited: Inherited | None, attempt_s: float) -> Lived:
+    """Have a process follow `orders`: one that is forked, but for what it `inherited`; None: one that is started anew.
+
+    Raises CannotTell if it neither ends the task nor dies as it was told to.
+    """
     hears, says = Pipe(duplex=False)
-    with hears, _started(orders, says, hears, start) as child:
+    with hears, _started(orders, says, hears, inherited) as child:
         says.close()
         return _listen(orders, hears, child, attempt_s)
 
@@ -78,8 +83,8 @@ def _listen(orders: Orders, hears: Connection, child: Child, attempt_s: float) -
 
 
 @contextmanager
-def _started(orders: Orders, says: Connection, hears: Connection, start: str) -> Iterator[Child]:
-    child = _forked(orders, says, hears) if start == "fork" else _spawned(orders, says)
+def _started(orders: Orders, says: Connection, hears: Connection, inherited: Inherited | None) -> Iterator[Child]:
+    child = _spawned(orders, says) if inherited is None else _forked(orders, says, hears, inherited)
     try:
         yield child
     finally:
@@ -91,7 +96,7 @@ def _started(orders: Orders, says: Connection, hears: Connection, start: str) ->
 # ---- forked
 
 
-def _forked(orders: Orders, says: Connection, hears: Connection) -> Child:
+def _forked(orders: Orders, says: Connection, hears: Connection, inherited: Inherited) -> Child:
     for stream in (sys.stdout, sys.stderr):
         with suppress(Exception):  # what a test has put in its place may be anything
             stream.flush()
@@ -99,16 +104,17 @@ def _forked(orders: Orders, says: Connection, hears: Connection) -> Child:
         warnings.simplefilter("ignore", DeprecationWarning)  # that threads run here is told when a child hangs
         pid = os.fork()
     if pid == 0:
+        gc.freeze()  # a collection would touch, and so copy, all that the parent has
         hears.close()
-        _follow(orders, says)
+        _follow(orders, inherited, says)
     return Child(pid, _once(lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
 
 
-def _follow(orders: Orders, says: Connection, commits: SqliteCommits | None = None) -> NoReturn:
+def _follow(orders: Orders, inherited: Inherited, says: Connection, commits: SqliteCommits | None = None) -> NoReturn:
     """The whole life of a child, from which nobody returns into the parent's code."""
     tell = _teller(says)
     try:
-        live(orders, tell, commits or SqliteCommits())
+        live(orders, inherited, tell, commits or SqliteCommits())
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
     except BaseException:
@@ -150,7 +156,7 @@ def _spawned(orders: Orders, says: Connection) -> Child:
 def _spawned_main(descriptor: str) -> NoReturn:
     commits = SqliteCommits()  # before anything of the user's is imported, which may connect
     sys.path[:] = pickle.load(sys.stdin.buffer)
-    _follow(pickle.load(sys.stdin.buffer), Connection(int(descriptor), readable=False), commits)
+    _follow(pickle.load(sys.stdin.buffer), Inherited(), Connection(int(descriptor), readable=False), commits)
 
 
 def _once(wait: Callable[[], int]) -> Callable[[], int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sqlite3
 import sys
@@ -30,7 +29,7 @@ from deferq.testing import faultpoints
 from deferq.testing.crashing.aftermath import Deferred, deferred_tasks
 from deferq.testing.crashing.awaits import run_watched
 from deferq.testing.crashing.commits import SqliteCommits, watch_method
-from deferq.testing.crashing.inherited import forget_frameworks
+from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.points import END, Watch, users_place
 
 #: More starts than any task needs; one that snoozes for ever would never end here.
@@ -70,10 +69,10 @@ class Ending:
     tasks: tuple[Deferred, ...] = ()
 
 
-def live(orders: Orders, tell: Tell, commits: SqliteCommits) -> None:
+def live(orders: Orders, inherited: Inherited, tell: Tell, commits: SqliteCommits) -> None:
     """Run the task to its end in this process, or die where it was told to."""
-    forget_frameworks()
-    _refuse_inherited(tell)
+    inherited.forget()
+    _refuse_inherited(inherited.connections, tell)
     own = orders.deferq or default.default()
     for deferq in {id(one): one for one in (own, default.default())}.values():
         _redirect(deferq, orders)
@@ -156,15 +155,13 @@ def _redirect(deferq: Deferq, orders: Orders) -> None:
 _kept: list[object] = []
 
 
-def _refuse_inherited(tell: Tell) -> None:
+def _refuse_inherited(connections: list[sqlite3.Connection], tell: Tell) -> None:
     """An SQLite connection must not be carried across a fork: say so as soon as one is used, and stop."""
 
     def used(sql: str) -> None:
         tell("inherited", users_place(sys._getframe(1)))
         os._exit(1)
 
-    for thing in gc.get_objects():
-        if issubclass(type(thing), sqlite3.Connection):
-            _kept.append(thing)
-            with suppress(sqlite3.Error):  # closed, or of a thread that is not here
-                thing.set_trace_callback(used)
+    for connection in connections:
+        with suppress(sqlite3.Error):  # closed, or of a thread that is not here
+            connection.set_trace_callback(used)

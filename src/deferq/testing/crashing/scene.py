@@ -29,6 +29,7 @@ from deferq.registry import registry
 from deferq.testing.crashing.aftermath import differing_effects, differing_tasks
 from deferq.testing.crashing.children import CannotTell, Lived, live_through
 from deferq.testing.crashing.databases import Database
+from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.life import Ending, Orders, next_lease
 from deferq.testing.crashing.points import Point
 from deferq.testing.crashing.tables import Difference, Tables, differences, in_words
@@ -80,6 +81,7 @@ class Scene:
         self._how = how
         self._empty, self._store = folder / "empty.db", folder / "tasks" / "deferq.db"
         _make_store(self._empty)
+        self._inherited = Inherited.found() if how.start == "fork" else None
         self._secret = secrets.token_urlsafe(32)
         self.task = self._task_of(call)
 
@@ -157,7 +159,7 @@ class Scene:
             prepare=how.prepare,
             deferq=self._deferq if how.start == "fork" and self._deferq is not default.default() else None,
         )
-        return live_through(orders, how.start, how.attempt_s)
+        return live_through(orders, self._inherited, how.attempt_s)
 
     def _again(self, killed: Lived) -> Ending:
         """What deferq does when a worker has died: the attempt is spent, and the task runs again if it may."""

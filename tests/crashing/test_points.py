@@ -1,0 +1,112 @@
+"""At which points a task is killed."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deferq import call
+from deferq.testing import NotAllTried, assert_idempotent
+from tests.crashing import shop
+
+ANY = ["account", "payment", "once"]
+BEFORE, AFTER = "before the commit", "after the commit"
+END = "when the task was done and deferq did not know it yet"
+
+
+@pytest.mark.parametrize(
+    ("task", "commits"),
+    [
+        (shop.count_up, 1),
+        (shop.two_commits, 2),
+        (shop.autocommit, 2),
+        (shop.savepoints, 2),
+        (shop.script, 2),
+        (shop.own_connection, 1),
+        (shop.defer_without_name, 1),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_each_commit_is_two_points_and_the_end_is_one(
+    task: Callable[[int], object], commits: int, database: Path
+) -> None:
+    points = assert_idempotent(call(task, 17), database=database, ignore=ANY, only=1).points if commits else []
+    kinds = [point.kind for point in points]
+    if task is shop.defer_without_name:  # the store opens itself first
+        assert kinds[-3:] == [BEFORE, AFTER, END]
+    else:
+        assert kinds == [BEFORE, AFTER] * commits + [END]
+
+
+def test_points_stand_at_lines_of_the_task_and_not_of_libraries(database: Path) -> None:
+    points = assert_idempotent(shop.book_once_later, 17, database=database, only=1).points
+    assert [point.kind for point in points] == ["in the await", BEFORE, AFTER, "in the await", END]
+    places = [point.place for point in points]
+    assert [place and place.function for place in places] == [
+        "book_once_later", "book_once", "book_once", "book_once_later", None,
+    ]  # fmt: skip
+    assert places[0] is not None
+    assert places[0].code == "await asyncio.sleep(0)"
+
+
+def test_every_attempt_has_an_end_of_its_own(database: Path) -> None:
+    points = assert_idempotent(shop.book_at_third_attempt, 17, database=database, only=1).points
+    assert [point.kind for point in points] == [END, END, BEFORE, AFTER, END]
+
+
+def test_of_too_many_points_some_are_chosen_and_that_is_said(database: Path) -> None:
+    with pytest.warns(NotAllTried, match=r"killed at 5 of 61 points; chosen with seed=7, since points_max=5"):
+        trials = assert_idempotent(shop.many_commits, 30, database=database, points_max=5, seed=7)
+    with pytest.warns(NotAllTried):
+        again = assert_idempotent(shop.many_commits, 30, database=database, points_max=5, seed=7)
+    assert len(trials.killed_at) == 5
+    assert again.killed_at == trials.killed_at
+
+
+def test_when_the_time_is_over_the_rest_is_left_and_that_is_said(database: Path) -> None:
+    with pytest.warns(NotAllTried, match=r"killed at 0 of 3 points; the 0 s of seconds= were over"):
+        assert_idempotent(shop.count_up, 17, database=database, seconds=0)
+
+
+def test_afterwards_the_database_is_as_it_was(database: Path, rows: Callable[[str], list[tuple[object, ...]]]) -> None:
+    assert_idempotent(shop.book_once, 17, database=database)
+    assert rows("select balance from account") == [(100,)]
+    assert rows("select * from once") == []
+
+
+def test_a_connection_of_the_test_may_stay_open(database: Path) -> None:
+    connection = shop.connect()
+    connection.execute("pragma journal_mode = wal")
+    connection.execute("select * from account").fetchall()
+    assert_idempotent(shop.book_once, 17, database=database)
+    assert connection.execute("select balance from account").fetchall() == [(100,)]
+    connection.close()
+
+
+def test_it_may_be_called_inside_a_running_event_loop(database: Path) -> None:
+    async def test() -> None:
+        assert_idempotent(shop.book_once_later, 17, database=database)
+
+    asyncio.run(test())
+
+
+def test_deferq_itself_is_left_alone(database: Path, tmp_path: Path) -> None:
+    assert_idempotent(shop.defer_by_name, 17, database=database)
+    assert not (tmp_path / "deferq.db").exists()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="autocommit= is new in Python 3.12")
+def test_a_transaction_that_python_always_keeps_open_has_its_commits(database: Path) -> None:
+    points = assert_idempotent(commit_by_pep_249, 17, database=database, ignore=ANY).points
+    assert [point.kind for point in points] == [BEFORE, AFTER, END]
+
+
+def commit_by_pep_249(bill: int) -> None:
+    connection = shop.connect(autocommit=False)
+    connection.execute("insert into payment (bill, amount) values (?, 1)", (bill,))
+    connection.commit()
+    connection.close()

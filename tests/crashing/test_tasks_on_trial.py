@@ -1,0 +1,142 @@
+"""Which tasks pass, and which do not, and what is said of those."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from deferq import RetryPolicy, call
+from deferq.testing import Effects, NotIdempotent, assert_idempotent
+from tests.crashing import shop
+
+CUSTOMER = "mail('customer of 17')"
+
+
+@pytest.fixture
+def mails(monkeypatch: pytest.MonkeyPatch) -> Effects:
+    mails = Effects()
+    monkeypatch.setattr(shop, "send_mail", mails.recorder("mail"))
+    return mails
+
+
+@pytest.mark.parametrize(
+    "task",
+    [
+        shop.book_once,
+        shop.book_once_later,
+        shop.set_balance,
+        shop.book_at_third_attempt,
+        shop.book_after_a_nap,
+        shop.refuse,
+        shop.defer_by_name,
+        shop.forgotten_connections,
+    ],
+    ids=lambda task: task.__name__,
+)
+def test_a_task_that_may_be_repeated_passes(task: Callable[[int], object], database: Path) -> None:
+    trials = assert_idempotent(task, 17, database=database)
+    assert trials.killed_at == list(range(1, len(trials.points) + 1))
+
+
+def test_a_method_passes_too(database: Path) -> None:
+    assert_idempotent(call(shop.Till(17).book), database=database)
+
+
+@pytest.mark.parametrize(
+    ("task", "at", "says"),
+    [
+        (shop.insert_twice, "after the commit", "+ (id=2, bill=17, amount=10)"),
+        (shop.count_up, "after the commit", "~ (id=1): balance is 102, and should be 101"),
+        (shop.two_commits, "after the commit", "~ (id=1): balance is 80, and should be 90"),
+        (shop.guard_first, "after the commit", "~ (id=1): balance is 100, and should be 90"),
+        (shop.two_commits_around_an_await, "in the await", "~ (id=1): balance is 80, and should be 90"),
+        (shop.pull_through, "at the fault point 'in between'", "~ (id=1): balance is 80, and should be 90"),
+        (shop.own_connection, "after the commit", "+ (id=2, bill=17, amount=1)"),
+        (shop.in_a_thread, "after the commit", "+ (id=2, bill=17, amount=10)"),
+        (shop.defer_without_name, "after the commit", "deferred twice instead of once: tests.crashing.shop:book_once(17)"),
+        (shop.defer_and_raise, "after the commit", "TaskAlreadyExistsError: Task "),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)  # fmt: skip
+def test_a_task_that_must_not_be_repeated_is_caught(
+    task: Callable[[int], object], at: str, says: str, database: Path
+) -> None:
+    with pytest.raises(NotIdempotent) as caught:
+        assert_idempotent(task, 17, database=database)
+    told = str(caught.value)
+    assert f"{task.__name__}(17) is not idempotent" in told
+    assert says in told
+    assert any(str(broke.point).startswith(at) for broke in caught.value.trials.broke)
+
+
+def test_the_message_names_the_line_and_how_to_see_one_point_alone(database: Path) -> None:
+    with pytest.raises(NotIdempotent) as caught:
+        assert_idempotent(shop.two_commits, 17, database=database)
+    told = str(caught.value)
+    line = 1 + Path(shop.__file__).read_text().split("def two_commits(")[0].count("\n") + 5
+    assert (
+        f"  2. after the commit at tests/crashing/shop.py:{line} in two_commits\n         database.commit()\n" in told
+    )
+    assert told.endswith("only=2.")
+    with pytest.raises(NotIdempotent) as caught:
+        assert_idempotent(shop.two_commits, 17, database=database, only=2)
+    assert caught.value.trials.killed_at == [2]
+    assert_idempotent(shop.two_commits, 17, database=database, only=1)
+
+
+def test_a_mail_that_is_sent_before_the_commit_is_sent_twice(database: Path, mails: Effects) -> None:
+    with pytest.raises(NotIdempotent, match="did twice instead of once: mail") as caught:
+        assert_idempotent(shop.mail_before_commit, 17, database=database, effects=mails)
+    assert [broke.point.kind for broke in caught.value.trials.broke] == ["before the commit"]
+    assert caught.value.trials.broke[0].lines == [f"did twice instead of once: {CUSTOMER}"]
+
+
+def test_a_mail_that_is_sent_after_the_commit_is_lost(database: Path, mails: Effects) -> None:
+    with pytest.raises(NotIdempotent) as caught:
+        assert_idempotent(shop.mail_after_commit, 17, database=database, effects=mails)
+    assert [broke.point.kind for broke in caught.value.trials.broke] == [
+        "after the commit",
+        "at the fault point 'before the mail'",
+    ]
+    assert caught.value.trials.broke[0].lines == [f"did never instead of once: {CUSTOMER}"]
+
+
+def test_effects_that_may_come_twice_must_not_be_missing_either(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mails = Effects(repeats=True)
+    monkeypatch.setattr(shop, "send_mail", mails.recorder("mail"))
+    assert_idempotent(shop.mail_before_commit, 17, database=database, effects=mails)
+    with pytest.raises(NotIdempotent, match="never instead of once"):
+        assert_idempotent(shop.mail_after_commit, 17, database=database, effects=mails)
+
+
+def test_an_await_inside_another_task_of_the_loop_is_a_point_too(database: Path, mails: Effects) -> None:
+    with pytest.raises(NotIdempotent, match="did twice instead of once") as caught:
+        assert_idempotent(shop.mail_in_another_task, 17, database=database, effects=mails)
+    assert "in mail" in str(caught.value)
+
+
+def test_what_is_named_in_ignore_may_differ(database: Path) -> None:
+    assert_idempotent(shop.two_commits, 17, database=database, ignore=["account.balance"])
+    assert_idempotent(shop.two_commits, 17, database=database, ignore=["*.balance"])
+    assert_idempotent(shop.two_commits, 17, database=database, ignore=["account"])
+
+
+def test_the_key_of_a_row_that_is_inserted_twice_may_be_ignored_and_the_row_still_shows(database: Path) -> None:
+    with pytest.raises(NotIdempotent, match=r"\+ \(bill=17, amount=10\)"):
+        assert_idempotent(shop.insert_twice, 17, database=database, ignore=["payment.id"])
+
+
+def test_a_kill_spends_an_attempt_as_a_lost_worker_does(database: Path) -> None:
+    tight = call(shop.book_at_third_attempt, 17).with_options(retry=RetryPolicy(max_attempts=3))
+    with pytest.raises(NotIdempotent, match="the task is dead"):
+        assert_idempotent(tight, database=database)
+
+
+def test_a_new_process_for_each_run_finds_the_same(database: Path) -> None:
+    with pytest.raises(NotIdempotent) as caught:
+        assert_idempotent(shop.count_up, 17, database=database, start="spawn")
+    assert [broke.point.number for broke in caught.value.trials.broke] == [2, 3]
