@@ -21,12 +21,12 @@ END = "when the task was done and deferq did not know it yet"
 @pytest.mark.parametrize(
     ("task", "commits"),
     [
-        (shop.count_up, 1),
+        pytest.param(shop.count_up, 1, marks=pytest.mark.slow),
         (shop.two_commits, 2),
         (shop.autocommit, 2),
         (shop.savepoints, 2),
         (shop.script, 2),
-        (shop.own_connection, 1),
+        pytest.param(shop.own_connection, 1, marks=pytest.mark.slow),
         (shop.defer_without_name, 1),
     ],
     ids=lambda value: getattr(value, "__name__", None),
@@ -34,7 +34,7 @@ END = "when the task was done and deferq did not know it yet"
 def test_each_commit_is_two_points_and_the_end_is_one(
     task: Callable[[int], object], commits: int, database: Path
 ) -> None:
-    points = assert_idempotent(call(task, 17), database=database, ignore=ANY, only=1).points if commits else []
+    points = assert_idempotent(call(task, 17), database=database, ignore=ANY, only=1).points
     kinds = [point.kind for point in points]
     if task is shop.defer_without_name:  # the store opens itself first
         assert kinds[-3:] == [BEFORE, AFTER, END]
@@ -59,12 +59,23 @@ def test_every_attempt_has_an_end_of_its_own(database: Path) -> None:
 
 
 def test_of_too_many_points_some_are_chosen_and_that_is_said(database: Path) -> None:
-    with pytest.warns(NotAllTried, match=r"killed at 5 of 61 points; chosen with seed=7, since points_max=5"):
-        trials = assert_idempotent(shop.many_commits, 30, database=database, points_max=5, seed=7)
-    with pytest.warns(NotAllTried):
-        again = assert_idempotent(shop.many_commits, 30, database=database, points_max=5, seed=7)
-    assert len(trials.killed_at) == 5
-    assert again.killed_at == trials.killed_at
+    chosen = []
+    for _ in range(2):
+        with pytest.warns(NotAllTried, match=r"killed at 2 of 61 points; chosen with seed=7, since points_max=2"):
+            chosen.append(assert_idempotent(shop.many_commits, 30, database=database, points_max=2, seed=7).killed_at)
+    assert len(chosen[0]) == 2
+    assert chosen[0] == chosen[1]
+
+
+def test_who_waits_at_a_terminal_is_told_how_far_it_is(
+    database: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deferq.testing.crashing.trials._SILENCE_S", -1)
+    assert_idempotent(shop.count_up, 17, database=database, ignore=ANY)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert_idempotent(shop.set_balance, 17, database=database, ignore=ANY, only=1)
+    assert capsys.readouterr().err == "\rassert_idempotent: 0 of 1 points tried\n"
 
 
 def test_when_the_time_is_over_the_rest_is_left_and_that_is_said(database: Path) -> None:
@@ -89,13 +100,13 @@ def test_a_connection_of_the_test_may_stay_open(database: Path) -> None:
 
 def test_it_may_be_called_inside_a_running_event_loop(database: Path) -> None:
     async def test() -> None:
-        assert_idempotent(shop.book_once_later, 17, database=database)
+        assert_idempotent(shop.book_once_later, 17, database=database, only=1)
 
     asyncio.run(test())
 
 
 def test_deferq_itself_is_left_alone(database: Path, tmp_path: Path) -> None:
-    assert_idempotent(shop.defer_by_name, 17, database=database)
+    assert_idempotent(shop.defer_by_name, 17, database=database, only=2)
     assert not (tmp_path / "deferq.db").exists()
 
 

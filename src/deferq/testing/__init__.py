@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deferq.testing.effects import Effects
     from deferq.testing.faultpoints import Crashed, crash_at, fail_at, fault_point
-    from deferq.testing.idempotent import CannotTell, NotAllTried, NotIdempotent, assert_idempotent
+    from deferq.testing.idempotent import CannotTell, NotAllTried, NotIdempotent, Trials, assert_idempotent
 
 __all__ = [
     "CannotTell",
@@ -19,6 +19,7 @@ __all__ = [
     "Effects",
     "NotAllTried",
     "NotIdempotent",
+    "Trials",
     "assert_idempotent",
     "crash_at",
     "fail_at",
@@ -31,6 +32,7 @@ _HOMES = {
     "Effects": "effects",
     "NotAllTried": "idempotent",
     "NotIdempotent": "idempotent",
+    "Trials": "idempotent",
     "assert_idempotent": "idempotent",
     "crash_at": "faultpoints",
     "fail_at": "faultpoints",

@@ -75,7 +75,7 @@ def _without(name: str, table: Table, patterns: tuple[str, ...]) -> Table:
 
 
 def _in_table(name: str, undisturbed: Table, now: Table) -> Iterator[Difference]:
-    if undisturbed.columns != now.columns and undisturbed.rows and now.rows:
+    if undisturbed.key and undisturbed.columns != now.columns:
         yield Difference(name, "the table has other columns than after an undisturbed run")
     elif undisturbed.key:
         yield from _by_key(name, undisturbed, now)
@@ -107,9 +107,9 @@ def _as_bags(name: str, undisturbed: Table, now: Table) -> Iterator[Difference]:
     for key, row in rows.items():
         missing = before[key] - after[key]
         if missing:
-            sign, times = ("-", missing) if missing > 0 else ("+", -missing)
-            columns = undisturbed if undisturbed.rows else now
-            yield Difference(name, f"{sign} {_row(columns, row)}{f' {times} times' if times > 1 else ''}")
+            sign, table = ("-", undisturbed) if missing > 0 else ("+", now)
+            times = f" {abs(missing)} times" if abs(missing) > 1 else ""
+            yield Difference(name, f"{sign} {_row(table, row)}{times}")
 
 
 def _keyed(table: Table) -> dict[Hashable, tuple[Any, ...]]:
@@ -125,7 +125,11 @@ def _hashable(row: tuple[Any, ...]) -> Hashable:
 
 
 def _row(table: Table, row: tuple[Any, ...]) -> str:
-    return f"({', '.join(f'{column}={_value(value)}' for column, value in zip(table.columns, row, strict=False))})"
+    shown = [
+        _value(value) if column.isdigit() else f"{column}={_value(value)}"
+        for column, value in zip(table.columns, row, strict=False)
+    ]
+    return f"({', '.join(shown)})"
 
 
 def _value(value: object) -> str:
