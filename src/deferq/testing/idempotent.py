@@ -143,7 +143,8 @@ def _shown(value: object) -> str:
 
 
 def _told(what: str, trials: Trials) -> str:
-    lines = [f"{what} is not idempotent. It was {trials}, and {len(trials.broke)} of them show it."]
+    scope = f" It was {trials}." if trials.cut_short or trials.not_reached else ""
+    lines = [f"{what} is not idempotent: {len(trials.broke)} of {len(trials.killed_at)} kills show it.{scope}"]
     groups = _alike(trials.broke)
     for broke in groups[:_GROUPS_SHOWN]:
         lines += ["", *_one(broke)]
