@@ -27,7 +27,9 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shop.make_database(path)
     monkeypatch.setenv("SHOP_DB", str(path))
     yield path
-    shop.kept_connection.cache_clear()
+    if shop.kept_connection.cache_info().currsize:
+        shop.kept_connection().close()
+        shop.kept_connection.cache_clear()
 
 
 @pytest.fixture

@@ -38,7 +38,7 @@ class SqliteCommits:
     def _listen_to(self, connection: sqlite3.Connection) -> bool:
         """Whether nothing is left to do; a connection that is still being made takes no callback."""
         try:
-            connection.set_trace_callback(_Statements(self).heard)
+            connection.set_trace_callback(_Statements(self, connection.in_transaction).heard)
         except sqlite3.ProgrammingError as error:
             return "__init__ not called" not in str(error)
         return True
@@ -47,9 +47,9 @@ class SqliteCommits:
 class _Statements:
     """What one connection executes. The connection is not referred to: to be forgotten may be how it is closed."""
 
-    def __init__(self, commits: SqliteCommits) -> None:
+    def __init__(self, commits: SqliteCommits, in_transaction: bool) -> None:
         self._commits = commits
-        self._in_transaction = False
+        self._in_transaction = in_transaction  # with autocommit=False it begins with the connection
         #: The savepoint that began the transaction.
         self._outermost = ""
         self._committing = False

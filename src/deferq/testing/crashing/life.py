@@ -159,7 +159,7 @@ def _refuse_inherited(connections: list[sqlite3.Connection], tell: Tell) -> None
     """An SQLite connection must not be carried across a fork: say so as soon as one is used, and stop."""
 
     def used(sql: str) -> None:
-        tell("inherited", users_place(sys._getframe(1)))
+        tell("inherited", users_place(sys._getframe(1)) or "A library")
         os._exit(1)
 
     for connection in connections:
