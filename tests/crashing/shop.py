@@ -10,7 +10,17 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
-from deferq import PermanentTaskFailure, RetryPolicy, RetryTask, Snooze, call, current_task, defer, deferrable
+from deferq import (
+    PermanentTaskFailure,
+    RetryPolicy,
+    RetryTask,
+    Snooze,
+    call,
+    call_deferred,
+    current_task,
+    defer,
+    deferrable,
+)
 from deferq.testing import fault_point
 
 SCHEMA = """
@@ -188,6 +198,22 @@ def defer_without_name(bill: int) -> None:
 
 def defer_and_raise(bill: int) -> None:
     call(book_once, bill).defer(name=f"book-{bill}")
+
+
+def leave_a_lock(bill: int) -> None:
+    """What a killed process has locked by hand stays locked."""
+    lock = Path(os.environ["SHOP_DB"] + ".lock")
+    if lock.exists():
+        os._exit(3)
+    lock.touch()
+    fault_point("locked")
+    set_balance(bill)
+    lock.unlink()
+
+
+@call_deferred(queue="books")
+def book_deferred(bill: int) -> None:
+    book_once(bill)
 
 
 # ---- ways to commit

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deferq import RetryPolicy, call
+from deferq import Call, RetryPolicy, call
 from deferq.testing import Effects, NotIdempotent, assert_idempotent
 from tests.crashing import shop
 
@@ -45,8 +46,18 @@ def test_a_task_that_may_be_repeated_passes(task: Callable[[int], object], datab
     assert trials.killed_at == list(range(1, len(trials.points) + 1))
 
 
-def test_a_method_passes_too(database: Path) -> None:
-    assert_idempotent(call(shop.Till(17).book), database=database)
+@pytest.mark.parametrize(
+    "task",
+    [
+        call(shop.Till(17).book),
+        call(shop.book_once, bill=17).with_options(queue="books", priority=7),
+        slow(call(partial(shop.book_once, 17))),
+        slow(shop.book_deferred.call(17)),
+    ],
+    ids=["method", "options", "partial", "call_deferred"],
+)
+def test_whatever_can_be_deferred_can_be_tried(task: Call[None], database: Path) -> None:
+    assert len(assert_idempotent(task, database=database, only=2).points) == 3
 
 
 @pytest.mark.parametrize(
@@ -148,3 +159,17 @@ def test_a_new_process_for_each_run_finds_the_same(database: Path) -> None:
     with pytest.raises(NotIdempotent) as caught:
         assert_idempotent(shop.count_up, 17, database=database, start="spawn")
     assert [broke.point.number for broke in caught.value.trials.broke] == [2, 3]
+
+
+def test_a_second_run_that_does_not_come_to_its_end_is_told_with_the_point_that_led_there(database: Path) -> None:
+    lock = database.with_name("shop.db.lock")
+    with pytest.raises(NotIdempotent, match=r"does not come to its end: .* with exit code 3") as caught:
+        assert_idempotent(
+            shop.leave_a_lock,
+            17,
+            database=database,
+            only=1,
+            setup=lambda: lock.unlink(missing_ok=True),
+            snapshot=lambda: lock.exists() and None,
+        )
+    assert caught.value.trials.broke[0].point.kind == "at the fault point 'locked'"

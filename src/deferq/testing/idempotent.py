@@ -89,6 +89,7 @@ def assert_idempotent(
         CannotTell: the trials cannot be made, since the task fails undisturbed, say, or no two runs are alike.
         CallError: the call would be refused by `defer` too, or an argument makes no sense.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test, and not this one
     call = _call_of(task, args)
     what = _in_words(call)
     _check(start, only, points_max)

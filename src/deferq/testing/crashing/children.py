@@ -29,6 +29,10 @@ class CannotTell(DeferqError):
     """`assert_idempotent` could not make its trials, so it cannot tell anything about the task."""
 
 
+class NotOver(CannotTell):
+    """The task did not come to its end: it hangs, or ends its process, or asks to be run again for ever."""
+
+
 class Lived(NamedTuple):
     """What is known of a process that is over."""
 
@@ -64,11 +68,11 @@ def _listen(orders: Orders, hears: Connection, child: Child, attempt_s: float) -
     deadline = time.monotonic() + attempt_s
     while True:
         if not hears.poll(max(0.0, deadline - time.monotonic())):
-            raise CannotTell(_hung(points, attempt_s))
+            raise NotOver(_hung(points, attempt_s))
         try:
             what, value = hears.recv()
         except EOFError:
-            raise CannotTell(_gone(points, child.wait())) from None
+            raise NotOver(_gone(points, child.wait())) from None
         match what:
             case "point":
                 points.append(value)
@@ -78,6 +82,8 @@ def _listen(orders: Orders, hears: Connection, child: Child, attempt_s: float) -
                 return Lived(points, task, None)
             case "ended" if value is not None:
                 return Lived(points, task, value)
+            case "ended":
+                raise NotOver(f"It was started {STARTS_MAX} times and did not end. Is there an end to its snoozing?")
             case _:
                 raise CannotTell(_TROUBLE[what].format(value))
 
@@ -173,7 +179,6 @@ def _once(wait: Callable[[], int]) -> Callable[[], int]:
 # ---- in words
 
 _TROUBLE = {
-    "ended": f"The task was started {STARTS_MAX} times and did not end. Is there an end to its snoozing?",
     "trouble": "The process that was to run the task failed before it, or after it:\n{}",
     "inherited": (
         "{}: the task uses an SQLite connection that was opened before the trial. SQLite does not let a connection be"

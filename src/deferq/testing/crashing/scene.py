@@ -27,7 +27,7 @@ from deferq.model.task import Leased, NewTask
 from deferq.model.transitions import decide
 from deferq.registry import registry
 from deferq.testing.crashing.aftermath import differing_effects, differing_tasks
-from deferq.testing.crashing.children import CannotTell, Lived, live_through
+from deferq.testing.crashing.children import CannotTell, Lived, NotOver, live_through
 from deferq.testing.crashing.databases import Database
 from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.life import Ending, Orders, next_lease
@@ -167,7 +167,10 @@ class Scene:
         moved = decide(task, _LOST, task.retry, time.time_ns() // 1000, 0.0)
         if moved.state is State.DEAD:
             return Ending(state=State.DEAD, why=moved.reason or "")
-        lived = self._live(next_lease(task, _LOST), None)
+        try:
+            lived = self._live(next_lease(task, _LOST), None)
+        except NotOver as error:  # undisturbed it was: so this is what comes of the kill
+            return Ending(state=State.LEASED, why=str(error))
         if lived.ending is None:
             raise CannotTell("The process that was to run the task again was killed by somebody else.")
         return lived.ending
@@ -218,6 +221,8 @@ def _leased(task: NewTask, now: int) -> Leased:
 
 
 def _endings(undisturbed: Ending, now: Ending) -> Iterator[str]:
-    if now.state is not undisturbed.state:
+    if now.state is State.LEASED:
+        yield f"the task does not come to its end: {now.why}"
+    elif now.state is not undisturbed.state:
         why = f" ({now.why})" if now.why else ""
         yield f"the task is {now.state.name.lower()}{why}, and should be {undisturbed.state.name.lower()}"
