@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from pickle import dumps
 from typing import NamedTuple
 
-from deferq.codec.codec import Codec
-from deferq.codec.payload import decode_call
+from deferq.codec.codec import Codec, Invocation
 from deferq.engines.base import Filter, LeasingEngine
 from deferq.model.state import State
 from deferq.model.task import Task
+from deferq.testing.crashing.standin import lease_of
 
 _ARGUMENTS_SHOWN = 120
 
@@ -22,7 +23,7 @@ class Deferred(NamedTuple):
     target: str
     name: str | None
     route: str | None
-    #: The arguments as they are stored.
+    #: The arguments; empty: they cannot be restored here.
     body: bytes
     shown: str
 
@@ -40,19 +41,18 @@ def deferred_tasks(engine: LeasingEngine, codec: Codec) -> Iterator[Deferred]:
 
 
 def _deferred(task: Task, payload: bytes, codec: Codec) -> Deferred:
-    _, body = codec.keyring.open("payload", task.id, task.target, payload, url=task.url)
     named = "" if task.name is None else f", named {task.name!r}"
-    shown = f"{task.target}{_arguments(body)}{named}, in queue {task.queue!r}"
+    try:
+        called = codec.decode(lease_of(task, payload))
+        body, arguments = dumps((called.args, called.kwargs)), _shown(called)
+    except Exception:  # its target may be gone, and a class of the user's own may raise anything
+        body, arguments = b"", "(...)"
+    shown = f"{task.target}{arguments}{named}, in queue {task.queue!r}"
     return Deferred(task.queue, task.target, task.name, task.route, body, shown)
 
 
-def _arguments(body: bytes) -> str:
-    try:
-        args, kwargs, _ = decode_call(body)
-        texts = [*(repr(value) for value in args), *(f"{name}={value!r}" for name, value in kwargs.items())]
-    except Exception:  # of the user's own classes: restoring or showing one may raise anything
-        return "(...)"
-    shown = ", ".join(texts)
+def _shown(called: Invocation) -> str:
+    shown = ", ".join([*map(repr, called.args), *(f"{name}={value!r}" for name, value in called.kwargs.items())])
     return f"({shown})" if len(shown) <= _ARGUMENTS_SHOWN else f"({shown[:_ARGUMENTS_SHOWN]}...)"
 
 

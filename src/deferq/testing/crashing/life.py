@@ -15,15 +15,12 @@ from typing import Any
 
 from deferq import default
 from deferq.app import Deferq
-from deferq.codec.codec import Codec, Invocation
-from deferq.codec.signing import Keyring
-from deferq.config import Settings, Value
+from deferq.codec.codec import Invocation
 from deferq.errors import PermanentTaskFailure
 from deferq.model.outcome import Failed, Outcome, Parked
 from deferq.model.state import State
 from deferq.model.task import Leased
 from deferq.model.transitions import decide
-from deferq.registry import registry
 from deferq.runtime.executor import Awaiting, Executor
 from deferq.testing import faultpoints
 from deferq.testing.crashing.aftermath import Deferred, deferred_tasks
@@ -31,6 +28,7 @@ from deferq.testing.crashing.awaits import run_watched
 from deferq.testing.crashing.commits import SqliteCommits, watch_method
 from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.points import END, Watch, users_place
+from deferq.testing.crashing.standin import redirect
 
 #: More starts than any task needs; one that snoozes for ever would never end here.
 STARTS_MAX = 200
@@ -75,18 +73,18 @@ def live(orders: Orders, inherited: Inherited, tell: Tell, commits: SqliteCommit
     _refuse_inherited(inherited.connections, tell)
     own = orders.deferq or default.default()
     for deferq in {id(one): one for one in (own, default.default())}.values():
-        _redirect(deferq, orders)
+        redirect(deferq, orders.store, orders.secret)
     if orders.prepare is not None:
         orders.prepare()
     watch = commits.watch = Watch(orders.kill_at, tell)
     faultpoints.watch(lambda name: watch.come_past(f"at the fault point {name!r}", users_place(sys._getframe(2))))
     for owner, name in orders.commits:
         watch_method(owner, name, watch)
-    codec = Codec(Keyring([orders.secret]), registry, allow=own.settings["allow"], carry=own._carry)
-    ending = _to_the_end(orders.task, Executor(codec), watch, tell)
+    engine = own.engine  # makes the codec, and opens nothing yet
+    ending = _to_the_end(orders.task, Executor(own.codec), watch, tell)
     watch.closed = True
     if ending is not None and _was_used(orders.store):
-        ending = replace(ending, tasks=tuple(deferred_tasks(own.engine, codec)))
+        ending = replace(ending, tasks=tuple(deferred_tasks(engine, own.codec)))
     tell("ended", ending)
 
 
@@ -139,20 +137,6 @@ def _ending(state: State, reason: str | None, outcome: Outcome) -> Ending:
 def _was_used(store: Path) -> bool:
     """Whether somebody opened the store since it was laid there, here or in the process before."""
     return any(store.parent.glob(f"{store.name}-*"))
-
-
-def _redirect(deferq: Deferq, orders: Orders) -> None:
-    """Let what is deferred in this process go into the store of the trial."""
-    # OFF: no power cut is tried here, and what was written outlives the process that wrote it.
-    ours = {"url": f"sqlite:///{orders.store}?synchronous=OFF", "secrets": (orders.secret,)}
-    values = {**deferq.settings.values, **{name: Value(value, "assert_idempotent") for name, value in ours.items()}}
-    deferq.settings = Settings(values, deferq.settings.project)
-    _kept.append(deferq._engine)
-    deferq._engine = None
-
-
-#: Engines of the parent: to collect them would close them.
-_kept: list[object] = []
 
 
 def _refuse_inherited(connections: list[sqlite3.Connection], tell: Tell) -> None:

@@ -15,23 +15,19 @@ from typing import Any
 from deferq import default
 from deferq.app import Deferq
 from deferq.calls import Call
-from deferq.codec.codec import Codec
-from deferq.codec.signing import Keyring
 from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import InvalidOption
-from deferq.ids import IdSource
-from deferq.making import TaskMaker
 from deferq.model.outcome import ErrorText, Failed
 from deferq.model.state import State
-from deferq.model.task import Leased, NewTask
+from deferq.model.task import Leased
 from deferq.model.transitions import decide
-from deferq.registry import registry
 from deferq.testing.crashing.aftermath import differing_effects, differing_tasks
 from deferq.testing.crashing.children import CannotTell, Lived, NotOver, live_through
 from deferq.testing.crashing.databases import Database
 from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.life import Ending, Orders, next_lease
 from deferq.testing.crashing.points import Point
+from deferq.testing.crashing.standin import lease_of, twin_of
 from deferq.testing.crashing.tables import Difference, Tables, differences, in_words
 from deferq.testing.effects import Effects
 
@@ -128,17 +124,16 @@ class Scene:
     # ---- inside
 
     def _task_of(self, call: Call[Any]) -> Leased:
-        own = self._deferq
-        codec = Codec(Keyring([self._secret]), registry, allow=own.settings["allow"], carry=own._carry)
-        now = time.time_ns() // 1000
-        task = TaskMaker(codec, own.queues).make(IdSource(lambda: now).next(), call, now)
+        twin = twin_of(self._deferq, self._store, self._secret)
+        now = twin.engine.now()  # nothing is opened for that
+        task = twin.tasks.make(twin.ids.next(), call, now)
         if task.at_most_once:
             raise InvalidOption(
                 "retry: this task runs at most once (max_attempts=1), so there is no second run that could do harm. Try"
                 " it with call(...).with_options(retry=RetryPolicy()).",
                 field="retry",
             )
-        return _leased(task, now)
+        return lease_of(task, task.payload, task.options)
 
     def _set(self) -> None:
         self.restore()
@@ -195,29 +190,6 @@ def _make_store(path: Path) -> None:
     engine = SqliteEngine(path, synchronous="OFF")
     engine.open()
     engine.close()
-
-
-def _leased(task: NewTask, now: int) -> Leased:
-    return Leased(
-        id=task.id,
-        queue=task.queue,
-        target=task.target,
-        priority=task.priority,
-        eta=task.eta,
-        attempts=0,
-        starts=1,
-        parks=0,
-        expires_at=task.expires_at,
-        name=task.name,
-        route=task.route,
-        url=task.url,
-        options=task.options,
-        payload=task.payload,
-        first_due=task.eta,
-        lease_id=1,
-        leased_until=now,
-        cancel_requested=False,
-    )
 
 
 def _endings(undisturbed: Ending, now: Ending) -> Iterator[str]:
