@@ -306,6 +306,10 @@ def snooze_for_ever(bill: int) -> None:
     raise Snooze(0)
 
 
+def wait_for_another(bill: int) -> None:
+    defer(set_balance, bill).wait(timeout=30)
+
+
 def end_the_process(bill: int) -> None:
     os._exit(3)
 

@@ -9,14 +9,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deferq import Deferq, call
+from deferq import Deferq, RetryPolicy, call
 from deferq.demo import ledger, tasks
-from deferq.testing import NotIdempotent, Trials, assert_idempotent
+from deferq.testing import CannotTell, FakeClock, NotIdempotent, Trials, assert_idempotent, inline, recording
 from deferq.testing.crashing.databases import databases_of
 from tests.crashing import shop
 
@@ -152,7 +153,7 @@ def test_but_the_one_that_asks_for_the_number_of_its_attempt(try_in_demo: Callab
 
 SQLALCHEMY = """
 from sqlalchemy import create_engine, text
-from deferq.testing import NotIdempotent, Trials, assert_idempotent
+from deferq.testing import CannotTell, FakeClock, NotIdempotent, Trials, assert_idempotent, inline, recording
 
 engine = create_engine("sqlite:///shop.db")
 
@@ -242,3 +243,18 @@ def test_a_call_of_another_deferq_defers_into_the_store_of_the_trial(tmp_path: P
         assert_idempotent(own.call(shop.defer_without_name, 17))
     assert_idempotent(call(shop.defer_by_name, 17), only=2)
     assert not (tmp_path / "own.db").exists()
+
+
+@pytest.mark.parametrize("mode", [recording, inline])
+def test_a_test_that_has_exchanged_the_stores_can_try_a_task_all_the_same(mode: Callable[..., Any]) -> None:
+    with mode(clock=FakeClock(datetime(2001, 1, 1, tzinfo=UTC))) as tasks:
+        with pytest.raises(NotIdempotent, match="deferred twice instead of once"):
+            assert_idempotent(call(shop.defer_without_name, 17).with_options(expires=60), only=2)
+        assert tasks.deferred_tasks() == []
+        call(shop.do_nothing, 17).defer()
+        assert len(tasks.deferred_tasks()) == 1
+
+
+def test_a_task_that_waits_for_another_one_cannot_be_tried() -> None:
+    with pytest.raises(CannotTell, match="nothing that it defers runs"):
+        assert_idempotent(call(shop.wait_for_another, 17).with_options(retry=RetryPolicy(max_attempts=2)))

@@ -11,7 +11,7 @@ from deferq.codec.codec import Codec, Invocation
 from deferq.engines.base import Filter, LeasingEngine
 from deferq.model.state import State
 from deferq.model.task import Task
-from deferq.testing.crashing.standin import lease_of
+from deferq.testing.crashing.trialstore import lease_of
 
 _ARGUMENTS_SHOWN = 120
 

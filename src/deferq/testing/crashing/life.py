@@ -28,7 +28,7 @@ from deferq.testing.crashing.awaits import run_watched
 from deferq.testing.crashing.commits import SqliteCommits, watch_method
 from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.points import END, Watch, users_place
-from deferq.testing.crashing.standin import redirect
+from deferq.testing.crashing.trialstore import TrialStore
 
 #: More starts than any task needs; one that snoozes for ever would never end here.
 STARTS_MAX = 200
@@ -71,9 +71,8 @@ def live(orders: Orders, inherited: Inherited, tell: Tell, commits: SqliteCommit
     """Run the task to its end in this process, or die where it was told to."""
     inherited.forget()
     _refuse_inherited(inherited.connections, tell)
+    TrialStore(orders.store, orders.secret).stay()
     own = orders.deferq or default.default()
-    for deferq in {id(one): one for one in (own, default.default())}.values():
-        redirect(deferq, orders.store, orders.secret)
     if orders.prepare is not None:
         orders.prepare()
     watch = commits.watch = Watch(orders.kill_at, tell)

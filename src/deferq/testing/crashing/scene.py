@@ -27,8 +27,8 @@ from deferq.testing.crashing.databases import Database
 from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.life import Ending, Orders, next_lease
 from deferq.testing.crashing.points import Point
-from deferq.testing.crashing.standin import lease_of, twin_of
 from deferq.testing.crashing.tables import Difference, Tables, differences, in_words
+from deferq.testing.crashing.trialstore import TrialStore, lease_of
 from deferq.testing.effects import Effects
 
 _LOST = Failed(error=ErrorText(error_type="WorkerLost", message=""), reason="worker lost")
@@ -124,9 +124,7 @@ class Scene:
     # ---- inside
 
     def _task_of(self, call: Call[Any]) -> Leased:
-        twin = twin_of(self._deferq, self._store, self._secret)
-        now = twin.engine.now()  # nothing is opened for that
-        task = twin.tasks.make(twin.ids.next(), call, now)
+        task = TrialStore(self._store, self._secret).make(self._deferq, call)
         if task.at_most_once:
             raise InvalidOption(
                 "retry: this task runs at most once (max_attempts=1), so there is no second run that could do harm. Try"
