@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +123,33 @@ def commit_by_pep_249(bill: int) -> None:
     connection.execute("insert into payment (bill, amount) values (?, 1)", (bill,))
     connection.commit()
     connection.close()
+
+
+PRINTING = """
+import sqlite3
+from deferq.testing import assert_idempotent
+
+def set_balance(number):
+    print("run", number)
+    database = sqlite3.connect("shop.db")
+    with database:
+        database.execute("update account set balance = 7")
+
+if __name__ == "__main__":
+    sqlite3.connect("shop.db").executescript("create table account (balance); insert into account values (1)")
+    print("begin")
+    assert_idempotent(set_balance, 17, database="shop.db", only=1)
+    print("end")
+"""
+
+
+@pytest.mark.slow
+def test_what_a_task_prints_is_printed_once_for_each_run_that_comes_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(PRINTING)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    for _ in range(5):
+        ran = subprocess.run(
+            [sys.executable, "shop.py"], cwd=tmp_path, env=buffered, capture_output=True, text=True, timeout=100
+        )
+        (tmp_path / "shop.db").unlink()
+        assert ran.stdout.splitlines() == ["begin", "run 17", "run 17", "run 17", "end"], ran.stderr

@@ -43,12 +43,26 @@ class Lived(NamedTuple):
     ending: Ending | None
 
 
-class Child(NamedTuple):
+class Child:
     """A process that was started."""
 
-    pid: int
-    #: Waits for its end; returns the exit code, or minus the number of the signal.
-    wait: Callable[[], int]
+    def __init__(self, pid: int, wait: Callable[[], int]) -> None:
+        self._pid = pid
+        self._wait = wait
+        self._code: int | None = None
+
+    def wait(self) -> int:
+        """Its exit code, or minus the number of the signal that ended it."""
+        if self._code is None:
+            self._code = self._wait()
+        return self._code
+
+    def end(self) -> None:
+        """End it, if it has not ended: it has told all it had to tell."""
+        if self._code is None:  # afterwards the number may be another's
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, signal.SIGKILL)
+            self.wait()
 
 
 def live_through(orders: Orders, inherited: Inherited | None, attempt_s: float) -> Lived:
@@ -94,18 +108,14 @@ def _started(orders: Orders, says: Connection, hears: Connection, inherited: Inh
     try:
         yield child
     finally:
-        with suppress(ProcessLookupError):  # it has told all it had to tell
-            os.kill(child.pid, signal.SIGKILL)
-        child.wait()
+        child.end()
 
 
 # ---- forked
 
 
 def _forked(orders: Orders, says: Connection, hears: Connection, inherited: Inherited) -> Child:
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(Exception):  # what a test has put in its place may be anything
-            stream.flush()
+    _flush()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that threads run here is told when a child hangs
         pid = os.fork()
@@ -113,7 +123,7 @@ def _forked(orders: Orders, says: Connection, hears: Connection, inherited: Inhe
         gc.freeze()  # a collection would touch, and so copy, all that the parent has
         hears.close()
         _follow(orders, inherited, says)
-    return Child(pid, _once(lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    return Child(pid, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
 
 def _follow(orders: Orders, inherited: Inherited, says: Connection, commits: SqliteCommits | None = None) -> NoReturn:
@@ -121,8 +131,6 @@ def _follow(orders: Orders, inherited: Inherited, says: Connection, commits: Sql
     tell = _teller(says)
     try:
         live(orders, inherited, tell, commits or SqliteCommits())
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
     except BaseException:
         with suppress(BaseException):
             tell("trouble", traceback.format_exc())
@@ -130,10 +138,18 @@ def _follow(orders: Orders, inherited: Inherited, says: Connection, commits: Sql
         os._exit(0)
 
 
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):  # what a test has put in its place may be anything
+            stream.flush()
+
+
 def _teller(says: Connection) -> Callable[[str, Any], None]:
     lock = threading.Lock()
 
     def tell(what: str, value: Any) -> None:
+        if what not in ("point", "started", "killed"):  # whoever is told of an end does not wait for it
+            _flush()
         with lock:
             says.send((what, value))
 
@@ -156,24 +172,13 @@ def _spawned(orders: Orders, says: Connection) -> Child:
     )
     with suppress(BrokenPipeError), process.stdin as pipe:  # type: ignore[union-attr]
         pipe.write(told)
-    return Child(process.pid, _once(process.wait))
+    return Child(process.pid, process.wait)
 
 
 def _spawned_main(descriptor: str) -> NoReturn:
     commits = SqliteCommits()  # before anything of the user's is imported, which may connect
     sys.path[:] = pickle.load(sys.stdin.buffer)
     _follow(pickle.load(sys.stdin.buffer), Inherited(), Connection(int(descriptor), readable=False), commits)
-
-
-def _once(wait: Callable[[], int]) -> Callable[[], int]:
-    codes: list[int] = []
-
-    def waited() -> int:
-        if not codes:
-            codes.append(wait())
-        return codes[0]
-
-    return waited
 
 
 # ---- in words
