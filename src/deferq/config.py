@@ -105,12 +105,12 @@ def _place(name: str, value: Any) -> str:
 def _payload(name: str, value: Any) -> str:
     if isinstance(value, str) and value in PAYLOADS:
         return str.__str__(value)
-    raise ConfigError(f"{name}: expected 'pickle' (any arguments) or 'json' (a closed set of types, see strict JSON).")
+    raise ConfigError(f"{name}: expected 'pickle' (any arguments) or 'json' (strict JSON, a closed set of types).")
 
 
 def _payloads(name: str, value: Any) -> tuple[str, ...]:
-    parts = tuple(_payload(name, part) for part in _parts(value))
-    if parts:
+    parts = tuple(_parts(value))
+    if parts and all(isinstance(part, str) and part in PAYLOADS for part in parts):
         return parts
     raise ConfigError(f"{name}: expected 'json', 'pickle' or both.")
 

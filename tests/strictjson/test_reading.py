@@ -260,7 +260,7 @@ def test_each_stored_byte_cut_off_or_changed_is_an_error_or_another_value() -> N
 
 @pytest.mark.parametrize(
     "body",
-    [b"[" + b"[]," * 5_000_000, b'"' + b"\\" * 15_000_000, *(junk * 15_000_000 for junk in (b" ", b"9", b"["))],
+    [b"[" + b"[]," * 1_500_000, b'"' + b"\\" * 15_000_000, *(junk * 15_000_000 for junk in (b" ", b"9", b"["))],
     ids=["lists", "escapes", "spaces", "digits", "brackets"],
 )  # fmt: skip
 def test_sixteen_million_bytes_of_junk_take_little_memory(body: bytes) -> None:
@@ -272,4 +272,4 @@ def test_sixteen_million_bytes_of_junk_take_little_memory(body: bytes) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 4 * len(body)
+    assert peak < 2 * len(body) + 16_000_000
