@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deferq import Deferq, State
+from deferq import default as default_module
 from tests.cli.conftest import Run, work_off
 
 
@@ -107,6 +108,7 @@ def test_waiting_for_it(run: Run, deferq: Deferq) -> None:
 def test_a_call_is_stored_as_strict_json_where_the_settings_say_so(
     run: Run, deferq: Deferq, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(default_module, "_default", None)  # a command starts without one
     monkeypatch.setenv("DEFERQ_PAYLOAD", "json")
 
     said = run("defer", "tests.cli.jobs:add", "1", "--kw", "b=2")
