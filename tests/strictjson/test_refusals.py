@@ -23,6 +23,7 @@ import pytest
 
 from deferq.codec.codec import Codec
 from deferq.codec.signing import Keyring
+from deferq.codec.strictjson import writing
 from deferq.codec.targets import locate
 from deferq.codec.typecodecs import add_codec
 from deferq.errors import CallError, NotSerializable, PayloadTooComplex, PayloadTooDeep, PayloadTooLargeError
@@ -226,21 +227,33 @@ def test_every_kind_of_container_is_a_level(make: Callable[[Any], Any]) -> None:
     refused(nested(65, make), PayloadTooDeep)
 
 
-def test_a_million_lists_are_refused_and_so_is_what_would_become_as_many() -> None:
-    assert refused([[]] * 1_000_000, PayloadTooComplex).path == "args[0]"
+def test_a_million_lists_are_refused() -> None:
+    error = refused([[]] * 1_000_000, PayloadTooComplex)
+    assert error.path == "args[0]"
+    assert "with it there are more than 100,000 values" in str(error)
+
+
+def test_whatever_would_become_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "NODES_MAX", 1000)
     doubled: Any = []
     for _ in range(60):
         doubled = [doubled, doubled]
-    refused(doubled, PayloadTooComplex)
-    refused({f"${number}": number for number in range(60_000)}, PayloadTooComplex)
-    refused(set(range(100_000)), PayloadTooComplex)
-    refused([0] * 100_000, PayloadTooComplex)
-    with pytest.raises(
-        PayloadTooComplex, match=r"^kwargs\['x'\] cannot be stored: with it there are more than 100,000"
-    ):
-        STRICT.encode_call(([0] * 99_999,), {"x": 1})
+    for value in [doubled, {f"${number}": number for number in range(501)}, set(range(1000)), [0] * 1000]:
+        refused(value, PayloadTooComplex)
+    with pytest.raises(PayloadTooComplex, match=r"^kwargs\['x'\] cannot be stored: "):
+        STRICT.encode_call(([0] * 999,), {"x": 1})
     with pytest.raises(PayloadTooComplex, match=r"^result cannot be stored"):
-        STRICT.encode_result([0] * 100_000)
+        STRICT.encode_result([0] * 1000)
+
+
+def test_a_set_of_numbers_that_all_have_the_same_hash_is_refused() -> None:
+    """To make it takes quadratic time: such numbers may come from somebody who wants that."""
+    alike = {decimal.Decimal(number * (2**61 - 1)) for number in range(65)}
+    assert len({hash(number) for number in alike}) == 1
+    assert "have the same hash" in str(refused(alike))
+    assert "have the same hash" in str(refused({(frozenset(alike), 1)}))
+    alike.pop()
+    assert STRICT.decode_call(STRICT.encode_call((alike,), {}))[0] == (alike,)
 
 
 def test_what_contains_itself_is_refused() -> None:

@@ -14,7 +14,7 @@ from math import isfinite
 from typing import Any, Final, NoReturn
 
 from deferq.codec.strictjson.scalars import BY_TAG, Scalar, restored
-from deferq.codec.strictjson.shape import DEPTH_MAX, INT_MAX, INT_MIN, NODES_MAX, is_reserved
+from deferq.codec.strictjson.shape import DEPTH_MAX, INT_MAX, INT_MIN, NODES_MAX, is_reserved, too_alike
 from deferq.errors import PayloadCorrupt, PayloadFormatError, TargetUnknown
 from deferq.registry import Registry, is_object_name
 
@@ -247,17 +247,17 @@ def _frozenset(items: list[Any]) -> frozenset[Any]:
 
 
 def _all_different(items: list[Any]) -> list[Any]:
-    if len(set(items)) != len(items):
+    if too_alike(items) or len(set(items)) != len(items):
         raise ValueError
     return items
 
 
 def _dict_of_pairs(items: list[Any]) -> dict[str, Any]:
     """A dict with a key that starts like a tag; another one would not have been written so."""
-    keys = _all_different(items[::2])
+    keys = items[::2]
     if not all(type(key) is str for key in keys) or not any(map(is_reserved, keys)):
         raise ValueError
-    return dict(zip(keys, items[1::2], strict=True))
+    return dict(zip(_all_different(keys), items[1::2], strict=True))
 
 
 _COLLECTIONS: Final[Mapping[str, Callable[[list[Any]], Any]]] = {

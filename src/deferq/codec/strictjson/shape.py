@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, Final
 
 #: Containers within each other, counted from an argument, or from the result. A tag is part of what it marks.
 DEPTH_MAX: Final = 64
 #: Values in all, each container and each item of it.
 NODES_MAX: Final = 100_000
+#: Items of a set that have the same hash. Numbers can be chosen so, and a set of many takes quadratic time to make.
+ALIKE_MAX: Final = 64
 INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
+
+
+def too_alike(items: Iterable[Any]) -> bool:
+    """Whether a set of these would take unduly long to make."""
+    counted = Counter(map(hash, items))
+    return len(counted) > 0 and max(counted.values()) > ALIKE_MAX
 
 
 def is_reserved(key: str) -> bool:

@@ -23,7 +23,7 @@ from deferq.codec.strictjson.moments import Unwritable
 from deferq.codec.strictjson.reading import Reader
 from deferq.codec.strictjson.refused import Refused
 from deferq.codec.strictjson.scalars import BY_TYPE
-from deferq.codec.strictjson.shape import DEPTH_MAX, INT_MAX, INT_MIN, NODES_MAX, is_reserved
+from deferq.codec.strictjson.shape import ALIKE_MAX, DEPTH_MAX, INT_MAX, INT_MIN, NODES_MAX, is_reserved, too_alike
 from deferq.errors import PayloadCorrupt, PayloadTooComplex, PayloadTooDeep
 from deferq.registry import Registry, TypeCodec
 
@@ -197,6 +197,8 @@ class Writer:
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
         """The items in the order of their texts, so that equal sets have equal texts."""
+        if too_alike(value):
+            raise Refused(f"more than {ALIKE_MAX} of its items have the same hash; pass a list.", value)
         self._put('{"$set":[' if type(value) is set else '{"$frozenset":[')
         self._enter(value)
         texts = []
