@@ -37,7 +37,7 @@ STRICT = strict()
 
 @pytest.mark.programme
 def test_whatever_is_stored_comes_back_equal_and_of_the_same_type() -> None:
-    examples = sized(test=60, proof=5_000, long=500_000)
+    examples = sized(test=60, proof=3_000, long=300_000)
 
     @settings(max_examples=examples, deadline=None)
     @given(VALUES)

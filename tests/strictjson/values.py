@@ -87,6 +87,8 @@ def strict(known: Registry | None = None, size_max: int = SIZE_MAX) -> StrictJso
     return StrictJson(registry() if known is None else known, size_max)
 
 
+_STRICT = strict()
+
 # ---- strategies
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
@@ -138,7 +140,7 @@ HASHABLE = (
 def _hashable_containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return (
         st.lists(inner, max_size=3).map(tuple)
-        | st.frozensets(inner, max_size=3)
+        | st.lists(inner, max_size=3).map(frozenset)
         | st.builds(Point, inner, inner)
         | st.builds(Span, inner, inner)
     )
@@ -151,8 +153,8 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return (
         st.lists(inner, max_size=4)
         | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(KEYS, inner, max_size=4)
-        | st.sets(ITEMS, max_size=4)
+        | st.lists(st.tuples(KEYS, inner), max_size=4).map(dict)
+        | st.lists(ITEMS, max_size=4).map(set)
         | st.builds(Point, inner, inner)
         | st.builds(Counted, st.lists(inner, max_size=3))
         | st.builds(Span, inner, inner)
@@ -172,10 +174,10 @@ def same(one: Any, other: Any) -> bool:
     if kind is dict:
         return list(one) == list(other) and all(same(one[key], other[key]) for key in one)
     if kind in (set, frozenset):
-        return bool(one == other) and strict().encode_result(one) == strict().encode_result(other)
+        return bool(one == other) and _STRICT.encode_result(one) == _STRICT.encode_result(other)
     if kind in (Point, Counted):
         return same(vars(one), vars(other))
-    if kind in (float,):
+    if kind is float:
         return one.hex() == other.hex()
     if kind in (datetime, time):
         return bool(one == other) and one.fold == other.fold and one.tzname() == other.tzname()
