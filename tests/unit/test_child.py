@@ -212,3 +212,18 @@ def test_a_child_notices_the_end_of_its_parent_whatever_it_does(monkeypatch: pyt
     ours.close()
     assert ended.wait(10)
     theirs.close()
+
+
+def test_a_child_that_fails_while_it_loads_does_not_take_its_own_end_for_that_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it ends at once, with another exit code than the one that says what is wrong."""
+    ended = threading.Event()
+    monkeypatch.setattr(child_module.os, "_exit", lambda code: ended.set())
+    ours, theirs = socket.socketpair()
+    end_with_parent(theirs)
+    del theirs  # as when an exception leaves whoever had it
+    ours.sendall(b"x")  # whatever makes the poll look again
+    assert not ended.wait(0.2)
+    ours.close()
+    assert ended.wait(10)
