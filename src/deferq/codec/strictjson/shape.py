@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 
 #: Containers within each other, counted from an argument, or from the result. A tag is part of what it marks.
@@ -16,10 +16,9 @@ INT_MIN: Final = -(2**63)
 INT_MAX: Final = 2**63 - 1
 
 
-def too_alike(items: Iterable[Any]) -> bool:
+def too_alike(items: Collection[Any]) -> bool:
     """Whether a set of these would take unduly long to make."""
-    counted = Counter(map(hash, items))
-    return len(counted) > 0 and max(counted.values()) > ALIKE_MAX
+    return len(items) > ALIKE_MAX and max(Counter(map(hash, items)).values()) > ALIKE_MAX
 
 
 def is_reserved(key: str) -> bool:

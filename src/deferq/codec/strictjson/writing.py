@@ -55,7 +55,7 @@ class Writer:
     def call(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], context: Mapping[str, Any] | None, bound: int
     ) -> bytes:
-        """The bytes of a call; raises the error for the caller, which names the argument as he knows it."""
+        """The bytes of a call; raises the error for the caller, which names the argument."""
         self._put("[[")
         for index, value in enumerate(args):
             if index:
