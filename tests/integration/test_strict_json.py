@@ -23,6 +23,7 @@ from deferq.engines.base import Filter
 from deferq.errors import CodecNotAllowed
 from deferq.registry import registry as default_registry
 from deferq.runtime.worker import Worker
+from deferq.testing import recording
 from tests.support import lease, sample_tasks
 from tests.support.sample_tasks import Account, Touching, add, add_async, language, returns, tell_language, touch
 
@@ -260,3 +261,14 @@ def test_pickle_is_still_what_is_stored_by_default(app: Deferq) -> None:
     payload = app.defer(add, 1, 2).details().payload
     assert codec_of(payload) == "pickle"
     assert pickle.loads(payload[40:]) == ((1, 2), {})
+
+
+def test_tests_of_an_application_get_its_codec() -> None:
+    app = Deferq("sqlite:///never.db", payload="json")
+    with recording() as tasks:
+        handle = app.defer(returns, (1, [2]))
+        assert codec_of(handle.details().payload) == "json"
+        with pytest.raises(NotSerializable):
+            app.defer(returns, object())
+        tasks.drain()
+        assert handle.wait(WAIT_S) == (1, [2])
