@@ -23,7 +23,7 @@ import pytest
 
 from deferq.codec.codec import Codec
 from deferq.codec.signing import Keyring
-from deferq.codec.strictjson import writing
+from deferq.codec.strictjson import sheet
 from deferq.codec.targets import locate
 from deferq.codec.typecodecs import add_codec
 from deferq.errors import CallError, NotSerializable, PayloadTooComplex, PayloadTooDeep, PayloadTooLargeError
@@ -234,7 +234,7 @@ def test_a_million_lists_are_refused() -> None:
 
 
 def test_whatever_would_become_too_many_values_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writing, "NODES_MAX", 1000)
+    monkeypatch.setattr(sheet, "NODES_MAX", 1000)
     doubled: Any = []
     for _ in range(60):
         doubled = [doubled, doubled]

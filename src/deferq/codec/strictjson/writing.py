@@ -17,20 +17,20 @@ from math import isfinite
 from typing import Any, Final
 
 from deferq.codec.faults import key_step
-from deferq.codec.sizes import oversized
 from deferq.codec.strictjson.advice import advice
 from deferq.codec.strictjson.moments import Unwritable
 from deferq.codec.strictjson.reading import Reader
 from deferq.codec.strictjson.refused import Refused
 from deferq.codec.strictjson.scalars import BY_TYPE
-from deferq.codec.strictjson.shape import ALIKE_MAX, DEPTH_MAX, INT_MAX, INT_MIN, NODES_MAX, is_reserved, too_alike
-from deferq.errors import PayloadCorrupt, PayloadTooComplex, PayloadTooDeep
+from deferq.codec.strictjson.shape import ALIKE_MAX, INT_MAX, INT_MIN, is_reserved, too_alike
+from deferq.codec.strictjson.sheet import Sheet
+from deferq.errors import PayloadCorrupt
 from deferq.registry import Registry, TypeCodec
 
 _quoted = JSONEncoder(ensure_ascii=False).encode
 
 
-class Writer:
+class Writer(Sheet):
     """Writes one document."""
 
     def __init__(self, registry: Registry, what: str, size_max: int, *, on_trial: bool = False) -> None:
@@ -42,15 +42,9 @@ class Writer:
             size_max: bytes at most.
             on_trial: whether this is part of a trial already.
         """
+        super().__init__(what, size_max)
         self._registry = registry
-        self._what = what
-        self._size_max = self._room = size_max
-        self._depth_left = DEPTH_MAX
-        self._nodes_left = NODES_MAX
         self._on_trial = on_trial
-        self._pieces: list[str] = []
-        #: Containers that are being written, by identity.
-        self._open: set[int] = set()
 
     def call(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any], context: Mapping[str, Any] | None, bound: int
@@ -88,30 +82,14 @@ class Writer:
             root = name + refused.steps.pop()
             raise refused.error(root) from refused.__cause__
 
-    def _bytes(self) -> bytes:
-        return "".join(self._pieces).encode()
-
     def write(self, value: Any) -> None:
         """Add one value; raises Refused or PayloadTooLargeError."""
-        self._nodes_left -= 1
-        if self._nodes_left < 0:
-            raise Refused(
-                f"with it there are more than {NODES_MAX:,} values; pass a reference to where the data is, or the data"
-                " as one text or bytes.",
-                value,
-                PayloadTooComplex,
-            )
+        self._count(value)
         write = _WRITERS.get(type(value))
         if write is not None:
             write(self, value)
         else:
             self._other(value)
-
-    def _put(self, piece: str) -> None:
-        self._pieces.append(piece)
-        self._room -= len(piece)
-        if self._room < 0:
-            raise oversized(self._what, self._size_max - self._room, self._size_max, at_least=True)
 
     # ---- what JSON knows
 
@@ -132,9 +110,7 @@ class Writer:
         self._put(repr(value))
 
     def _str(self, value: str) -> None:
-        if len(value) > self._room:
-            self._room -= len(value)
-            raise oversized(self._what, self._size_max - self._room, self._size_max, at_least=True)
+        self._check_room(len(value))
         if "\0" in value:
             raise Refused("the text has a NUL character in it, which not every store can hold; pass bytes.", value)
         if not value.isascii():
@@ -217,23 +193,6 @@ class Writer:
         except Refused as refused:
             refused.steps.append(step)
             raise
-
-    def _enter(self, value: Any) -> None:
-        if id(value) in self._open:
-            raise Refused("it contains itself; pass a flat list, or a reference to where the data lies.", value)
-        if self._depth_left == 0:
-            raise Refused(
-                f"it is nested more than {DEPTH_MAX} levels deep; pass a flat list, or a reference to where the data"
-                " lies.",
-                value,
-                PayloadTooDeep,
-            )
-        self._depth_left -= 1
-        self._open.add(id(value))
-
-    def _leave(self, value: Any) -> None:
-        self._depth_left += 1
-        self._open.discard(id(value))
 
     # ---- what has a tag
 
