@@ -113,6 +113,8 @@ class Deferq:
                     registry,
                     allow=self.settings["allow"],
                     carry=self._carry,
+                    payload=self.settings["payload"],
+                    accept=self.settings["payload_accept"],
                     payload_limit=self.settings["payload_limit"],
                 )
                 self.tasks = TaskMaker(self.codec, self.queues)
