@@ -208,6 +208,15 @@ def test_an_envelope_that_was_changed_before_it_was_sent_is_corrupt(web: Web) ->
     assert sample_tasks.seen == []
 
 
+@pytest.mark.parametrize("options", ["{", "[]", '{"timeout_s": "x"}', '{"retry": 5}', '{"headers": [1]}'])
+def test_options_that_make_no_sense_fail_the_attempt_and_nothing_else(web: Web, options: str) -> None:
+    """A damaged store, say: the sender hands over what stands there."""
+    web.app.defer(sample_tasks.note, 1)
+    answered = web.send(delivery(web.app, lease_one(web.app.engine)._replace(options=options)))
+    assert (answered.status, type(answered.outcome)) == (500, Failed)
+    assert sample_tasks.seen == []
+
+
 # ---- what comes twice
 
 
