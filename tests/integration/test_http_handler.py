@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -206,6 +207,16 @@ def test_an_envelope_that_was_changed_before_it_was_sent_is_corrupt(web: Web) ->
     assert isinstance(answered.outcome, Failed)
     assert (answered.outcome.permanent, answered.outcome.reason) == (True, "corrupt")
     assert sample_tasks.seen == []
+
+
+def fork_and_come_back() -> None:
+    if child := os.fork():
+        sample_tasks.seen.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def test_a_task_that_forks_and_comes_back_twice_is_answered_once(web: Web) -> None:
+    assert web.deliver(fork_and_come_back).status == 200
+    assert sample_tasks.seen == [1]
 
 
 @pytest.mark.parametrize("options", ["{", "[]", '{"timeout_s": "x"}', '{"retry": 5}', '{"headers": [1]}'])

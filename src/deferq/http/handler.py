@@ -30,6 +30,7 @@ from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome, Parked
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
 from deferq.runtime.guarded import LEFT_FROM, left_to_others
 from deferq.runtime.listeners import Listeners
+from deferq.runtime.pools import end_if_forked
 from deferq.runtime.settling import settle
 
 #: What each outcome is called in the body, for people.
@@ -174,6 +175,7 @@ class Handler:
 
     def conclude(self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool) -> Response:
         """Say the outcome to whom it concerns; or store it, where nobody would hear of it."""
+        end_if_forked(attempt.pid)  # the task has, and this is the copy: the other one answers
         text = pack_fitting(outcome)
         if (local := request.local) is not None:
             local.outcome = outcome
