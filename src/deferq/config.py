@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET_BYTES_MIN = 16
+#: How like a name another one must be; all variables begin alike, so more than elsewhere.
+_NEAR = 0.8
 
 
 class Setting(NamedTuple):
@@ -170,6 +172,15 @@ def gather(
         setting.name: _value(setting, given, environ, from_project, project_file) for setting in SETTINGS.values()
     }
     return Settings(values, project)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables `DEFERQ_...` that are no setting, each with the one that was probably meant."""
+    from difflib import get_close_matches  # needed only by who looks for what is wrong
+
+    known = {setting.variable for setting in SETTINGS.values()}
+    unknown = sorted(name for name in environ if name.startswith("DEFERQ_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, 1, _NEAR)), None) for name in unknown}
 
 
 def find_project_file(folder: Path) -> Path | None:

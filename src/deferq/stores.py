@@ -47,6 +47,55 @@ def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
     return Keyring([secrets.token_bytes(32)])
 
 
+def store_path(settings: Settings) -> Path | None:
+    """The file of the store, which need not be there; None: it is in no file. Makes nothing. Raises ConfigError."""
+    if settings["url"] is None:
+        return _default_folder(settings) / "deferq.db"
+    parts = _split(settings["url"])
+    if parts.scheme == "memory":
+        return None
+    engine = open_engine(settings)  # which opens nothing, and refuses what is no url
+    return engine.path if isinstance(engine, SqliteEngine) else None
+
+
+def synchronous_of(settings: Settings) -> str:
+    """How carefully the file is written."""
+    return _options(_split(settings["url"] or "").query).get("synchronous", "FULL").upper()
+
+
+def secret_path(database: Path) -> Path:
+    """The file with the secret of a database, where the settings have none."""
+    return database.with_name(f"{database.name}-secret")
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret in a file that nobody else can read.
+
+    Raises InsecurePath if somebody can, StoreCorrupt if it is damaged, StoreUnavailable if it cannot be read.
+    """
+    if path.is_symlink():
+        raise InsecurePath(
+            f"The secret {path} is a symbolic link, which others may redirect. Put the file itself there."
+        )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The secret {path} cannot be read ({error.strerror}). Run as the user it belongs to."
+        ) from error
+    try:
+        _check_secret(path, os.fstat(descriptor))
+        secret = os.read(descriptor, _SECRET_BYTES_READ).strip()
+    finally:
+        os.close(descriptor)
+    if len(secret) < SECRET_BYTES_MIN:
+        raise StoreCorrupt(
+            f"The secret {path} is damaged: it is too short. Restore it from a backup; without it the tasks that wait"
+            " cannot be run."
+        )
+    return secret
+
+
 def retention_of(settings: Settings) -> Retention:
     """How long finished tasks stay."""
     return Retention(
@@ -100,9 +149,13 @@ def _options(query: str) -> dict[str, str]:
     return options
 
 
+def _default_folder(settings: Settings) -> Path:
+    return settings.project / ".deferq"
+
+
 def _default_path(settings: Settings) -> Path:
     """`.deferq/deferq.db` in the project, in a folder that only its owner enters and that git passes over."""
-    folder = settings.project / ".deferq"
+    folder = _default_folder(settings)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         ignore = folder / ".gitignore"
@@ -121,34 +174,10 @@ def _default_path(settings: Settings) -> Path:
 
 def _secret_beside(database: Path) -> bytes:
     """The secret in a file of mode 0600 beside the database; made by whoever comes first."""
-    path = database.with_name(f"{database.name}-secret")
+    path = secret_path(database)
     if not os.path.lexists(path):
         _make_secret(path)
-    return _read_secret(path)
-
-
-def _read_secret(path: Path) -> bytes:
-    if path.is_symlink():
-        raise InsecurePath(
-            f"The secret {path} is a symbolic link, which others may redirect. Put the file itself there."
-        )
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The secret {path} cannot be read ({error.strerror}). Run as the user it belongs to."
-        ) from error
-    try:
-        _check_secret(path, os.fstat(descriptor))
-        secret = os.read(descriptor, _SECRET_BYTES_READ).strip()
-    finally:
-        os.close(descriptor)
-    if len(secret) < SECRET_BYTES_MIN:
-        raise StoreCorrupt(
-            f"The secret {path} is damaged: it is too short. Restore it from a backup; without it the tasks that wait"
-            " cannot be run."
-        )
-    return secret
+    return read_secret(path)
 
 
 def _check_secret(path: Path, status: os.stat_result) -> None:

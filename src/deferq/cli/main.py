@@ -38,6 +38,7 @@ VERBS: Mapping[str, str] = {
     "db check": "look for damage in the database",
     "db path": "where the database is",
     "config show": "every setting, its value and where it came from",
+    "doctor": "what is wrong, why it matters and what to do; writes nothing",
     "demo": "watch a small web application defer work of every kind",
 }
 

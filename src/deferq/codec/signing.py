@@ -64,6 +64,16 @@ def codec_of(envelope: bytes | None) -> str | None:
     return {PICKLE: "pickle", JSON: "json"}.get(envelope[3], "unknown")
 
 
+def envelope_head(head: bytes) -> tuple[int | None, str] | None:
+    """The version and key id that the first eight bytes of an envelope claim, unverified; None: it is no envelope.
+
+    The version is None if it is not one that this release reads.
+    """
+    if len(head) < _MAC_AT or head[:2] != _MAGIC:
+        return None
+    return (VERSION if head[2] == VERSION else None), head[4:_MAC_AT].hex()
+
+
 class Keyring:
     """The application's secrets, newest first: the first signs, all verify."""
 
@@ -81,6 +91,12 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)}, signs with {self._signer.id.hex()}>"
+
+    @property
+    def key_ids(self) -> list[str]:
+        """What envelopes name the keys by, newest first; they tell nothing of the secrets."""
+        others = [key for key in reversed(self._keys.values()) if key is not self._signer]
+        return [key.id.hex() for key in (self._signer, *others)]
 
     def seal(
         self,
