@@ -156,8 +156,11 @@ def gather(
     *,
     environ: Mapping[str, str] = os.environ,
     folder: Path | None = None,
+    said_by: str = "given",
 ) -> Settings:
     """Settings from `given` (None: not given), the environment, the project file and the defaults.
+
+    `said_by` is the origin of what is given.
 
     Raises ConfigError for an unknown name or a value that does not fit, naming the place it stands in.
     """
@@ -169,7 +172,8 @@ def gather(
     _check_names({name: 1 for name, value in given.items() if value is not None}, "the configuration")
     project = project_file.parent if project_file else (folder or Path.cwd())
     values = {
-        setting.name: _value(setting, given, environ, from_project, project_file) for setting in SETTINGS.values()
+        setting.name: _value(setting, given, environ, from_project, project_file, said_by)
+        for setting in SETTINGS.values()
     }
     return Settings(values, project)
 
@@ -197,9 +201,10 @@ def _value(
     environ: Mapping[str, str],
     from_project: Mapping[str, Any],
     project_file: Path | None,
+    said_by: str,
 ) -> Value:
     if given.get(setting.name) is not None:
-        return Value(setting.parse(setting.name, given[setting.name]), "given")
+        return Value(setting.parse(setting.name, given[setting.name]), said_by)
     if environ.get(setting.variable):
         return Value(setting.parse(setting.variable, environ[setting.variable]), f"environment {setting.variable}")
     if setting.name in from_project:

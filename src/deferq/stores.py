@@ -16,6 +16,8 @@ from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, InsecurePath, StoreCorrupt, StoreUnavailable
 from deferq.suggest import did_you_mean
 
+#: What an url may begin with.
+ENGINES = ("sqlite", "memory")
 _OPTIONS = {"synchronous"}
 _ENVELOPE_BYTES_MAX = 1024
 _SECRET_BYTES_READ = 64 * 1024
@@ -33,8 +35,12 @@ def open_engine(settings: Settings) -> LeasingEngine:
         return MemoryEngine(payload_limit=_envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
         return _sqlite(_sqlite_path(parts), _options(parts.query), settings)
-    wrong = f"no engine for {parts.scheme!r}" if parts.scheme else "it names no engine"
-    raise ConfigError(f"url: {wrong}. Use sqlite:///relative.db, sqlite:////absolute.db or memory://.")
+    wrong = (
+        f"no engine for {parts.scheme!r}.{did_you_mean(parts.scheme, ENGINES)}"
+        if parts.scheme
+        else "it names no engine."
+    )
+    raise ConfigError(f"url: {wrong} Use sqlite:///relative.db, sqlite:////absolute.db or memory://.")
 
 
 def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:

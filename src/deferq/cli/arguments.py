@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from typing import NoReturn
 
 from deferq.errors import DeferqError
@@ -15,6 +16,10 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 it failed, or something is wrong with the tasks; 2 wrong usage or configuration, or the"
     " store cannot be used."
 )
+
+#: What argparse says of a word that is none of its choices; newer Pythons leave out the quotation marks.
+_CHOICE = re.compile(r"invalid choice: '(.+?)' \(choose from (.*)\)")
+_WORDS = re.compile(r"[^\s',]+")
 
 
 class CommandError(DeferqError):
@@ -37,6 +42,9 @@ class Parser(argparse.ArgumentParser):
         self.exit(EXIT_USAGE, f"{self.prog}: {message}{stop}{self._hint(message)} See '{self.prog} --help'.\n")
 
     def _hint(self, message: str) -> str:
+        chosen = _CHOICE.search(message)
+        if chosen:
+            return did_you_mean(chosen[1], _WORDS.findall(chosen[2]))
         _, unknown, words = message.partition("unrecognized arguments: ")
         options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if not unknown or not options:

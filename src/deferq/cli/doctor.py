@@ -13,9 +13,8 @@ from typing import Any
 from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, add_json, add_url
 from deferq.cli.checkup.finding import Finding, Level, wrong
 from deferq.cli.checkup.running import Checkup, check_up
-from deferq.cli.loading import AppNotLoaded, load
+from deferq.cli.loading import AppNotLoaded, load, settings_of
 from deferq.cli.output import plural, print_json, printable
-from deferq.config import gather
 
 EPILOG = (
     "Exit codes: 0 nothing is wrong (a note is worth a look, and does not count); 1 something is wrong; 2 wrong usage,"
@@ -45,11 +44,11 @@ def run(args: argparse.Namespace) -> int:
 def examine(app: str | None, url: str | None, *, deep: bool = False) -> Checkup:
     """Check what the settings or the application name. An application that cannot be imported is a finding."""
     if app is None:
-        return check_up(gather({"url": url}), deep=deep)
+        return check_up(settings_of(url), deep=deep)
     try:
         deferq = load(app, url).deferq
     except AppNotLoaded as error:
-        checkup = check_up(gather({"url": url}), deep=deep)
+        checkup = check_up(settings_of(url), deep=deep)
         found = wrong("app", str(error), "A worker with this application cannot start.", "")
         return checkup._replace(findings=(found, *checkup.findings))
     return check_up(deferq.settings, deferq, deep=deep)

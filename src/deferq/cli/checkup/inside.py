@@ -76,7 +76,7 @@ def _large_log(case: Case, log: int) -> Finding:
         "log",
         f"The log of the store is {size(log)}, and is not started over"
         + (f"; a read transaction is kept open by {names}." if names else "."),
-        "While somebody reads from an old state, nothing of the log can be used again: it grows until the disk is full.",
+        "While somebody reads from an old state, the log cannot be started over, and grows until the disk is full.",
         f"End {names}, or its transaction." if names else do,
     )
 
