@@ -50,7 +50,7 @@ class Value(NamedTuple):
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return str.__str__(value)  # a plain one, also of an enum: it goes into stores and to other processes
-    raise ConfigError(f"{name}: expected text.")
+    raise ConfigError(f"{name}: expected text that is not empty; leave it out for the default.")
 
 
 def _parts(value: Any) -> list[Any]:
@@ -221,11 +221,13 @@ def _read_project(project_file: Path | None) -> dict[str, Any]:
     try:
         document = tomllib.loads(project_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{project_file} cannot be read: {error}.") from error
+        raise ConfigError(f"{project_file} cannot be read: {error}. Mend the file.") from error
     tools = document.get("tool", {})
     table = tools.get("deferq", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigError(f"[tool.deferq] in {project_file} must be a table.")
+        raise ConfigError(
+            f"[tool.deferq] in {project_file} must be a table, such as: [tool.deferq] and below it threads = 4."
+        )
     return table
 
 

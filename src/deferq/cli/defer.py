@@ -92,7 +92,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def _keyword(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise CommandError(f"--kw {text}: expected NAME=JSON, such as --kw urgent=true.")
+        raise CommandError("--kw: expected NAME=JSON, such as --kw urgent=true.")
     return name, _json(f"--kw {name}", value)
 
 
@@ -100,7 +100,8 @@ def _json(where: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise CommandError(f"{where} is no JSON: {text}. A text needs double quotes: '{json.dumps(text)}'.") from error
+        # Not echoed: an argument may be what nobody else should read in a log.
+        raise CommandError(f"{where} is no JSON. A text needs double quotes: '\"hello\"'.") from error
 
 
 def _instant(text: str) -> datetime:

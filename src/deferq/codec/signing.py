@@ -152,10 +152,14 @@ class Keyring:
         mac.update(body)
         if not hmac.compare_digest(mac.digest(), envelope[_MAC_AT:_BODY_AT]):
             raise PayloadSignatureError(
-                f"The signature of this {purpose} does not fit it, its task or its target; it will not be run."
+                f"The signature of this {purpose} does not fit it, its task or its target; it will not be run. It"
+                " was changed in the store, or put there by somebody else: defer the task anew."
             )
         if header[3] not in codecs:
-            raise CodecNotAllowed(f"The {purpose} uses codec {header[3]}, which this application does not accept.")
+            raise CodecNotAllowed(
+                f"The {purpose} uses codec {header[3]}, which this application does not accept; it will not be run."
+                " Defer the task anew in a form that it accepts."
+            )
         return header[3], body
 
 
@@ -177,7 +181,10 @@ def _text(text: str | None) -> bytes:
 
 def _not_an_envelope(envelope: bytes) -> PayloadCorrupt | UnsupportedEnvelope:
     if len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
-        return PayloadCorrupt(f"These {len(envelope)} bytes are not an envelope of deferq, or end early.")
+        return PayloadCorrupt(
+            f"These {len(envelope)} bytes are not an envelope of deferq, or end early. The store is damaged, or something"
+            " else writes to it."
+        )
     return UnsupportedEnvelope(
         f"The envelope has version {envelope[2]}, and this deferq reads version {VERSION}; upgrade it."
     )
