@@ -47,7 +47,7 @@ from datetime import timedelta
 class DeferqError(Exception):
     """Base of every error deferq raises.
 
-    When: when one of those below it fits; catch it to catch them all.
+    When: something goes wrong that deferq knows of, as one of those below it; catch it to catch them all.
     Do: see the error that it is; its message says what to do.
     """
 
@@ -100,7 +100,8 @@ class PayloadTooLargeError(CallError, ValueError):
 class InvalidOption(CallError, ValueError):
     """An option has a value that makes no sense. `field` names it.
 
-    When: an option of a call, a queue, a retry policy or a worker is checked.
+    When: an option of a call, a queue, a retry policy or a worker has a value that is not allowed, or does not
+    exist.
     Do: give the value that the message asks for.
     """
 
@@ -112,7 +113,7 @@ class InvalidOption(CallError, ValueError):
 class InvalidName(InvalidOption):
     """A name has characters, or a length, that names may not have.
 
-    When: a queue, a task or a route is given a name.
+    When: a queue, a task or a route is given such a name.
     Do: use ASCII letters, digits, '-' and '_', and nothing personal: names are shown and logged.
     """
 
@@ -178,7 +179,7 @@ class PayloadError(DeferqError):
 class PayloadCorrupt(PayloadError):
     """The bytes are not an envelope of ours, end early, or cannot be decoded.
 
-    When: a payload or a result is read back.
+    When: such a payload or result is read back.
     Do: find out what else writes to the store, and look for damage with `deferq doctor --deep`; the task dies with
     the reason corrupt, and is kept.
     """
@@ -219,7 +220,7 @@ class CodecNotAllowed(PayloadError):
 class TargetNotAllowed(DeferqError):
     """The target lies outside the module prefixes the application allows.
 
-    When: a worker looks up what a task calls.
+    When: a worker looks up a target that `allow` does not cover, or a text that is no target.
     Do: add the prefix of its module to the setting `allow`, if it is yours; until then the task is parked.
     """
 
@@ -275,7 +276,8 @@ class NoCurrentTask(DeferqError, RuntimeError):
 class ConfigError(DeferqError, ValueError):
     """The configuration contradicts itself, or names something that is not there.
 
-    When: settings are read, from the call, the environment or the project file.
+    When: a setting from the call, the environment or the project file is unknown or has a value that is not
+    allowed.
     Do: give the value that the message asks for; `deferq config show` tells where each comes from.
     """
 
@@ -308,7 +310,7 @@ class StoreUnavailable(StoreError):
 class StoreCorrupt(StoreError):
     """The file is not a database, is damaged, or belongs to another program. It was left as it is.
 
-    When: the file is opened or read.
+    When: such a file is opened or read.
     Do: restore it from a backup, or name another file. `deferq doctor --deep` looks for damage.
     """
 
@@ -324,7 +326,8 @@ class SchemaTooNew(StoreError):
 class InsecurePath(StoreError):
     """Somebody else could read, replace or redirect the file.
 
-    When: the store, its folder or its secret is opened.
+    When: a store or a secret is opened that is a link, is another user's, or lies where others can write or read
+    it.
     Do: mend owner and mode as the message says, or name a file in a folder of your own.
     """
 
@@ -332,7 +335,7 @@ class InsecurePath(StoreError):
 class ForkedEngineError(StoreError):
     """An engine belongs to the process that opened it.
 
-    When: an engine is used in a forked process that cannot use it.
+    When: an engine is used in a forked process, and cannot be opened anew there.
     Do: make a new one there, or start the process afresh (spawn).
     """
 

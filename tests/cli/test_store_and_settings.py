@@ -90,7 +90,7 @@ def test_config_show_says_where_each_value_comes_from(run: Run, folder: Path, mo
 
     assert (rows["threads"]["value"], rows["threads"]["origin"]) == (3, f"[tool.deferq] in {folder}/pyproject.toml")
     assert (rows["drain_s"]["value"], rows["drain_s"]["origin"]) == (5.0, "environment DEFERQ_DRAIN_S")
-    assert rows["url"]["origin"] == "given"
+    assert rows["url"]["origin"] == "option --url"
     assert rows["async_slots"]["origin"] == "default"
 
 

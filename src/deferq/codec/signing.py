@@ -182,8 +182,8 @@ def _text(text: str | None) -> bytes:
 def _not_an_envelope(envelope: bytes) -> PayloadCorrupt | UnsupportedEnvelope:
     if len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
         return PayloadCorrupt(
-            f"These {len(envelope)} bytes are not an envelope of deferq, or end early. The store is damaged, or something"
-            " else writes to it."
+            f"These {len(envelope)} bytes are not an envelope of deferq, or end early. The store is damaged, or"
+            " something else writes to it."
         )
     return UnsupportedEnvelope(
         f"The envelope has version {envelope[2]}, and this deferq reads version {VERSION}; upgrade it."
