@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 from deferq.errors import DeferqError
@@ -17,6 +18,8 @@ EXIT_CODES = (
     " store cannot be used."
 )
 
+#: How argparse begins when it misses something.
+_MISSING = "the following arguments are required"
 #: What argparse says of a word that is none of its choices; newer Pythons leave out the quotation marks.
 _CHOICE = re.compile(r"invalid choice: '(.+?)' \(choose from (.*)\)")
 _WORDS = re.compile(r"[^\s',]+")
@@ -35,11 +38,25 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             **settings,  # type: ignore[arg-type]
         )
+        self._given: Sequence[str] = ()
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """What the words say; options may stand between the others."""
+        self._given = words
+        return self.parse_intermixed_args(words)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with exit code 2."""
+        if message.startswith(_MISSING) and (unknown := self._unknown()):
+            # Perhaps nothing is missing, but misspelt.
+            message = f"unrecognized arguments: {unknown}"
         stop = "" if message.endswith((".", "?")) else "."
         self.exit(EXIT_USAGE, f"{self.prog}: {message}{stop}{self._hint(message)} See '{self.prog} --help'.\n")
+
+    def _unknown(self) -> str:
+        """The first option that was given and does not exist."""
+        options = (word.partition("=")[0] for word in self._given if re.match("--?[a-z]", word))
+        return next((option for option in options if option not in self._option_string_actions), "")
 
     def _hint(self, message: str) -> str:
         chosen = _CHOICE.search(message)

@@ -163,4 +163,4 @@ def _parse(name: str, verb: Verb, rest: Sequence[str]) -> argparse.Namespace:
         prog=f"deferq {name}", description=verb.__doc__ or VERBS[name], epilog=getattr(verb, "EPILOG", EXIT_CODES)
     )
     verb.add_arguments(parser)
-    return parser.parse_intermixed_args(rest)
+    return parser.parse(rest)

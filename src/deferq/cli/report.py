@@ -122,8 +122,9 @@ def _add_store(gathered: dict[str, Any], settings: Settings, with_messages: bool
             for name, ask in _parts(view, seen, with_messages):
                 gathered[name] = ask()
             return {worker.host for worker in seen if worker.host}
-    except DeferqError as error:
-        gathered["store"] = {**gathered.get("store", {}), "error": f"{type(error).__name__}: {error}"}
+    except Exception as error:  # whatever is wrong with it, the rest is told
+        told = f": {error}" if isinstance(error, DeferqError) else ""
+        gathered["store"] = {**gathered.get("store", {}), "error": f"{type(error).__name__}{told}"}
         return set()
 
 

@@ -75,6 +75,8 @@ class Case:
     seen: Snapshot | None = None
     #: What verifies the payloads; None: there is no secret here.
     keyring: Keyring | None = None
+    #: Checks that could not be made, by why not.
+    failed: dict[str, list[str]] = field(default_factory=dict)
 
     @property
     def file(self) -> Path:

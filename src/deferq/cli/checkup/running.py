@@ -40,7 +40,7 @@ def check_up(settings: Settings, app: Deferq | None = None, *, deep: bool = Fals
     """Look at the machine, the settings and the store. Writes nothing, and raises nothing that a store can cause."""
     case = Case(settings=settings, app=app, deep=deep, environ=os.environ)
     with ExitStack() as stack:
-        findings = tuple(_all(case, stack))
+        findings = (*_all(case, stack), *_not_made(case))
     url = "" if case.path is None else f"sqlite:///{case.path}"
     return Checkup(findings, url)
 
@@ -78,12 +78,18 @@ def _run(checks: Iterable[Check], case: Case) -> Iterator[Finding]:
             yield from check(case)
         except Exception as error:
             told = str(error) if isinstance(error, StoreError) else type(error).__name__
-            yield wrong(
-                "check-failed",
-                f"The check '{check.__name__.replace('_', ' ')}' could not be made: {told}",
-                "What it would have found is not known.",
-                "If the other findings do not explain it, report it: 'deferq report' gathers what belongs to it.",
-            )
+            case.failed.setdefault(told, []).append(check.__name__.strip("_").replace("_", " "))
+
+
+def _not_made(case: Case) -> Iterator[Finding]:
+    for told, names in case.failed.items():
+        checks = f"The check '{names[0]}'" if len(names) == 1 else f"{len(names)} checks ({', '.join(names)})"
+        yield wrong(
+            "check-failed",
+            f"{checks} could not be made: {told}",
+            "What would have been found is not known.",
+            "If the other findings do not explain it, report it: 'deferq report' gathers what belongs to it.",
+        )
 
 
 def _no_store(case: Case) -> Finding:
@@ -102,17 +108,21 @@ def _open(case: Case, stack: ExitStack) -> Iterator[Finding]:
         synchronous = stores.synchronous_of(case.settings)
         case.view = stack.enter_context(closing(SqliteView(case.file, synchronous=synchronous)))
         schema = int(case.view.info()["schema"])
-    except StoreError as error:
+    except Exception as error:
+        told = str(error) if isinstance(error, StoreError) else f"It cannot be read: {type(error).__name__}."
         case.view = None
-        yield wrong("store", str(error), "Nothing can be deferred or run.", "")
+        yield wrong("store", told, "Nothing can be deferred or run.", "")
         return
     case.keyring = _keyring(case)
     yield _schema(schema, newest_version(), str(case.path))
     if schema == newest_version():
-        try:
-            case.seen = take(case.view)
-        except StoreError as error:
-            yield wrong("store", str(error), "What waits and who works cannot be told.", "")
+        yield from _run([_look_inside], case)
+
+
+def _look_inside(case: Case) -> Iterator[Finding]:
+    """Queues, tasks and workers, as `deferq status` sees them."""
+    yield from ()
+    case.seen = take(case.store)
 
 
 def _schema(schema: int, newest: int, path: str) -> Finding:
