@@ -376,3 +376,34 @@ def command(folder: Path, *words: str) -> Said:
         [sys.executable, "-m", "deferq", *words], cwd=folder, env=environment(), capture_output=True, text=True
     )
     return Said(ran.returncode, ran.stdout, ran.stderr)
+
+
+def test_the_application_of_the_settings_says_which_store_it_is(doctor: Doctor, folder: Path) -> None:
+    (folder / "pyproject.toml").write_text('[tool.deferq]\napp = "shop_of_doctor"\n')
+    (folder / "shop_of_doctor.py").write_text("from deferq import configure\nconfigure('sqlite:///of-the-shop.db')\n")
+
+    assert "of-the-shop.db (url: code, " in doctor(url=None)["store"]["text"]
+
+
+def test_a_folder_that_may_not_be_entered(doctor: Doctor, deferq: Deferq, monkeypatch: pytest.MonkeyPatch) -> None:
+    deferq.engine.open()  # type: ignore[attr-defined]
+    lstat = Path.lstat
+
+    def denied(path: Path) -> os.stat_result:
+        if path.name == "jobs.db":
+            raise PermissionError(13, "Permission denied", str(path))
+        return lstat(path)
+
+    monkeypatch.setattr(Path, "lstat", denied)
+
+    assert "cannot be looked at (Permission denied). Run as its owner" in doctor()["store-file"]["text"]
+
+
+def test_a_large_file_is_checked_for_damage_only_if_asked_to(
+    doctor: Doctor, deferq: Deferq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferq.engine.open()  # type: ignore[attr-defined]
+    monkeypatch.setattr("deferq.cli.checkup.inside.QUICK_BYTES_MAX", 1)
+
+    assert doctor()["integrity"]["level"] == "note"
+    assert "integrity" not in doctor("--deep")

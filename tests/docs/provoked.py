@@ -145,7 +145,7 @@ PROVOKED: dict[str, list[Callable[[Shop], object]]] = {
         lambda shop: find_target("shop", Registry()),
     ],
     "TargetUnknown": [
-        lambda shop: find_target("shop.mail:send", Registry()),
+        lambda shop: find_target("bakery.mail:send", Registry()),
         lambda shop: find_target("@mailer:send", Registry()),
     ],
     "TaskNotFound": [lambda shop: shop.memory.task("seven"), lambda shop: shop.memory.task(7).state],

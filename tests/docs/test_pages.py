@@ -100,5 +100,9 @@ def finding_codes() -> Iterator[str]:
     """What `note(...)` and `wrong(...)` are called with in the first place."""
     for path in (ROOT / "src" / "deferq" / "cli").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("note", "wrong"):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("note", "wrong", "tell")
+            ):
                 yield from (one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant))

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 
+from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK, add_json, add_store
-from deferq.cli.loading import load, settings_of
+from deferq.cli.loading import AppNotLoaded, app_of, load, settings_of
 from deferq.cli.output import print_json, print_table
 from deferq.cli.showing import declared_queues, for_people, setting_rows, store_line
 from deferq.config import unknown_variables
@@ -23,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the settings that a command here would use; with --app, those of the application."""
-    deferq = load(args.app, args.url).deferq if args.app else None
+    """Print the settings that a command here would use: those of the application, if one is named or configured."""
+    deferq = _application(args)
     settings = settings_of(args.url) if deferq is None else deferq.settings
     rows, queues, passed_over = setting_rows(settings), declared_queues(deferq), unknown_variables(os.environ)
     if args.json:
@@ -42,3 +44,15 @@ def run(args: argparse.Namespace) -> int:
     for name, meant in passed_over.items():
         print(f"\nnote: {name} is no setting, and is passed over." + (f" Did you mean {meant}?" if meant else ""))
     return EXIT_OK
+
+
+def _application(args: argparse.Namespace) -> Deferq | None:
+    """The one that is named, or that a command would import to find its store."""
+    if args.app:
+        return load(args.app, args.url).deferq
+    app = app_of(args.url)
+    try:
+        return load(app, args.url).deferq if app else None
+    except AppNotLoaded as error:
+        print(f"deferq config show: without what the application says: {error}", file=sys.stderr)
+        return None

@@ -13,7 +13,7 @@ from typing import Any
 from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, add_json, add_url
 from deferq.cli.checkup.finding import Finding, Level, wrong
 from deferq.cli.checkup.running import Checkup, check_up
-from deferq.cli.loading import AppNotLoaded, load, settings_of
+from deferq.cli.loading import AppNotLoaded, app_of, load, settings_of
 from deferq.cli.output import plural, print_json, printable
 
 EPILOG = (
@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(app: str | None, url: str | None, *, deep: bool = False) -> Checkup:
     """Check what the settings or the application name. An application that cannot be imported is a finding."""
+    app = app or app_of(url)
     if app is None:
         return check_up(settings_of(url), deep=deep)
     try:

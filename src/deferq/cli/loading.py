@@ -71,6 +71,13 @@ def settings_of(url: str | None) -> Settings:
     return gather({"url": url}, said_by=BY_OPTION)
 
 
+def app_of(url: str | None) -> str | None:
+    """The application to import, where nothing else says which store it is. Raises ConfigError."""
+    settings = settings_of(url)
+    app: str | None = settings["app"]
+    return app if settings["url"] is None else None
+
+
 @contextmanager
 def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Deferq]:
     """The store of a command that runs no tasks.
@@ -78,8 +85,7 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator
     The application is imported only if nothing else says which store it is, so that one that is broken can be looked
     into. Raises StoreUnavailable if the store `must_exist` and does not: a misspelt name must not make an empty one.
     """
-    settings = gather({"url": args.url})
-    app = args.app or (settings["app"] if settings["url"] is None else None)
+    app = args.app or app_of(args.url)
     deferq = load(app, args.url).deferq if app else _with_url(Deferq(args.url), args.url)
     try:
         if must_exist:

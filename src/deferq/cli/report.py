@@ -22,7 +22,7 @@ from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK, add_json, add_url
 from deferq.cli.doctor import document as doctor_document
 from deferq.cli.doctor import examine
-from deferq.cli.loading import AppNotLoaded, load, settings_of
+from deferq.cli.loading import AppNotLoaded, app_of, load, settings_of
 from deferq.cli.output import print_json, printable, size
 from deferq.cli.queues import limits_document
 from deferq.cli.redacting import Redactor
@@ -72,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
 
 def _application(args: argparse.Namespace) -> tuple[Deferq | None, str]:
     """The application, if one is named; or the kind of error that importing it raised, without its own words."""
-    if args.app is None:
+    app = args.app or app_of(args.url)
+    if app is None:
         return None, ""
     try:
-        return load(args.app, args.url).deferq, ""
+        return load(app, args.url).deferq, ""
     except AppNotLoaded as error:
         return None, f"it cannot be imported ({type(error.__cause__ or error).__name__})"
 
@@ -112,20 +113,21 @@ def _settings(settings: Settings, deferq: Deferq | None) -> dict[str, Any]:
 
 def _add_store(gathered: dict[str, Any], settings: Settings, with_messages: bool) -> set[str]:
     """What the store says, as far as it can be read; returns the hosts of its workers, which are not to be told."""
+    hosts: set[str] = set()
     try:
         path = stores.store_path(settings)
         if path is None:
-            return set()
+            return hosts
         with closing(SqliteView(path)) as view:
             gathered["store"] = _whole(view.info())
             seen = workers(view)
+            hosts |= {worker.host for worker in seen if worker.host}
             for name, ask in _parts(view, seen, with_messages):
                 gathered[name] = ask()
-            return {worker.host for worker in seen if worker.host}
     except Exception as error:  # whatever is wrong with it, the rest is told
         told = f": {error}" if isinstance(error, DeferqError) else ""
         gathered["store"] = {**gathered.get("store", {}), "error": f"{type(error).__name__}{told}"}
-        return set()
+    return hosts
 
 
 def _whole(info: Mapping[str, object]) -> dict[str, str]:

@@ -16,6 +16,10 @@ from deferq.errors import StoreCorrupt
 
 #: Usually the log stays below a quarter of this.
 LOG_BYTES_MAX = 64 * 1024 * 1024
+#: A large payload may make it so much longer for a while.
+LOG_BYTES_FAR_MAX = 4 * LOG_BYTES_MAX
+#: Checked for damage without being asked to.
+QUICK_BYTES_MAX = 1024 * 1024 * 1024
 #: A reader that is there in each of so many looks keeps the log from being started over.
 LOOKS, BETWEEN_LOOKS_S = 5, 0.1
 #: Clocks of one machine differ by nothing; this is for those who were asked a moment later.
@@ -37,6 +41,14 @@ def length(case: Case) -> Iterator[Finding]:
 
 def integrity(case: Case) -> Iterator[Finding]:
     """SQLite's own check."""
+    if not case.deep and int(case.store.info()["bytes"]) > QUICK_BYTES_MAX:
+        yield note(
+            "integrity",
+            f"The file is larger than {size(QUICK_BYTES_MAX)}, and was not checked for damage.",
+            "Reading all of it takes long.",
+            "deferq doctor --deep",
+        )
+        return
     problems = case.store.check(full=case.deep)
     if problems:
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
@@ -72,7 +84,8 @@ def journal(case: Case) -> Iterator[Finding]:
 def _large_log(case: Case, log: int) -> Finding:
     names = ", ".join(readers.holders(case.file, LOOKS, lambda: time.sleep(BETWEEN_LOOKS_S)))
     do = "Find the program that keeps a transaction open on the file (a shell, a backup, a notebook) and end it."
-    return wrong(
+    tell = wrong if names or log > LOG_BYTES_FAR_MAX else note
+    return tell(
         "log",
         f"The log of the store is {size(log)}, and is not started over"
         + (f"; a read transaction is kept open by {names}." if names else "."),

@@ -86,7 +86,7 @@ def room(case: Case) -> Iterator[Finding]:
 
 def nearest_folder(path: Path) -> Path:
     """The folder of a file, or the nearest one above it that is there."""
-    return next(folder for folder in path.parents if folder.is_dir())
+    return next(folder for folder in path.parents if os.path.isdir(folder))
 
 
 CHECKS = (versions, sqlite, extras)

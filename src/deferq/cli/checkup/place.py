@@ -30,7 +30,7 @@ def file_kind(case: Case) -> Iterator[Finding]:
 def modes(case: Case) -> Iterator[Finding]:
     """0600, and nothing else, for the database and what lies beside it."""
     parts = [case.file, *(_beside(case.file, end) for end in ("-wal", "-shm", "-gate"))]
-    parts = [path for path in parts if path.exists()]
+    parts = [path for path in parts if os.path.exists(path)]
     open_ones = [path for path in parts if files.readable_by_others(path)]
     if open_ones:
         names = " ".join(f"'{path}'" for path in open_ones)

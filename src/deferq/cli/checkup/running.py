@@ -61,9 +61,13 @@ def _all(case: Case, stack: ExitStack) -> Iterator[Finding]:
         )
         return
     yield from _run((configured.durability, machine.room, *place.CHECKS), case)
-    if not case.path.exists():
+    try:
+        case.path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
         yield _no_store(case)
         return
+    except OSError:  # the checks of the file say why
+        pass
     yield from _run(place.CHECKS_OF_FILE, case)
     yield from _open(case, stack)
     if case.view is not None:

@@ -39,6 +39,11 @@ def check(path: Path) -> bool:
         status = path.lstat()
     except FileNotFoundError:
         return False
+    except OSError as error:  # a folder that may not be entered
+        raise StoreUnavailable(
+            f"The store {path} cannot be looked at ({error.strerror}). Run as its owner, or mend the mode of its"
+            " folder."
+        ) from error
     _check_file(path, status)
     return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -60,7 +61,7 @@ class SqliteView:
         self.url = f"sqlite:///{path}"
         self.synchronous = synchronous
         self._clock = clock
-        if not path.exists():
+        if not os.path.exists(path):
             raise StoreUnavailable(f"There is no store {path}. Defer a task or start a worker to make it.")
         with translated(str(path)):
             self._journal = _journal_of_unused(path)
@@ -202,7 +203,7 @@ def _journal_of_unused(path: Path) -> str | None:
     A file that is in use must not be opened and closed by other means than SQLite's: that would drop the locks that
     this process holds on it.
     """
-    if any(path.with_name(path.name + end).exists() for end in ("-wal", "-shm")):
+    if any(os.path.exists(f"{path}{end}") for end in ("-wal", "-shm")):
         return None
     with suppress(OSError), path.open("rb") as file:
         return "wal" if file.read(20)[18:] == b"\2\2" else "delete"
