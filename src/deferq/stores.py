@@ -79,7 +79,7 @@ def read_secret(path: Path) -> bytes:
 
     Raises InsecurePath if somebody can, StoreCorrupt if it is damaged, StoreUnavailable if it cannot be read.
     """
-    if path.is_symlink():
+    if os.path.islink(path):
         raise InsecurePath(
             f"The secret {path} is a symbolic link, which others may redirect. Put the file itself there."
         )

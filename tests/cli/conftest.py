@@ -38,6 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DEFERQ_URL", "")  # a command may set it; afterwards it is what it was
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr("deferq.default._default", None)  # an application that is imported may configure one
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pyproject.toml").write_text("")
     return tmp_path

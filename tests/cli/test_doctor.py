@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -407,3 +408,26 @@ def test_a_large_file_is_checked_for_damage_only_if_asked_to(
 
     assert doctor()["integrity"]["level"] == "note"
     assert "integrity" not in doctor("--deep")
+
+
+def test_a_secret_that_may_not_be_looked_at(doctor: Doctor, deferq: Deferq, monkeypatch: pytest.MonkeyPatch) -> None:
+    deferq.defer(jobs.add, 1)
+    look, lstat, opened = os.stat, os.lstat, os.open
+
+    def denying(call: Callable[..., Any]) -> Callable[..., Any]:
+        def denied(path: Any, *args: Any, **options: Any) -> Any:
+            if str(path).endswith("-secret"):
+                raise PermissionError(13, "Permission denied", str(path))
+            return call(path, *args, **options)
+
+        return denied
+
+    monkeypatch.setattr(os, "stat", denying(look))
+    monkeypatch.setattr(os, "lstat", denying(lstat))
+    monkeypatch.setattr(os, "open", denying(opened))
+    monkeypatch.setattr(os.path, "lexists", lambda path: True)
+
+    found = doctor()
+
+    assert "cannot be read (Permission denied). Run as the user it belongs to." in found["secret"]["text"]
+    assert "check-failed" not in found

@@ -86,9 +86,9 @@ def test_the_text_has_the_same_parts_as_the_json(run: Run, loaded: Deferq) -> No
 
 
 def test_the_words_of_an_application_that_fails_are_left_out(run: Run, folder: Path) -> None:
-    (folder / "shop.py").write_text("raise RuntimeError('canary-password-19')\n")
+    (folder / "shop_of_report.py").write_text("raise RuntimeError('canary-password-19')\n")
 
-    said = run("report", "shop.py", "--json")
+    said = run("report", "shop_of_report.py", "--json")
 
     assert said.code == 0
     assert "canary-password-19" not in said.out

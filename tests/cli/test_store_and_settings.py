@@ -110,16 +110,16 @@ def test_config_show_keeps_the_password_of_an_url(run: Run) -> None:
 
 
 def test_config_show_names_the_line_of_code_that_gave_a_value(run: Run, folder: Path) -> None:
-    (folder / "shop.py").write_text(
+    (folder / "shop_of_settings.py").write_text(
         "from deferq import Queue, configure\n\nconfigure(\n    threads=3, secrets=['correct horse battery'],"
         " queues={'mail': Queue(rate='5/s')},\n)\n"
     )
 
-    document = json.loads(run("config", "show", "--app", "shop.py", "--json", url=None).out)
+    document = json.loads(run("config", "show", "--app", "shop_of_settings.py", "--json", url=None).out)
     rows = {row["name"]: row for row in document["settings"]}
 
-    assert rows["threads"]["origin"] == f"code, {folder}/shop.py:3"
-    assert rows["secrets"]["origin"] == f"code, {folder}/shop.py:3"
+    assert rows["threads"]["origin"] == f"code, {folder}/shop_of_settings.py:3"
+    assert rows["secrets"]["origin"] == f"code, {folder}/shop_of_settings.py:3"
     assert len(rows["secrets"]["keys"]) == 1
     assert document["queues"] == {"mail": {"rate": "5/s"}}
     assert document["store"] == f"sqlite:///{folder}/.deferq/deferq.db"

@@ -66,8 +66,9 @@ def _all(case: Case, stack: ExitStack) -> Iterator[Finding]:
     except (FileNotFoundError, NotADirectoryError):
         yield _no_store(case)
         return
-    except OSError:  # the checks of the file say why
-        pass
+    except OSError:  # nothing more is to be seen from here
+        yield from _run([place.file_kind], case)
+        return
     yield from _run(place.CHECKS_OF_FILE, case)
     yield from _open(case, stack)
     if case.view is not None:

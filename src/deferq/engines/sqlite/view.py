@@ -13,7 +13,7 @@ from deferq.engines.base import COUNT_CAP, Clock, Counts, Details, Filter, Page,
 from deferq.engines.sqlite import files, inspecting, migrations, reading
 from deferq.engines.sqlite.statements import statements
 from deferq.engines.sqlite.trouble import translated
-from deferq.errors import StoreUnavailable
+from deferq.errors import InsecurePath, StoreUnavailable
 from deferq.model.settings import QueueSettings
 from deferq.model.task import EPOCH_2020_US, ID_RANDOM_BITS, Task
 
@@ -61,7 +61,11 @@ class SqliteView:
         self.url = f"sqlite:///{path}"
         self.synchronous = synchronous
         self._clock = clock
-        if not os.path.exists(path):
+        try:
+            is_there = files.check(path)
+        except InsecurePath:  # nobody is harmed by a look
+            is_there = True
+        if not is_there:
             raise StoreUnavailable(f"There is no store {path}. Defer a task or start a worker to make it.")
         with translated(str(path)):
             self._journal = _journal_of_unused(path)
