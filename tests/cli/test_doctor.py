@@ -20,6 +20,7 @@ from deferq.cli.warning import RULES
 from tests.cli import jobs
 from tests.cli.conftest import Doctor, Run, Said, edited, with_worker
 from tests.cli.processes import Running, environment
+from tests.support import sized, tried
 
 
 def fingerprint(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -206,22 +207,83 @@ def test_a_broken_store_is_told_without_a_traceback(
     assert run("report").code == 0
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_whatever_is_damaged_the_checks_get_through(run: Run, deferq: Deferq, file: Path, seed: int) -> None:
-    for number in range(50):
-        deferq.defer(jobs.add, number)
-    deferq.close()
-    chance = random.Random(seed)
-    content = bytearray(file.read_bytes())
-    for _ in range(chance.choice((3, 30, 300))):
-        content[chance.randrange(100, len(content))] = chance.randrange(256)
-    file.write_bytes(content)
+@pytest.fixture(scope="module")
+def left_behind(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of a store whose process was killed: the database, its log and the index of that."""
+    folder = tmp_path_factory.mktemp("left-behind")
+    ran = subprocess.run([sys.executable, "-c", LEAVES_BEHIND], cwd=folder, env=environment(), timeout=60)
+    assert ran.returncode == 0
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
-    said = [run("doctor", "--json"), run("report", "--json", "--errors")]
 
-    assert all(json.loads(one.out) for one in said)
-    assert said[0].code in (0, 1)
-    assert said[1].code == 0
+LEAVES_BEHIND = """
+import os
+from deferq import Deferq
+deferq = Deferq("sqlite:///jobs.db")
+for number in range(60):
+    options = {"queue": ("mail", "index")[number % 2], "name": f"n{number}" if number % 7 == 0 else None}
+    deferq.call(print, number).defer(**options)
+for _ in range(20):
+    deferq.defer(int, "no number")
+deferq.worker(until_idle=True, listeners=()).run()
+for number in range(60):
+    deferq.call(print, number).defer(countdown=number % 3)
+os._exit(0)
+"""
+
+
+def damage(files: dict[str, bytes], chance: random.Random) -> dict[str, bytes]:
+    """Bytes are changed, ends are cut off, files are gone."""
+    damaged = dict(files)
+    for name in ("jobs.db", "jobs.db-wal", "jobs.db-shm"):
+        content = bytearray(files[name])
+        match chance.randrange(5):
+            case 0:
+                for _ in range(chance.choice((1, 30, 300))):
+                    content[chance.randrange(len(content))] = chance.randrange(256)
+            case 1:
+                del content[chance.randrange(len(content)) :]
+            case 2 if name != "jobs.db":
+                del damaged[name]
+                continue
+        damaged[name] = bytes(content)
+    return damaged
+
+
+@pytest.mark.programme
+def test_whatever_is_damaged_the_checks_get_through_and_change_nothing(
+    run: Run, folder: Path, left_behind: dict[str, bytes]
+) -> None:
+    seeds = sized(test=25, proof=500, long=20_000)
+    for seed in range(seeds):
+        files = damage(left_behind, random.Random(seed))
+        for path in folder.glob("jobs.db*"):
+            path.unlink()
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+            (folder / name).chmod(0o600)
+
+        checked, reported = run("doctor", "--json"), run("report", "--json", "--errors")
+
+        assert checked.code in (0, 1), seed
+        assert reported.code == 0, seed
+        assert json.loads(checked.out)["findings"], seed
+        assert json.loads(reported.out)["doctor"] is not None, seed
+        kept = [name for name in files if not name.endswith("-shm")]  # SQLite keeps who reads where in there
+        assert [name for name in kept if (folder / name).read_bytes() != files[name]] == [], seed
+    tried("damaged stores that doctor looked at", seeds)
+
+
+def test_a_copy_without_the_index_of_its_log_is_read_too(
+    doctor: Doctor, folder: Path, left_behind: dict[str, bytes]
+) -> None:
+    for name in ("jobs.db", "jobs.db-wal", "jobs.db-secret"):
+        (folder / name).write_bytes(left_behind[name])
+        (folder / name).chmod(0o600)
+
+    assert "tasks wait" in doctor()["no-worker"]["text"]
+    assert (folder / "jobs.db").read_bytes() == left_behind["jobs.db"]
+    assert (folder / "jobs.db-wal").read_bytes() == left_behind["jobs.db-wal"]
 
 
 def test_a_check_that_fails_says_so_and_the_others_go_on(
