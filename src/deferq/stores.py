@@ -151,7 +151,9 @@ def _options(query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in _OPTIONS:
-            raise ConfigError(f"url: no option {name!r}.{did_you_mean(name, _OPTIONS)}")
+            raise ConfigError(
+                f"url: no option {name!r}.{did_you_mean(name, _OPTIONS, otherwise=' There is: synchronous.')}"
+            )
     return options
 
 

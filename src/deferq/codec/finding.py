@@ -198,7 +198,10 @@ def _walk(target: str, holder: Any, parts: list[str]) -> Any:
         elif isinstance(holder, ModuleType) and part is parts[0]:
             holder = getattr(holder, part)
         else:
-            raise TargetNotAllowed(f"{target} leads through something that is neither its module nor a class.")
+            raise TargetNotAllowed(
+                f"{target} leads through something that is neither its module nor a class; defer it by the"
+                " module that defines it."
+            )
     return holder
 
 
