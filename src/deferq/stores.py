@@ -32,7 +32,7 @@ def open_engine(settings: Settings) -> LeasingEngine:
     if parts.scheme == "memory":
         from deferq.engines.memory import MemoryEngine  # who stores tasks in a file need not load it
 
-        return MemoryEngine(payload_limit=_envelope_limit(settings), tombstone_s=settings["tombstone_s"])
+        return MemoryEngine(payload_limit=envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
         return _sqlite(_sqlite_path(parts), _options(parts.query), settings)
     wrong = (
@@ -50,7 +50,8 @@ def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
     if isinstance(engine, SqliteEngine):
         engine.open()  # it refuses a file that is not ours, or not safe, before a secret is laid beside it
         return Keyring([_secret_beside(engine.path)])
-    return Keyring([secrets.token_bytes(32)])
+    own: bytes | None = getattr(engine, "secret", None)  # of a store of tests, which several Deferqs may share
+    return Keyring([own or secrets.token_bytes(32)])
 
 
 def store_path(settings: Settings) -> Path | None:
@@ -116,12 +117,12 @@ def _sqlite(path: Path, options: dict[str, str], settings: Settings) -> SqliteEn
     return SqliteEngine(
         path,
         synchronous=options.get("synchronous", "FULL"),
-        payload_limit=_envelope_limit(settings),
+        payload_limit=envelope_limit(settings),
         tombstone_s=settings["tombstone_s"],
     )
 
 
-def _envelope_limit(settings: Settings) -> int:
+def envelope_limit(settings: Settings) -> int:
     """The limit is for arguments, and the codec keeps it; what the engine stores is a little longer."""
     limit: int = settings["payload_limit"]
     return limit + _ENVELOPE_BYTES_MAX

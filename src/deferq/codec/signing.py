@@ -10,7 +10,7 @@ into the next. The purpose is BLAKE2b's personalisation: a result never passes f
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import Final, Literal
@@ -32,7 +32,7 @@ SECRET_BYTES_MIN: Final = 16
 
 Purpose = Literal["payload", "result"]
 
-_PURPOSES: tuple[Purpose, ...] = ("payload", "result")
+_PURPOSES = ("payload", "result", "request")
 _MAGIC = b"DQ"
 _MAGIC_V1 = _MAGIC + bytes([VERSION])
 _MAC_AT, _BODY_AT = 8, 40
@@ -161,6 +161,28 @@ class Keyring:
                 " Defer the task anew in a form that it accepts."
             )
         return header[3], body
+
+    def sign_request(self, parts: Iterable[bytes]) -> tuple[bytes, bytes]:
+        """The id of the newest key, and its MAC over the parts of a request, each with its length."""
+        return self._signer.id, _request_mac(self._signer, parts)
+
+    def knows_request(self, parts: Iterable[bytes], key_id: str, mac: str) -> bool:
+        """Whether one of our keys has this id and made this MAC, both in lower-case hexadecimal."""
+        key = next((key for key in self._keys.values() if hmac.compare_digest(key.id.hex(), _ascii(key_id))), None)
+        made = _request_mac(key or self._signer, parts)  # an unknown key takes as long as a known one
+        return hmac.compare_digest(made.hex(), _ascii(mac)) and key is not None
+
+
+def _request_mac(key: _Key, parts: Iterable[bytes]) -> bytes:
+    mac = key.macs["request"].copy()
+    for part in parts:
+        mac.update(_LENGTH(len(part)) + part)
+    return mac.digest()
+
+
+def _ascii(text: str) -> str:
+    """`compare_digest` refuses other texts; none of them is hexadecimal."""
+    return text if text.isascii() else ""
 
 
 def _bound(task_id: int, target: str, url: str | None, method: str | None) -> bytes:

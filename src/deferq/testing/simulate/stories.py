@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from deferq.codec.codec import Codec
 from deferq.codec.signing import Keyring
@@ -73,11 +73,12 @@ class Act(NamedTuple):
 
 
 _LAST = Act(_returns, 0.5)
+AnyOutcome = TypeVar("AnyOutcome", bound=Outcome)
 #: In place of a real one.
 _TRACEBACK = "Traceback (most recent call last):\n" + 4 * "  File of the user, in a line of it\n"
 
 
-def portable(outcome: Outcome) -> Outcome:
+def portable(outcome: AnyOutcome) -> AnyOutcome:
     """The outcome as it is wherever deferq is installed.
 
     A traceback holds paths of files, and its length decides how much of a report fits into a socket: without this a

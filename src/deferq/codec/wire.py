@@ -1,0 +1,220 @@
+"""A task on its way over HTTP: what a delivery carries, what proves that it is ours, and how its outcome comes back.
+
+    POST <path of the application>
+    X-Deferq-Task       everything that running it needs, as a document
+    X-Deferq-Time       when it was sent, in seconds since the epoch
+    X-Deferq-Signature  v1.<key id>.<MAC>
+    the body            the stored envelope, byte for byte
+
+The MAC covers method, path, query, time, document and body, each with its length. A delivery in process carries the
+same headers as one that was pushed.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple, assert_never
+
+from deferq.codec.signing import Keyring
+from deferq.errors import PayloadCorrupt, PayloadSignatureError
+from deferq.model.outcome import (
+    INTERRUPTED,
+    Cancelled,
+    ErrorText,
+    Failed,
+    Interrupted,
+    Outcome,
+    Parked,
+    Retried,
+    Snoozed,
+    Succeeded,
+)
+from deferq.model.task import Leased
+
+#: Where the handler takes deliveries of tasks without an own url.
+RUN_PATH = "/_deferq/run"
+TASK, TIME, SIGNATURE, OUTCOME = "X-Deferq-Task", "X-Deferq-Time", "X-Deferq-Signature", "X-Deferq-Outcome"
+#: Seconds that a signature may be old, or that two clocks may differ.
+TOLERANCE_S = 300
+#: The longest document of a task that is read.
+DOCUMENT_BYTES_MAX = 64 * 1024
+
+_FIELDS = tuple(field for field in Leased._fields if field != "payload")
+_TEXTS = {"queue", "target", "name", "route", "url", "options"}
+#: What stands in a task for a field that its document leaves out.
+_UNSET = {
+    **dict.fromkeys(("expires_at", "name", "route", "url", "options")),
+    "cancel_requested": False,
+    **Leased._field_defaults,
+}
+
+
+class Signed(NamedTuple):
+    """What the signature of a delivery covers. Method and path as the application sees them, the path decoded."""
+
+    method: str
+    path: str
+    #: Raw, without the question mark.
+    query: str
+    #: The three headers as texts.
+    time: str
+    task: str
+    body: bytes
+
+    def parts(self) -> tuple[bytes, ...]:
+        method, path, query, time, task, body = self
+        return (*(text.encode("utf-8", "surrogatepass") for text in (method, path, query, time, task)), body)
+
+
+def sign(keyring: Keyring, signed: Signed) -> str:
+    """The value of X-Deferq-Signature."""
+    key_id, mac = keyring.sign_request(signed.parts())
+    return f"v1.{key_id.hex()}.{mac.hex()}"
+
+
+def verify(keyring: Keyring, signed: Signed, signature: str, now_s: float) -> None:
+    """Raises PayloadSignatureError if the delivery is not ours, was changed, or is too old; UnknownKey never.
+
+    Whoever forges one learns nothing from the message, so it is the same for every reason.
+    """
+    version, _, rest = signature.partition(".")
+    key_id, _, mac = rest.partition(".")
+    genuine = version == "v1" and keyring.knows_request(signed.parts(), key_id, mac)
+    if not genuine or not _is_recent(signed.time, now_s):
+        raise PayloadSignatureError("The signature of this delivery does not fit it; nothing was run.")
+
+
+def _is_recent(text: str, now_s: float) -> bool:
+    """Digits only: `int` takes Arabic ones, spaces and underscores as well."""
+    return text.isascii() and text.isdigit() and len(text) <= 12 and abs(int(text) - now_s) <= TOLERANCE_S
+
+
+# ---- the task
+
+
+def pack_task(task: Leased) -> str:
+    """The value of X-Deferq-Task: base64url of a JSON object of all fields but the payload, unset ones left out."""
+    document = {field: getattr(task, field) for field in _FIELDS}
+    return _packed({field: value for field, value in document.items() if value is not None and value is not False})
+
+
+def unpack_task(text: str, payload: bytes) -> Leased:
+    """The inverse of `pack_task`. Raises PayloadCorrupt. Fields of a newer deferq are passed over."""
+    document = _unpacked(text)
+    fields: dict[str, Any] = {field: _field(field, document.get(field)) for field in _FIELDS}
+    return Leased(**fields, payload=payload)
+
+
+def _field(field: str, value: object) -> object:
+    if value is None and field in _UNSET:
+        return _UNSET[field]
+    if type(value) is (str if field in _TEXTS else bool if field == "cancel_requested" else int):
+        return value
+    raise PayloadCorrupt(f"{TASK}: its {field} is missing, or is not what it should be.")
+
+
+# ---- the outcome
+
+
+def pack_header(outcome: Outcome) -> str:
+    """The value of X-Deferq-Outcome. It holds all of the outcome: the result too, and the traceback."""
+    return _packed(document_of(outcome))
+
+
+def unpack_header(text: str) -> Outcome:
+    """The inverse of `pack_header`. Raises PayloadCorrupt."""
+    return outcome_of(_unpacked(text))
+
+
+def document_of(outcome: Outcome) -> dict[str, Any]:
+    """An outcome as JSON can hold it."""
+    match outcome:
+        case Succeeded():
+            result = None if outcome.result is None else base64.b64encode(outcome.result).decode()
+            return {"outcome": "succeeded", "result": result}
+        case Failed():
+            more = {"permanent": outcome.permanent, "reason": outcome.reason, "detail": outcome.detail}
+            return {"outcome": "failed", **more, "error": _document_of_error(outcome.error)}
+        case Retried():
+            return {"outcome": "retried", "after_s": outcome.after_s, "reason": outcome.reason}
+        case Snoozed():
+            return {"outcome": "snoozed", "after_s": outcome.after_s, "reason": outcome.reason}
+        case Interrupted():
+            return {"outcome": "interrupted", "after_s": outcome.after_s, "reason": outcome.reason}
+        case Cancelled():
+            return {"outcome": "cancelled", "reason": outcome.reason}
+        case Parked():
+            return {"outcome": "parked", "reason": outcome.reason, "error": _document_of_error(outcome.error)}
+        case _:
+            assert_never(outcome)
+
+
+def outcome_of(document: Mapping[str, Any]) -> Outcome:
+    """The inverse of `document_of`. Raises PayloadCorrupt."""
+    try:
+        return _outcome_of(document)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise PayloadCorrupt(f"{OUTCOME}: this is no outcome that this release knows.") from error
+
+
+def _outcome_of(document: Mapping[str, Any]) -> Outcome:
+    kind = document["outcome"]
+    if kind == "succeeded":
+        result = document["result"]
+        return Succeeded(None if result is None else base64.b64decode(result, validate=True))
+    reason = _text(document["reason"])
+    if kind == "failed":
+        error, permanent = _error_of(document["error"]), document["permanent"] is True
+        return Failed(error=error, permanent=permanent, reason=reason, detail=_text(document.get("detail", "")))
+    if kind == "parked":
+        return Parked(error=_error_of(document["error"]), reason=reason)
+    if kind == "cancelled":
+        return Cancelled(reason=reason)
+    if kind == "interrupted":
+        return Interrupted(after_s=float(document["after_s"]), reason=reason) if reason else INTERRUPTED
+    if kind == "snoozed":
+        return Snoozed(after_s=float(document["after_s"]), reason=reason)
+    if kind == "retried":
+        after_s = document["after_s"]
+        return Retried(after_s=None if after_s is None else float(after_s), reason=reason)
+    raise ValueError(kind)
+
+
+def _document_of_error(error: ErrorText) -> dict[str, str]:
+    return {"error_type": error.error_type, "message": error.message, "traceback": error.traceback}
+
+
+def _error_of(document: Mapping[str, Any]) -> ErrorText:
+    return ErrorText(
+        error_type=_text(document["error_type"]),
+        message=_text(document["message"]),
+        traceback=_text(document.get("traceback", "")),
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError("a text is expected")
+    return value
+
+
+# ---- documents
+
+
+def _packed(document: Mapping[str, Any]) -> str:
+    return base64.urlsafe_b64encode(json.dumps(document, separators=(",", ":")).encode()).decode()
+
+
+def _unpacked(text: str) -> dict[str, Any]:
+    if len(text) > DOCUMENT_BYTES_MAX:
+        raise PayloadCorrupt(f"A document of {len(text):,} bytes in a header is more than {DOCUMENT_BYTES_MAX:,}.")
+    try:
+        document = json.loads(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise PayloadCorrupt("A header that should hold a document does not.") from error
+    if not isinstance(document, dict):
+        raise PayloadCorrupt("A header that should hold a document does not.")
+    return document
