@@ -103,6 +103,15 @@ def read_secret(path: Path) -> bytes:
     return secret
 
 
+def keyring_if_any(engine: LeasingEngine, settings: Settings) -> Keyring | None:
+    """Like `keyring_for`, for somebody who only looks: no secret is made. None: there is none."""
+    if settings["secrets"] is not None:
+        return Keyring(settings["secrets"])
+    if isinstance(engine, SqliteEngine) and os.path.lexists(secret_path(engine.path)):
+        return Keyring([read_secret(secret_path(engine.path))])
+    return None
+
+
 def retention_of(settings: Settings) -> Retention:
     """How long finished tasks stay."""
     return Retention(
