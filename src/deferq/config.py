@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SECRET_BYTES_MIN = 16
 PAYLOADS = ("pickle", "json")
+#: How like a name another one must be; all variables begin alike, so more than elsewhere.
+_NEAR = 0.8
 
 
 class Setting(NamedTuple):
@@ -50,7 +52,7 @@ class Value(NamedTuple):
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return str.__str__(value)  # a plain one, also of an enum: it goes into stores and to other processes
-    raise ConfigError(f"{name}: expected text.")
+    raise ConfigError(f"{name}: expected text that is not empty; leave it out for the default.")
 
 
 def _parts(value: Any) -> list[Any]:
@@ -194,8 +196,11 @@ def gather(
     *,
     environ: Mapping[str, str] = os.environ,
     folder: Path | None = None,
+    said_by: str = "given",
 ) -> Settings:
     """Settings from `given` (None: not given), the environment, the project file and the defaults.
+
+    `said_by` is the origin of what is given.
 
     Raises ConfigError for an unknown name or a value that does not fit, naming the place it stands in.
     """
@@ -207,10 +212,20 @@ def gather(
     _check_names({name: 1 for name, value in given.items() if value is not None}, "the configuration")
     project = project_file.parent if project_file else (folder or Path.cwd())
     values = {
-        setting.name: _value(setting, given, environ, from_project, project_file) for setting in SETTINGS.values()
+        setting.name: _value(setting, given, environ, from_project, project_file, said_by)
+        for setting in SETTINGS.values()
     }
     _check_accepted(values)
     return Settings(values, project)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables `DEFERQ_...` that are no setting, each with the one that was probably meant."""
+    from difflib import get_close_matches  # needed only by who looks for what is wrong
+
+    known = {setting.variable for setting in SETTINGS.values()}
+    unknown = sorted(name for name in environ if name.startswith("DEFERQ_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, 1, _NEAR)), None) for name in unknown}
 
 
 def find_project_file(folder: Path) -> Path | None:
@@ -227,9 +242,10 @@ def _value(
     environ: Mapping[str, str],
     from_project: Mapping[str, Any],
     project_file: Path | None,
+    said_by: str,
 ) -> Value:
     if given.get(setting.name) is not None:
-        return Value(setting.parse(setting.name, given[setting.name]), "given")
+        return Value(setting.parse(setting.name, given[setting.name]), said_by)
     if environ.get(setting.variable):
         return Value(setting.parse(setting.variable, environ[setting.variable]), f"environment {setting.variable}")
     if setting.name in from_project:
@@ -255,11 +271,13 @@ def _read_project(project_file: Path | None) -> dict[str, Any]:
     try:
         document = tomllib.loads(project_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{project_file} cannot be read: {error}.") from error
+        raise ConfigError(f"{project_file} cannot be read: {error}. Mend the file.") from error
     tools = document.get("tool", {})
     table = tools.get("deferq", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigError(f"[tool.deferq] in {project_file} must be a table.")
+        raise ConfigError(
+            f"[tool.deferq] in {project_file} must be a table, such as: [tool.deferq] and below it threads = 4."
+        )
     return table
 
 

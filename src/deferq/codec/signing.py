@@ -65,6 +65,16 @@ def codec_of(envelope: bytes | None) -> str | None:
     return _name_of(envelope[3]) or "unknown"
 
 
+def envelope_head(head: bytes) -> tuple[int | None, str] | None:
+    """The version and key id that the first eight bytes of an envelope claim, unverified; None: it is no envelope.
+
+    The version is None if it is not one that this release reads.
+    """
+    if len(head) < _MAC_AT or head[:2] != _MAGIC:
+        return None
+    return (VERSION if head[2] == VERSION else None), head[4:_MAC_AT].hex()
+
+
 class Keyring:
     """The application's secrets, newest first: the first signs, all verify."""
 
@@ -82,6 +92,12 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)}, signs with {self._signer.id.hex()}>"
+
+    @property
+    def key_ids(self) -> list[str]:
+        """What envelopes name the keys by, newest first; they tell nothing of the secrets."""
+        others = [key for key in reversed(self._keys.values()) if key is not self._signer]
+        return [key.id.hex() for key in (self._signer, *others)]
 
     def seal(
         self,
@@ -137,7 +153,8 @@ class Keyring:
         mac.update(body)
         if not hmac.compare_digest(mac.digest(), envelope[_MAC_AT:_BODY_AT]):
             raise PayloadSignatureError(
-                f"The signature of this {purpose} does not fit it, its task or its target; it will not be run."
+                f"The signature of this {purpose} does not fit it, its task or its target; it will not be run. It"
+                " was changed in the store, or put there by somebody else: defer the task anew."
             )
         if header[3] not in codecs:
             raise _not_accepted(purpose, header[3], codecs)
@@ -202,7 +219,10 @@ def _not_accepted(purpose: Purpose, codec: int, codecs: frozenset[int]) -> Codec
 
 def _not_an_envelope(envelope: bytes) -> PayloadCorrupt | UnsupportedEnvelope:
     if len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
-        return PayloadCorrupt(f"These {len(envelope)} bytes are not an envelope of deferq, or end early.")
+        return PayloadCorrupt(
+            f"These {len(envelope)} bytes are not an envelope of deferq, or end early. The store is damaged, or"
+            " something else writes to it."
+        )
     return UnsupportedEnvelope(
         f"The envelope has version {envelope[2]}, and this deferq reads version {VERSION}; upgrade it."
     )

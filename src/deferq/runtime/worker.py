@@ -184,6 +184,7 @@ class AnyWorker(ABC):
             "queues": self.config.queues,
             "route": self.config.route,
             "threads": self.config.threads,
+            "version": _release(),
         }
 
     def _all_details(self) -> Mapping[str, Any]:
@@ -192,6 +193,16 @@ class AnyWorker(ABC):
     def _announce(self, name: EventName, detail: str = "") -> None:
         detail = detail or f"{socket.gethostname()} pid {os.getpid()}"
         self._listeners.announce(Event(name, self._engine.now(), detail=detail))
+
+
+def _release() -> str | None:
+    """Which deferq this is; None: it is not installed as a package."""
+    from importlib import metadata  # only a worker that starts needs it
+
+    try:
+        return metadata.version("deferq")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 class Worker(AnyWorker):
