@@ -8,6 +8,7 @@ it into the engine. It goes on in `runtime/executor.py`, and ends as `model/tran
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -24,6 +25,8 @@ from deferq.model.queue import Queue, check_queue_name
 from deferq.options import check_retry, split_keywords
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from deferq.codec.context import Carried
     from deferq.config import Settings
     from deferq.engines.answers import Existing, PutAnswer
@@ -73,7 +76,8 @@ class Deferq:
         carry: Iterable[ContextVar[Any] | Carried] = (),
         **settings: Any,
     ) -> None:
-        self.settings: Settings = gather({"url": url, "secrets": secrets, "allow": allow, **settings})
+        given = {"url": url, "secrets": secrets, "allow": allow, **settings}
+        self.settings: Settings = gather(given, said_by=_caller())
         self.queues = _checked_queues(queues)
         self._carry = carriers(carry)
         self._engine: LeasingEngine | None = None
@@ -109,6 +113,8 @@ class Deferq:
                     registry,
                     allow=self.settings["allow"],
                     carry=self._carry,
+                    payload=self.settings["payload"],
+                    accept=self.settings["payload_accept"],
                     payload_limit=self.settings["payload_limit"],
                 )
                 self.tasks = TaskMaker(self.codec, self.queues)
@@ -359,6 +365,14 @@ class Deferq:
                     threads=self.settings["threads"] or default_threads(),
                 )
             return self._handler
+
+
+def _caller() -> str:
+    """Where in the application a Deferq is made: the nearest line outside this package."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "deferq":
+        frame = frame.f_back
+    return "code" if frame is None else f"code, {frame.f_code.co_filename}:{frame.f_lineno}"
 
 
 def _checked_call(call: Any) -> Call[Any]:

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET_BYTES_MIN = 16
+PAYLOADS = ("pickle", "json")
+#: How like a name another one must be; all variables begin alike, so more than elsewhere.
+_NEAR = 0.8
 
 
 class Setting(NamedTuple):
@@ -48,7 +51,7 @@ class Value(NamedTuple):
 def _text(name: str, value: Any) -> str:
     if isinstance(value, str) and value:
         return str.__str__(value)  # a plain one, also of an enum: it goes into stores and to other processes
-    raise ConfigError(f"{name}: expected text.")
+    raise ConfigError(f"{name}: expected text that is not empty; leave it out for the default.")
 
 
 def _parts(value: Any) -> list[Any]:
@@ -101,6 +104,19 @@ def _place(name: str, value: Any) -> str:
     raise ConfigError(f"{name}: expected 'embedded' (threads of the web process) or 'external' (deferq worker).")
 
 
+def _payload(name: str, value: Any) -> str:
+    if isinstance(value, str) and value in PAYLOADS:
+        return str.__str__(value)
+    raise ConfigError(f"{name}: expected 'pickle' (any arguments) or 'json' (strict JSON, a closed set of types).")
+
+
+def _payloads(name: str, value: Any) -> tuple[str, ...]:
+    parts = tuple(_parts(value))
+    if parts and all(isinstance(part, str) and part in PAYLOADS for part in parts):
+        return parts
+    raise ConfigError(f"{name}: expected 'json', 'pickle' or both.")
+
+
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -123,6 +139,13 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("async_slots", 100, _count, "how many coroutines a worker runs at the same time"),
         Setting("drain_s", 30.0, _seconds, "how long a stopping worker lets running tasks finish"),
+        Setting("payload", "pickle", _payload, "how arguments and results are stored: pickle or json (strict JSON)"),
+        Setting(
+            "payload_accept",
+            None,
+            _payloads,
+            "which of pickle and json is read; by default json alone with payload=json, else both",
+        ),
         Setting("payload_limit", 16 * 1024 * 1024, _count, "largest size of a task's arguments in bytes"),
         Setting("tombstone_s", 24 * 3600.0, _seconds, "how long the name of a finished task stays taken"),
         Setting("keep_succeeded_s", 3600.0, _seconds, "how long succeeded tasks stay in the history"),
@@ -154,8 +177,11 @@ def gather(
     *,
     environ: Mapping[str, str] = os.environ,
     folder: Path | None = None,
+    said_by: str = "given",
 ) -> Settings:
     """Settings from `given` (None: not given), the environment, the project file and the defaults.
+
+    `said_by` is the origin of what is given.
 
     Raises ConfigError for an unknown name or a value that does not fit, naming the place it stands in.
     """
@@ -167,9 +193,20 @@ def gather(
     _check_names({name: 1 for name, value in given.items() if value is not None}, "the configuration")
     project = project_file.parent if project_file else (folder or Path.cwd())
     values = {
-        setting.name: _value(setting, given, environ, from_project, project_file) for setting in SETTINGS.values()
+        setting.name: _value(setting, given, environ, from_project, project_file, said_by)
+        for setting in SETTINGS.values()
     }
+    _check_accepted(values)
     return Settings(values, project)
+
+
+def unknown_variables(environ: Mapping[str, str]) -> dict[str, str | None]:
+    """Variables `DEFERQ_...` that are no setting, each with the one that was probably meant."""
+    from difflib import get_close_matches  # needed only by who looks for what is wrong
+
+    known = {setting.variable for setting in SETTINGS.values()}
+    unknown = sorted(name for name in environ if name.startswith("DEFERQ_") and name not in known)
+    return {name: next(iter(get_close_matches(name, known, 1, _NEAR)), None) for name in unknown}
 
 
 def find_project_file(folder: Path) -> Path | None:
@@ -186,15 +223,25 @@ def _value(
     environ: Mapping[str, str],
     from_project: Mapping[str, Any],
     project_file: Path | None,
+    said_by: str,
 ) -> Value:
     if given.get(setting.name) is not None:
-        return Value(setting.parse(setting.name, given[setting.name]), "given")
+        return Value(setting.parse(setting.name, given[setting.name]), said_by)
     if environ.get(setting.variable):
         return Value(setting.parse(setting.variable, environ[setting.variable]), f"environment {setting.variable}")
     if setting.name in from_project:
         where = f"[tool.deferq] in {project_file}"
         return Value(setting.parse(f"{setting.name} of {where}", from_project[setting.name]), where)
     return Value(setting.default, "default")
+
+
+def _check_accepted(values: Mapping[str, Value]) -> None:
+    payload, accepted = values["payload"].value, values["payload_accept"].value
+    if accepted is not None and payload not in accepted:
+        raise ConfigError(
+            f"payload_accept: it leaves out {payload!r}, in which this application stores its own tasks; add it, or set"
+            " payload."
+        )
 
 
 def _read_project(project_file: Path | None) -> dict[str, Any]:
@@ -205,11 +252,13 @@ def _read_project(project_file: Path | None) -> dict[str, Any]:
     try:
         document = tomllib.loads(project_file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{project_file} cannot be read: {error}.") from error
+        raise ConfigError(f"{project_file} cannot be read: {error}. Mend the file.") from error
     tools = document.get("tool", {})
     table = tools.get("deferq", {}) if isinstance(tools, dict) else {}
     if not isinstance(table, dict):
-        raise ConfigError(f"[tool.deferq] in {project_file} must be a table.")
+        raise ConfigError(
+            f"[tool.deferq] in {project_file} must be a table, such as: [tool.deferq] and below it threads = 4."
+        )
     return table
 
 

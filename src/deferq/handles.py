@@ -134,7 +134,10 @@ class TaskHandle:
         if task.state is State.SUCCEEDED:
             return self._owner.open_result(self.id, task.target, self.details().result)
         if task.state is State.CANCELLED:
-            raise TaskCancelled(f"Task {self.id} ({task.target}) was cancelled: {task.reason}.")
+            raise TaskCancelled(
+                f"Task {self.id} ({task.target}) was cancelled: {task.reason}. To run it after all: deferq tasks"
+                f" requeue {self.id}"
+            )
         failures = self.details().failures
         last = f" {failures[-1].error_type}: {failures[-1].message}" if failures else ""
         raise TaskFailed(f"Task {self.id} ({task.target}) died: {task.reason}.{last}")
@@ -144,7 +147,10 @@ class TaskHandle:
             return pause_s
         left = deadline - time.monotonic()
         if left <= 0:
-            raise TaskNotFinished(f"Task {self.id} has not finished yet. Is a worker running?")
+            raise TaskNotFinished(
+                f"Task {self.id} has not finished in the time that wait() was given. Is a worker running? 'deferq"
+                " status' says so."
+            )
         return min(pause_s, left)
 
 

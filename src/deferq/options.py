@@ -81,7 +81,7 @@ def check_options(options: Mapping[str, Any]) -> None:
     if options.get("eta") is not None and options.get("countdown") is not None:
         raise ScheduleError("eta and countdown: give one of them, not both.", field="eta")
     if options.get("if_exists", "raise") not in IF_EXISTS:
-        raise InvalidOption(f"if_exists: one of {', '.join(IF_EXISTS)}.", field="if_exists")
+        raise InvalidOption(f"if_exists: expected one of {', '.join(IF_EXISTS)}.", field="if_exists")
     if options.get("if_exists") in ("return", "replace") and options.get("name") is None:
         raise InvalidOption("if_exists: only a task with a name can exist already; give it a name.", field="if_exists")
 
@@ -150,7 +150,9 @@ def due_at(options: Mapping[str, Any], now: int) -> int:
         return now
     due = now + _microseconds(max(0.0, check_seconds("countdown", countdown, negative=True)))
     if due > ETA_MAX_US:
-        raise ScheduleError("countdown: nothing can be due after the year 2090.", field="countdown")
+        raise ScheduleError(
+            "countdown: nothing can be due after the year 2090. It is a number of seconds.", field="countdown"
+        )
     return due
 
 
@@ -241,13 +243,15 @@ def check_route(value: Any) -> str | None:
     """The name of a route."""
     if value is None or (isinstance(value, str) and re.fullmatch(_ROUTE, value)):
         return value
-    raise InvalidName("route: 1 to 100 ASCII letters, digits, '.', '-' or '_'.", field="route")
+    raise InvalidName(
+        "route: a route has 1 to 100 ASCII letters, digits, '.', '-' or '_', and this one has not.", field="route"
+    )
 
 
 def check_headers(value: Any) -> tuple[tuple[str, str], ...]:
     """Header names by RFC 9110's token rule, without those that HTTP or a task queue sets; values in visible ASCII."""
     if not isinstance(value, Mapping):
-        raise InvalidOption("headers: expected a mapping of names to values.", field="headers")
+        raise InvalidOption('headers: expected a mapping of names to values, such as {"X-Shop": "7"}.', field="headers")
     headers = tuple(value.items())
     for name, text in headers:
         if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):

@@ -16,6 +16,8 @@ from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import ConfigError, InsecurePath, StoreCorrupt, StoreUnavailable
 from deferq.suggest import did_you_mean
 
+#: What an url may begin with.
+ENGINES = ("sqlite", "memory")
 _OPTIONS = {"synchronous"}
 _ENVELOPE_BYTES_MAX = 1024
 _SECRET_BYTES_READ = 64 * 1024
@@ -33,8 +35,12 @@ def open_engine(settings: Settings) -> LeasingEngine:
         return MemoryEngine(payload_limit=envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
         return _sqlite(_sqlite_path(parts), _options(parts.query), settings)
-    wrong = f"no engine for {parts.scheme!r}" if parts.scheme else "it names no engine"
-    raise ConfigError(f"url: {wrong}. Use sqlite:///relative.db, sqlite:////absolute.db or memory://.")
+    wrong = (
+        f"no engine for {parts.scheme!r}.{did_you_mean(parts.scheme, ENGINES)}"
+        if parts.scheme
+        else "it names no engine."
+    )
+    raise ConfigError(f"url: {wrong} Use sqlite:///relative.db, sqlite:////absolute.db or memory://.")
 
 
 def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
@@ -48,12 +54,61 @@ def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
     return Keyring([own or secrets.token_bytes(32)])
 
 
+def store_path(settings: Settings) -> Path | None:
+    """The file of the store, which need not be there; None: it is in no file. Makes nothing. Raises ConfigError."""
+    if settings["url"] is None:
+        return _default_folder(settings) / "deferq.db"
+    parts = _split(settings["url"])
+    if parts.scheme == "memory":
+        return None
+    engine = open_engine(settings)  # which opens nothing, and refuses what is no url
+    return engine.path if isinstance(engine, SqliteEngine) else None
+
+
+def synchronous_of(settings: Settings) -> str:
+    """How carefully the file is written."""
+    return _options(_split(settings["url"] or "").query).get("synchronous", "FULL").upper()
+
+
+def secret_path(database: Path) -> Path:
+    """The file with the secret of a database, where the settings have none."""
+    return database.with_name(f"{database.name}-secret")
+
+
+def read_secret(path: Path) -> bytes:
+    """The secret in a file that nobody else can read.
+
+    Raises InsecurePath if somebody can, StoreCorrupt if it is damaged, StoreUnavailable if it cannot be read.
+    """
+    if os.path.islink(path):
+        raise InsecurePath(
+            f"The secret {path} is a symbolic link, which others may redirect. Put the file itself there."
+        )
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"The secret {path} cannot be read ({error.strerror}). Run as the user it belongs to."
+        ) from error
+    try:
+        _check_secret(path, os.fstat(descriptor))
+        secret = os.read(descriptor, _SECRET_BYTES_READ).strip()
+    finally:
+        os.close(descriptor)
+    if len(secret) < SECRET_BYTES_MIN:
+        raise StoreCorrupt(
+            f"The secret {path} is damaged: it is too short. Restore it from a backup; without it the tasks that wait"
+            " cannot be run."
+        )
+    return secret
+
+
 def keyring_if_any(engine: LeasingEngine, settings: Settings) -> Keyring | None:
     """Like `keyring_for`, for somebody who only looks: no secret is made. None: there is none."""
     if settings["secrets"] is not None:
         return Keyring(settings["secrets"])
-    if isinstance(engine, SqliteEngine) and os.path.lexists(_secret_path(engine.path)):
-        return Keyring([_read_secret(_secret_path(engine.path))])
+    if isinstance(engine, SqliteEngine) and os.path.lexists(secret_path(engine.path)):
+        return Keyring([read_secret(secret_path(engine.path))])
     return None
 
 
@@ -106,13 +161,19 @@ def _options(query: str) -> dict[str, str]:
     options = dict(parse_qsl(query, keep_blank_values=True))
     for name in options:
         if name not in _OPTIONS:
-            raise ConfigError(f"url: no option {name!r}.{did_you_mean(name, _OPTIONS)}")
+            raise ConfigError(
+                f"url: no option {name!r}.{did_you_mean(name, _OPTIONS, otherwise=' There is: synchronous.')}"
+            )
     return options
+
+
+def _default_folder(settings: Settings) -> Path:
+    return settings.project / ".deferq"
 
 
 def _default_path(settings: Settings) -> Path:
     """`.deferq/deferq.db` in the project, in a folder that only its owner enters and that git passes over."""
-    folder = settings.project / ".deferq"
+    folder = _default_folder(settings)
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         ignore = folder / ".gitignore"
@@ -131,38 +192,10 @@ def _default_path(settings: Settings) -> Path:
 
 def _secret_beside(database: Path) -> bytes:
     """The secret in a file of mode 0600 beside the database; made by whoever comes first."""
-    path = _secret_path(database)
+    path = secret_path(database)
     if not os.path.lexists(path):
         _make_secret(path)
-    return _read_secret(path)
-
-
-def _secret_path(database: Path) -> Path:
-    return database.with_name(f"{database.name}-secret")
-
-
-def _read_secret(path: Path) -> bytes:
-    if path.is_symlink():
-        raise InsecurePath(
-            f"The secret {path} is a symbolic link, which others may redirect. Put the file itself there."
-        )
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except OSError as error:
-        raise StoreUnavailable(
-            f"The secret {path} cannot be read ({error.strerror}). Run as the user it belongs to."
-        ) from error
-    try:
-        _check_secret(path, os.fstat(descriptor))
-        secret = os.read(descriptor, _SECRET_BYTES_READ).strip()
-    finally:
-        os.close(descriptor)
-    if len(secret) < SECRET_BYTES_MIN:
-        raise StoreCorrupt(
-            f"The secret {path} is damaged: it is too short. Restore it from a backup; without it the tasks that wait"
-            " cannot be run."
-        )
-    return secret
+    return read_secret(path)
 
 
 def _check_secret(path: Path, status: os.stat_result) -> None:

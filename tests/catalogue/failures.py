@@ -477,7 +477,7 @@ FAILURES = [
         47,
         "A race of checkpoints can corrupt a file with SQLite before 3.51.3",
         "SQLite's notes of March 2026",
-        "Checkpoints run behind the gate, one at a time, and `deferq db info` names the defect",
+        "Checkpoints run behind the gate, one at a time, and `deferq db info` and `deferq doctor` name the defect",
         (
             "integration/test_sqlite_log.py::test_a_checkpoint_runs_behind_the_gate",
             "integration/test_sqlite_log.py::test_no_connection_checkpoints_by_itself",

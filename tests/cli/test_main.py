@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from deferq import Deferq
 from deferq.cli.main import VERBS, main
+from tests.cli import jobs
 from tests.cli.conftest import Run
 from tests.cli.processes import environment
 
@@ -35,7 +37,14 @@ def test_without_a_verb_the_help_is_shown(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("words", "meant"),
-    [("stauts", "status"), ("task", "tasks"), ("tasks lss", "tasks ls"), ("db chekc", "db check")],
+    [
+        ("stauts", "status"),
+        ("task", "tasks"),
+        ("tasks lss", "tasks ls"),
+        ("db chekc", "db check"),
+        ("docter", "doctor"),
+        ("config shwo", "config show"),
+    ],
 )
 def test_a_misspelt_verb_is_answered_with_the_one_that_was_meant(run: Run, words: str, meant: str) -> None:
     said = run(*words.split())
@@ -50,6 +59,56 @@ def test_a_misspelt_option_is_answered_with_the_one_that_was_meant(run: Run) -> 
     assert said.code == 2
     assert "unrecognized arguments: --thread" in said.err
     assert "Did you mean '--threads'?" in said.err
+
+
+def test_a_misspelt_option_before_the_verb_is_answered_too(run: Run) -> None:
+    said = run("--ulr=x", "status", url=None)
+
+    assert (said.code, "Did you mean '--url'?" in said.err) == (2, True)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_knows_what_was_meant_by_a_misspelt_option(run: Run, verb: str) -> None:
+    said = run(*verb.split(), "--hlep")
+
+    assert (said.code, "Did you mean '--help'?" in said.err) == (2, True)
+
+
+def test_a_misspelt_variable_is_told_and_the_command_goes_on(
+    run: Run, deferq: Deferq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferq.defer(jobs.add, 1)
+    monkeypatch.setenv("DEFERQ_THREDS", "3")
+    monkeypatch.setenv("DEFERQ_OF_SOMEBODY_ELSE", "3")
+
+    said = run("tasks", "ls")
+
+    assert said.code == 0
+    assert said.err == ("deferq: There is no setting DEFERQ_THREDS; it is passed over. Did you mean DEFERQ_THREADS?\n")
+
+
+def test_a_misspelt_queue_is_answered_with_the_one_that_was_meant(run: Run, deferq: Deferq) -> None:
+    deferq.call(jobs.add, 1).defer(queue="mail")
+
+    assert "Did you mean 'mail'?" in run("tasks", "ls", "--queue", "mial").err
+    assert "Did you mean 'mail'?" in run("queues", "pause", "mial").err
+    requeued = run("tasks", "requeue", "--all-dead", "--queue", "mial")
+    assert (requeued.code, "Did you mean 'mail'?" in requeued.err) == (2, True)
+
+
+def test_a_worker_mentions_a_queue_that_nobody_has_used(folder: Path, deferq: Deferq, url: str) -> None:
+    deferq.call(jobs.add, 1).defer(queue="mail")
+    command = [sys.executable, "-m", "deferq", "worker", "--url", url, "--once", "--queue", "mial"]
+    ended = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode == 0
+    assert "deferq worker: There is no queue 'mial' yet. Did you mean 'mail'?" in ended.stderr
+
+
+def test_a_misspelt_function_is_answered_with_the_one_that_was_meant(run: Run) -> None:
+    said = run("defer", "tests.cli.jobs:ad", "1")
+
+    assert (said.code, "Did you mean 'add'?" in said.err) == (2, True)
 
 
 def test_options_are_never_abbreviated(run: Run) -> None:

@@ -90,7 +90,7 @@ def test_config_show_says_where_each_value_comes_from(run: Run, folder: Path, mo
 
     assert (rows["threads"]["value"], rows["threads"]["origin"]) == (3, f"[tool.deferq] in {folder}/pyproject.toml")
     assert (rows["drain_s"]["value"], rows["drain_s"]["origin"]) == (5.0, "environment DEFERQ_DRAIN_S")
-    assert rows["url"]["origin"] == "given"
+    assert rows["url"]["origin"] == "option --url"
     assert rows["async_slots"]["origin"] == "default"
 
 
@@ -107,3 +107,34 @@ def test_config_show_keeps_the_password_of_an_url(run: Run) -> None:
 
     assert "hunter2" not in said.out
     assert "postgresql://ida:***@db/jobs" in said.out
+
+
+def test_config_show_names_the_line_of_code_that_gave_a_value(run: Run, folder: Path) -> None:
+    (folder / "shop_of_settings.py").write_text(
+        "from deferq import Queue, configure\n\nconfigure(\n    threads=3, secrets=['correct horse battery'],"
+        " queues={'mail': Queue(rate='5/s')},\n)\n"
+    )
+
+    document = json.loads(run("config", "show", "--app", "shop_of_settings.py", "--json", url=None).out)
+    rows = {row["name"]: row for row in document["settings"]}
+
+    assert rows["threads"]["origin"] == f"code, {folder}/shop_of_settings.py:3"
+    assert rows["secrets"]["origin"] == f"code, {folder}/shop_of_settings.py:3"
+    assert len(rows["secrets"]["keys"]) == 1
+    assert document["queues"] == {"mail": {"rate": "5/s"}}
+    assert document["store"] == f"sqlite:///{folder}/.deferq/deferq.db"
+    assert not (folder / ".deferq").exists()
+
+
+def test_config_show_shows_the_key_of_the_secret_beside_the_store(run: Run, deferq: Deferq) -> None:
+    deferq.defer(jobs.add, 1)
+    (key,) = deferq.codec.keyring.key_ids
+
+    assert f"(the file beside the store), key {key}" in run("config", "show").out
+
+
+def test_config_show_tells_of_variables_that_mean_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DEFERQ_THREDS", "3")
+
+    assert "DEFERQ_THREDS is no setting, and is passed over. Did you mean DEFERQ_THREADS?" in run("config", "show").out
+    assert json.loads(run("config", "show", "--json").out)["passed_over"] == {"DEFERQ_THREDS": "DEFERQ_THREADS"}

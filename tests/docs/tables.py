@@ -12,6 +12,7 @@ from deferq import errors
 from deferq.cli.main import VERBS
 from deferq.config import SETTINGS
 from tests.catalogue.failures import FAILURES, Row
+from tests.docs.provoked import messages
 from tests.hostile.kinds import ENDS, GOES_ON, KINDS, REPLACED, THREAD, End
 from tests.planted.bug import Bug
 from tests.planted.bugs import BY_TOPIC
@@ -34,13 +35,40 @@ def error_tree() -> str:
     return "```\n" + textwrap.dedent("\n".join(tree)) + "\n```"
 
 
-def error_table() -> str:
-    rows = ["| error | import from | meaning |", "|---|---|---|"]
-    for error in error_classes():
-        home = "deferq" if error.__name__ in deferq.__all__ else "deferq.errors"
-        meaning = " ".join(inspect.getdoc(error).split("\n\n")[0].split())  # type: ignore[union-attr]
-        rows.append(f"| `{error.__name__}` | `{home}` | {meaning} |")
-    return "\n".join(rows)
+def error_sections() -> str:
+    """Every error: what it means, when it is raised, what to do, and what it says."""
+    return "\n\n".join(_error_section(error) for error in error_classes())
+
+
+def _error_section(error: type[Exception]) -> str:
+    home = "deferq" if error.__name__ in deferq.__all__ else "deferq.errors"
+    builtin = [base.__name__ for base in error.__bases__ if base.__module__ == "builtins" and base is not Exception]
+    kind = f" Also a Python `{builtin[0]}`." if builtin else ""
+    meaning, when, do = docstring_parts(error)
+    lines = [
+        f"### `{error.__name__}`",
+        f"{meaning}{kind} Import it from `{home}`.",
+        f"*Raised when* {when}",
+        f"*Do:* {do}",
+    ]
+    said = messages(error.__name__)
+    if said:
+        lines += ["It says, for example:", "```\n" + "\n\n".join(map(_wrapped, said)) + "\n```"]
+    return "\n\n".join(lines)
+
+
+def _wrapped(message: str) -> str:
+    return textwrap.fill(message, 110, break_long_words=False, break_on_hyphens=False)
+
+
+def docstring_parts(error: type[Exception]) -> tuple[str, str, str]:
+    """What it means, when it is raised, and what to do. Raises ValueError for a docstring of another form."""
+    text = inspect.getdoc(error) or ""
+    meaning, when_line, rest = text.partition("\n\nWhen: ")
+    when, do_line, do = rest.partition("\nDo: ")
+    if not (meaning and when_line and when and do_line and do) or "\n\n" in rest:
+        raise ValueError(f"{error.__name__}: a docstring says what it means, then 'When: ...', then 'Do: ...'")
+    return " ".join(meaning.split()), " ".join(when.split()), " ".join(do.split())
 
 
 def error_classes() -> list[type[Exception]]:
@@ -103,7 +131,7 @@ def _planted(bugs: list[Bug]) -> str:
 PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "settings.md", "settings", settings_table),
     (DOCS / "reference" / "errors.md", "tree", error_tree),
-    (DOCS / "reference" / "errors.md", "errors", error_table),
+    (DOCS / "reference" / "errors.md", "errors", error_sections),
     (DOCS / "reference" / "cli.md", "verbs", verb_table),
     (DOCS / "explanation" / "hostile-tasks.md", "hostile", hostile_table),
     (DOCS / "reference" / "failures.md", "failures", failure_table),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import deferq
 from deferq import testing
+from deferq.cli.checkup.work import ADVICE
 from deferq.model.events import EventName
 from deferq.model.state import State
 from deferq.options import OPTION_NAMES
@@ -90,3 +93,23 @@ def test_the_drawing_and_the_table_of_a_tasks_life_are_up_to_date() -> None:
         [sys.executable, str(ROOT / "scripts" / "draw-lifecycle"), "--check"], capture_output=True, text=True
     )
     assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+def test_everything_that_doctor_finds_is_on_its_page() -> None:
+    _, _, table = (DOCS / "reference" / "doctor.md").read_text("utf-8").partition("## What it finds")
+    rows = re.findall(r"^\| (`[^|]+`) \|", table, re.MULTILINE)
+    listed = set(re.findall(r"`([\w-]+)`", " ".join(rows)))
+
+    assert listed == set(finding_codes()) | set(ADVICE)
+
+
+def finding_codes() -> Iterator[str]:
+    """What `note(...)` and `wrong(...)` are called with in the first place."""
+    for path in (ROOT / "src" / "deferq" / "cli").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("note", "wrong", "tell")
+            ):
+                yield from (one.value for one in ast.walk(node.args[0]) if isinstance(one, ast.Constant))

@@ -12,6 +12,7 @@ import pytest
 from deferq.engines.base import Delete, Retention
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite.putting import INLINE_BYTES
+from deferq.errors import StoreCorrupt
 from deferq.model.outcome import ErrorText, Failed, Succeeded
 from tests.support import FakeClock, TaskMaker, lease, lease_one, settle
 
@@ -195,3 +196,25 @@ def test_two_tasks_of_a_queue_never_have_one_name(rows: sqlite3.Connection) -> N
     rows.execute("insert into deferq_name (queue, name, task_id) values ('q', 'n', 1)")
     with pytest.raises(sqlite3.IntegrityError):
         rows.execute("insert into deferq_name (queue, name, task_id) values ('q', 'n', 2)")
+
+
+@pytest.mark.parametrize("nonsense", ["5", "[]", '{"rate": 5, "max_concurrent": "x"}', "{"])
+def test_limits_that_make_no_sense_are_damage_and_no_mistake_of_ours(
+    engine: SqliteEngine, rows: sqlite3.Connection, nonsense: str
+) -> None:
+    rows.execute("insert into deferq_queue (name, declared) values ('q', ?)", (nonsense,))
+
+    with pytest.raises(StoreCorrupt, match="Restore it from a backup"):
+        engine.queues()
+
+
+@pytest.mark.parametrize("nonsense", ["5", "[]", '{"retry": 5}', '{"retry": {"max_attempts": -1}}', '{"tags": 5}'])
+def test_options_that_make_no_sense_are_damage_and_no_mistake_of_ours(
+    engine: SqliteEngine, rows: sqlite3.Connection, clock: FakeClock, nonsense: str
+) -> None:
+    new = TaskMaker(clock)()
+    engine.put([new])
+    rows.execute("update deferq_task set options = ?", (nonsense,))
+
+    with pytest.raises(StoreCorrupt, match="Restore it from a backup"):
+        engine.get([new.id])

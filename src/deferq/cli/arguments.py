@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
+from collections.abc import Sequence
 from typing import NoReturn
 
 from deferq.errors import DeferqError
@@ -15,6 +17,12 @@ EXIT_CODES = (
     "Exit codes: 0 done; 1 it failed, or something is wrong with the tasks; 2 wrong usage or configuration, or the"
     " store cannot be used."
 )
+
+#: How argparse begins when it misses something.
+_MISSING = "the following arguments are required"
+#: What argparse says of a word that is none of its choices; newer Pythons leave out the quotation marks.
+_CHOICE = re.compile(r"invalid choice: '(.+?)' \(choose from (.*)\)")
+_WORDS = re.compile(r"[^\s',]+")
 
 
 class CommandError(DeferqError):
@@ -30,13 +38,30 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_Formatter,
             **settings,  # type: ignore[arg-type]
         )
+        self._given: Sequence[str] = ()
+
+    def parse(self, words: Sequence[str]) -> argparse.Namespace:
+        """What the words say; options may stand between the others."""
+        self._given = words
+        return self.parse_intermixed_args(words)
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and leave with exit code 2."""
+        if message.startswith(_MISSING) and (unknown := self._unknown()):
+            # Perhaps nothing is missing, but misspelt.
+            message = f"unrecognized arguments: {unknown}"
         stop = "" if message.endswith((".", "?")) else "."
         self.exit(EXIT_USAGE, f"{self.prog}: {message}{stop}{self._hint(message)} See '{self.prog} --help'.\n")
 
+    def _unknown(self) -> str:
+        """The first option that was given and does not exist."""
+        options = (word.partition("=")[0] for word in self._given if re.match("--?[a-z]", word))
+        return next((option for option in options if option not in self._option_string_actions), "")
+
     def _hint(self, message: str) -> str:
+        chosen = _CHOICE.search(message)
+        if chosen:
+            return did_you_mean(chosen[1], _WORDS.findall(chosen[2]))
         _, unknown, words = message.partition("unrecognized arguments: ")
         options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if not unknown or not options:

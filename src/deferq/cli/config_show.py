@@ -1,19 +1,21 @@
-"""Every setting, its value, and where it came from. Secrets are not shown.
+"""Every setting, its value, and where it came from. Secrets are not shown, but the ids of their keys are.
 
-A value is taken from the first place that has one: the call in the application or the command's option, the environment
-(DEFERQ_...), [tool.deferq] in the nearest pyproject.toml, the default.
+A value is taken from the first place that has one: the call in the application (with its line, if --app is given) or
+the command's option, the environment (DEFERQ_...), [tool.deferq] in the nearest pyproject.toml, the default.
 """
 
 from __future__ import annotations
 
 import argparse
-from typing import Any
-from urllib.parse import urlsplit
+import os
+import sys
 
+from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK, add_json, add_store
-from deferq.cli.loading import load
+from deferq.cli.loading import AppNotLoaded, app_of, load, settings_of
 from deferq.cli.output import print_json, print_table
-from deferq.config import SETTINGS, Settings, gather
+from deferq.cli.showing import declared_queues, for_people, setting_rows, store_line
+from deferq.config import unknown_variables
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,41 +25,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the settings that a command here would use; with --app, those of the application."""
-    settings = load(args.app, args.url).deferq.settings if args.app else gather({"url": args.url})
-    rows = [_row(name, settings) for name in SETTINGS]
+    """Print the settings that a command here would use: those of the application, if one is named or configured."""
+    deferq = _application(args)
+    settings = settings_of(args.url) if deferq is None else deferq.settings
+    rows, queues, passed_over = setting_rows(settings), declared_queues(deferq), unknown_variables(os.environ)
     if args.json:
-        print_json({"project": str(settings.project), "settings": rows})
+        document = {"project": str(settings.project), "store": store_line(settings), "settings": rows, "queues": queues}
+        print_json({**document, "passed_over": passed_over})
         return EXIT_OK
-    print(f"project  {settings.project}\n")
+    print(f"project  {settings.project}\nstore    {store_line(settings)}\n")
     print_table(
         ("setting", "value", "origin", "about"),
-        [(row["name"], _for_people(row["value"]), row["origin"], row["help"]) for row in rows],
+        [(row["name"], for_people(row), row["origin"], row["help"]) for row in rows],
     )
+    for name, limits in queues.items():
+        told = ", ".join(f"{field} {value}" for field, value in limits.items())
+        print(f"queue {name} (declared in code): {told or 'no limits'}")
+    for name, meant in passed_over.items():
+        print(f"\nnote: {name} is no setting, and is passed over." + (f" Did you mean {meant}?" if meant else ""))
     return EXIT_OK
 
 
-def _row(name: str, settings: Settings) -> dict[str, Any]:
-    setting, (value, origin) = SETTINGS[name], settings.values[name]
-    shown = _redacted(value) if setting.secret else _without_password(value)
-    return {"name": name, "value": shown, "origin": origin, "variable": setting.variable, "help": setting.help}
-
-
-def _redacted(value: Any) -> str | None:
-    return None if value is None else f"({len(value)} set)"
-
-
-def _without_password(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    if not isinstance(value, str) or "@" not in value or "://" not in value:
-        return value
-    parts = urlsplit(value)
-    _, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
-
-
-def _for_people(value: Any) -> str:
-    if value is None:
-        return "-"
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+def _application(args: argparse.Namespace) -> Deferq | None:
+    """The one that is named, or that a command would import to find its store."""
+    if args.app:
+        return load(args.app, args.url).deferq
+    app = app_of(args.url)
+    try:
+        return load(app, args.url).deferq if app else None
+    except AppNotLoaded as error:
+        print(f"deferq config show: without what the application says: {error}", file=sys.stderr)
+        return None

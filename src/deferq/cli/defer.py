@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import sys
 from datetime import datetime
 from typing import Any
 
@@ -18,8 +19,10 @@ from deferq.cli.loading import load
 from deferq.cli.output import print_json
 from deferq.cli.waiting import wait_and_report
 from deferq.codec.finding import resolve
+from deferq.errors import TargetUnknown
 from deferq.handles import TaskHandle
 from deferq.registry import registry
+from deferq.suggest import did_you_mean
 
 EPILOG = (
     "Exit codes: 0 the task is stored (with --wait: it succeeded); 1 with --wait: it died or was cancelled; 2 the call"
@@ -70,7 +73,11 @@ def _defer(
 ) -> TaskHandle:
     if ":" not in target:
         raise CommandError(f"The target '{target}' is not module:function, such as shop.mail:send.")
-    fn = resolve(target, registry)
+    try:
+        fn = resolve(target, registry)
+    except TargetUnknown as error:
+        module = sys.modules.get(target.partition(":")[0])
+        raise CommandError(f"{error}{did_you_mean(target.partition(':')[2], dir(module) if module else ())}") from error
     try:
         return deferq.call(fn, *values, **keywords).defer(**options)
     except TypeError as error:  # the arguments do not fit the function
@@ -85,7 +92,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
 def _keyword(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
-        raise CommandError(f"--kw {text}: expected NAME=JSON, such as --kw urgent=true.")
+        raise CommandError("--kw: expected NAME=JSON, such as --kw urgent=true.")
     return name, _json(f"--kw {name}", value)
 
 
@@ -93,7 +100,8 @@ def _json(where: str, text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise CommandError(f"{where} is no JSON: {text}. A text needs double quotes: '{json.dumps(text)}'.") from error
+        # Not echoed: an argument may be what nobody else should read in a log.
+        raise CommandError(f"{where} is no JSON. A text needs double quotes: '\"hello\"'.") from error
 
 
 def _instant(text: str) -> datetime:

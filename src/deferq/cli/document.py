@@ -76,6 +76,7 @@ def _worker(worker: WorkerSeen) -> dict[str, Any]:
         "running": worker.running,
         "abandoned": worker.abandoned,
         "started": utc(worker.started),
+        "version": worker.version,
         "children": [child._asdict() for child in worker.children],
     }
 

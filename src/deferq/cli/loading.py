@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from deferq.app import Deferq
-from deferq.config import Value, gather
+from deferq.config import Settings, Value, gather
 from deferq.default import default
 from deferq.errors import ConfigError, StoreUnavailable
 from deferq.suggest import did_you_mean
 
+#: The origin of the url that a command was given.
+BY_OPTION = "option --url"
 #: Frames of a failed import that are shown.
 FRAMES_MAX = 5
 
@@ -64,6 +66,18 @@ def load(app: str | None, url: str | None) -> Loaded:
     return Loaded(_with_url(deferq, url), reference.module, getattr(module, "__file__", None))
 
 
+def settings_of(url: str | None) -> Settings:
+    """What a command has without an application. Raises ConfigError."""
+    return gather({"url": url}, said_by=BY_OPTION)
+
+
+def app_of(url: str | None) -> str | None:
+    """The application to import, where nothing else says which store it is. Raises ConfigError."""
+    settings = settings_of(url)
+    app: str | None = settings["app"]
+    return app if settings["url"] is None else None
+
+
 @contextmanager
 def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator[Deferq]:
     """The store of a command that runs no tasks.
@@ -71,9 +85,8 @@ def open_store(args: argparse.Namespace, *, must_exist: bool = True) -> Iterator
     The application is imported only if nothing else says which store it is, so that one that is broken can be looked
     into. Raises StoreUnavailable if the store `must_exist` and does not: a misspelt name must not make an empty one.
     """
-    settings = gather({"url": args.url})
-    app = args.app or (settings["app"] if settings["url"] is None else None)
-    deferq = load(app, args.url).deferq if app else Deferq(args.url)
+    app = args.app or app_of(args.url)
+    deferq = load(app, args.url).deferq if app else _with_url(Deferq(args.url), args.url)
     try:
         if must_exist:
             _check_exists(deferq)
@@ -92,9 +105,10 @@ def _check_exists(deferq: Deferq) -> None:
 
 
 def _with_url(deferq: Deferq, url: str | None) -> Deferq:
-    if url is not None and deferq.settings["url"] != url:
-        deferq.close()  # it may have been used while it was imported
-        values = {**deferq.settings.values, "url": Value(url, "given")}
+    if url is not None:
+        if deferq.settings["url"] != url:
+            deferq.close()  # it may have been used while it was imported
+        values = {**deferq.settings.values, "url": Value(url, BY_OPTION)}
         deferq.settings = replace(deferq.settings, values=values)
     return deferq
 

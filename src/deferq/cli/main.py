@@ -38,8 +38,14 @@ VERBS: Mapping[str, str] = {
     "db check": "look for damage in the database",
     "db path": "where the database is",
     "config show": "every setting, its value and where it came from",
+    "doctor": "what is wrong, why it matters and what to do; writes nothing",
+    "report": "what belongs into a bug report, without secrets, arguments and names",
+    "completion": "a script that completes deferq's words in bash, zsh or fish",
     "demo": "watch a small web application defer work of every kind",
 }
+
+#: Verbs that tell of misspelt variables in their own way, or whose output a shell reads.
+SAY_IT_THEMSELVES = frozenset({"doctor", "config show", "report", "completion"})
 
 
 class Verb(Protocol):
@@ -82,7 +88,20 @@ def _run(argv: Sequence[str]) -> int:
     args = _parse(name, verb, rest)
     if getattr(args, "url", None) is None:
         args.url = common.url
+    if name not in SAY_IT_THEMSELVES and "--child" not in rest:  # a child's parent has said it
+        _warn_of_variables()
     return verb.run(args)
+
+
+def _warn_of_variables() -> None:
+    """A variable that is misspelt would be passed over without a word."""
+    if not any(name.startswith("DEFERQ_") for name in os.environ):
+        return
+    from deferq.config import unknown_variables
+
+    for name, meant in unknown_variables(os.environ).items():
+        if meant:
+            print(f"deferq: There is no setting {name}; it is passed over. Did you mean {meant}?", file=sys.stderr)
 
 
 def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -144,4 +163,4 @@ def _parse(name: str, verb: Verb, rest: Sequence[str]) -> argparse.Namespace:
         prog=f"deferq {name}", description=verb.__doc__ or VERBS[name], epilog=getattr(verb, "EPILOG", EXIT_CODES)
     )
     verb.add_arguments(parser)
-    return parser.parse_intermixed_args(rest)
+    return parser.parse(rest)

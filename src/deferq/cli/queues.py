@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from deferq.app import Deferq
@@ -40,6 +40,14 @@ def find(deferq: Deferq, names: Sequence[str], *, new: bool | None = None) -> li
             those = did_you_mean(name, known, otherwise=_those(known))
             raise CommandError(f"There is no queue '{name}'.{those}{'' if new is None else _OFFER}")
     return [known.get(name, _declared(deferq, name)) for name in names]
+
+
+def unused(names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
+    """A sentence for each name that no queue has yet, with the one that was probably meant."""
+    known = list(known)
+    for name in names:
+        if name not in known:
+            yield f"There is no queue '{name}' yet.{did_you_mean(name, known)}"
 
 
 def change_each(args: argparse.Namespace, change: QueueChange, *, new: bool | None = None) -> list[QueueSettings]:

@@ -5,19 +5,32 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
-from deferq.cli.databases import Database
 from deferq.cli.rates import WINDOWS, Window, window, window_start
 from deferq.cli.workers import WorkerSeen, workers
-from deferq.engines.base import Counts, Filter, LeasingEngine, QueueCounts
+from deferq.engines.base import Counts, Filter, Page, QueueCounts, Record, Total
 from deferq.model.limits import Limits
 from deferq.model.outcome import PARKED
+from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import SUSPECT_FROM, Task
 
 #: So many pending tasks of a queue are looked at, the newest, where counts alone do not tell what is wrong.
 SAMPLE = 200
+
+
+class Readable(Protocol):
+    """What is asked of a store: a LeasingEngine, or a view of its file, which writes nothing."""
+
+    url: str
+
+    def now(self) -> int: ...
+    def counts(self) -> Counts: ...
+    def totals(self, since: int, until: int) -> list[Total]: ...
+    def records(self, kind: str, *, after: str | None = None, limit: int = 100) -> list[Record]: ...
+    def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page: ...
+    def queues(self) -> list[QueueSettings]: ...
 
 
 class Waiting(NamedTuple):
@@ -57,7 +70,7 @@ class Snapshot:
         return [worker for worker in self.alive if worker.serves(queue)]
 
 
-def take(engine: LeasingEngine) -> Snapshot:
+def take(engine: Readable) -> Snapshot:
     """Ask the store. Raises StoreError."""
     counts = engine.counts()
     seen = tuple(workers(engine))
@@ -80,7 +93,7 @@ def _may_miss_a_route(queue: QueueCounts, seen: Iterable[WorkerSeen]) -> bool:
     return bool(queue.ready and serving) and all(worker.route is not None for worker in serving)
 
 
-def _waiting(engine: LeasingEngine, queue: str, now: int) -> Waiting:
+def _waiting(engine: Readable, queue: str, now: int) -> Waiting:
     tasks = engine.find(Filter(queue=queue, state=State.PENDING), limit=SAMPLE).tasks
     return Waiting(
         Counter(task.route for task in tasks if task.route is not None and _is_ready(task, now)),
@@ -98,6 +111,7 @@ def _is_ready(task: Task, now: int) -> bool:
     return not task.parks and task.eta <= now
 
 
-def _log_bytes(engine: LeasingEngine) -> int | None:
-    size = engine.info().get("wal_bytes") if isinstance(engine, Database) else None
+def _log_bytes(engine: Readable) -> int | None:
+    info = getattr(engine, "info", None)  # a store in memory has none
+    size = info().get("wal_bytes") if info is not None else None
     return size if isinstance(size, int) else None

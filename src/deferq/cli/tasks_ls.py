@@ -11,9 +11,10 @@ import sys
 from deferq.cli.arguments import EXIT_OK, add_json, add_store, count, task_id
 from deferq.cli.loading import open_store
 from deferq.cli.output import print_json, print_table
+from deferq.cli.queues import unused
 from deferq.cli.tasks import task_document
 from deferq.cli.times import relative
-from deferq.engines.base import Filter, Page
+from deferq.engines.base import Filter, LeasingEngine, Page
 from deferq.model.state import State
 from deferq.model.task import Task
 from deferq.suggest import did_you_mean
@@ -37,17 +38,22 @@ def run(args: argparse.Namespace) -> int:
         where = Filter(args.queue, args.state, args.target, args.name)
         page = deferq.engine.find(where, after=args.after, limit=args.limit)
         now = deferq.engine.now()
+        hints = [] if page.tasks or not args.queue else [*unused([args.queue], _names(deferq.engine))]
     if args.json:
         following = None if page.next_after is None else str(page.next_after)
         print_json({"tasks": [task_document(task, now) for task in page.tasks], "next_after": following})
     else:
-        _print_for_people(page, now)
+        _print_for_people(page, now, hints)
     return EXIT_OK
 
 
-def _print_for_people(page: Page, now: int) -> None:
+def _names(engine: LeasingEngine) -> list[str]:
+    return [queue.name for queue in engine.queues()]
+
+
+def _print_for_people(page: Page, now: int, hints: list[str]) -> None:
     if not page.tasks:
-        print("No task fits.", file=sys.stderr)
+        print(" ".join(["No task fits.", *hints]), file=sys.stderr)
         return
     print_table(
         ("id", "state", "queue", "target", ">attempts", "when", "name", "reason"),

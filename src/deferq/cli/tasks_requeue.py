@@ -7,6 +7,7 @@ import argparse
 from deferq.cli.arguments import EXIT_OK, CommandError, add_ids, add_store
 from deferq.cli.loading import open_store
 from deferq.cli.output import plural
+from deferq.cli.queues import find
 from deferq.cli.tasks import report_changed
 from deferq.engines.base import Filter, LeasingEngine
 from deferq.model.state import State
@@ -27,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     with open_store(args) as deferq:
         if args.all_dead:
+            if args.queue:
+                find(deferq, [args.queue])
             print(f"{plural(_requeue_all_dead(deferq.engine, args.queue), 'task')} requeued")
             return EXIT_OK
         changed = deferq.engine.requeue(args.ids)

@@ -14,14 +14,21 @@ the drain time, and are killed then. A second signal ends all processes at once,
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from deferq import stores
 from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, EXIT_USAGE, MEGABYTE, add_url, count, megabytes, seconds
+from deferq.cli.queues import unused
 from deferq.config import Settings
 from deferq.engines.base import LeasingEngine, Retention
 from deferq.runtime.children.nursery import Household
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.janitor import Janitor
+
+if TYPE_CHECKING:
+    from deferq.cli.parent import Application
 
 #: The most the janitor does at the end of `--once`.
 SLICES_MAX = 100
@@ -78,6 +85,7 @@ def _be_parent(args: argparse.Namespace) -> int:
     application = first_application(nursery)
     if application is None:
         return EXIT_USAGE if nursery.exit_code == EXIT_USAGE else EXIT_FAILED
+    _mention_unused(args.queues or (), application)
     nursery.household = _household(args, application.settings)
     parent = new_parent(
         nursery,
@@ -95,6 +103,15 @@ def _be_parent(args: argparse.Namespace) -> int:
         _tidy(application.engine, stores.retention_of(application.settings))
     application.engine.close()
     return EXIT_OK
+
+
+def _mention_unused(queues: Sequence[str], application: Application) -> None:
+    """A queue springs into being, so a name that no queue has may be right; or misspelt."""
+    if not queues:
+        return
+    known = [queue.name for queue in application.engine.queues()]
+    for sentence in unused(queues, [*known, *application.hello["queues"]]):
+        print(f"deferq worker: {sentence}", file=sys.stderr)
 
 
 def _child_arguments(args: argparse.Namespace) -> list[str]:

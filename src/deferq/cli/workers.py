@@ -5,16 +5,23 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from deferq.cli.times import US
-from deferq.engines.base import LeasingEngine, Record
+from deferq.engines.base import Record
 from deferq.runtime.dispatcher import BEAT_EVERY_S
 from deferq.runtime.pulse import BEATS_MISSED_MAX, KIND
 
 T = TypeVar("T")
 
 _PAGE = 100
+
+
+class HasRecords(Protocol):
+    """A store, as far as its workers are concerned."""
+
+    def now(self) -> int: ...
+    def records(self, kind: str, *, after: str | None = None, limit: int = 100) -> list[Record]: ...
 
 
 class ChildSeen(NamedTuple):
@@ -51,19 +58,23 @@ class WorkerSeen:
     #: Seconds since its last word.
     silent_s: float = 0.0
     children: tuple[ChildSeen, ...] = ()
+    #: The release of deferq that it runs; None: it has not said so.
+    version: str | None = None
+    #: When the record runs out (microseconds since the epoch, UTC).
+    due: int | None = None
 
     def serves(self, queue: str) -> bool:
         """Whether it takes tasks of this queue."""
         return self.queues is None or queue in self.queues
 
 
-def workers(engine: LeasingEngine) -> list[WorkerSeen]:
+def workers(engine: HasRecords) -> list[WorkerSeen]:
     """Every worker with a record; those that are gone without a word too, until somebody removes it."""
     now = engine.now()
     return [_seen(record, now) for record in _records(engine)]
 
 
-def _records(engine: LeasingEngine) -> Iterator[Record]:
+def _records(engine: HasRecords) -> Iterator[Record]:
     after: str | None = None
     while page := engine.records(KIND, after=after, limit=_PAGE):
         yield from page
@@ -86,6 +97,8 @@ def _seen(record: Record, now: int) -> WorkerSeen:
         started=_said(said, "started", int),
         silent_s=_silent_s(record, now),
         children=tuple(_child(one) for one in _said(said, "children", list) or () if isinstance(one, dict)),
+        version=_said(said, "version", str),
+        due=record.due,
     )
 
 

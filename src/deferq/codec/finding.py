@@ -17,6 +17,7 @@ from deferq.errors import TargetNotAllowed, TargetUnknown
 from deferq.registry import TARGET_ATTRIBUTE, Registry, is_object_name
 
 TARGET_LENGTH_MAX: Final = 400
+_SKEW: Final = "Run it with a release that has it, or add this name to `aliases` of what it is called now."
 _CACHED_MAX = 4096
 
 
@@ -95,14 +96,16 @@ def _find(target: str, registry: Registry, allow: tuple[str, ...] | None) -> Fou
             _check_allowed(target, home, allow or ())
     fn = unwrapped(found)
     if not callable(fn):
-        raise TargetUnknown(f"{target}: what has this name is not callable here.")
+        raise TargetUnknown(f"{target}: what has this name is not callable here. {_SKEW}")
     return Found(fn, inspect.iscoroutinefunction(fn))
 
 
 def _parsed(target: object) -> tuple[str, list[str]]:
     """Module (or @name) and the parts of the qualname; raises TargetNotAllowed, without echo, if it is no target."""
     if not isinstance(target, str) or len(target) > TARGET_LENGTH_MAX:
-        raise TargetNotAllowed(f"The target is no text of at most {TARGET_LENGTH_MAX} characters.")
+        raise TargetNotAllowed(
+            f"The target is no text of at most {TARGET_LENGTH_MAX} characters; it will not be looked up."
+        )
     module, _, qualname = target.partition(":")
     parts = qualname.split(".")
     well_formed = _method_of_registered(module, parts) if module.startswith("@") else _names_fit(module, parts)
@@ -139,7 +142,10 @@ def _check_allowed(target: str, module: str, allow: tuple[str, ...]) -> None:
         package = prefix.rstrip(".")
         if module == package or module.startswith(package + "."):
             return
-    raise TargetNotAllowed(f"{target} leads to the module {module!r}, which is not on this application's allow-list.")
+    raise TargetNotAllowed(
+        f"{target} leads to the module {module!r}, which is not on this application's allow-list. Add its prefix to"
+        " `allow` if it is yours."
+    )
 
 
 def _homes(found: Any) -> list[str]:
@@ -165,8 +171,8 @@ def _registered(name: str, method: str, registry: Registry) -> Any:
         if hasattr(kind, method):
             return getattr(owner, method)
     except Exception as error:
-        raise TargetUnknown(f"@{name}:{method}: looking it up failed with {type(error).__name__}.") from error
-    raise TargetUnknown(f"@{name}:{method}: the registered {kind.__qualname__} has no such method.")
+        raise TargetUnknown(f"@{name}:{method}: looking it up failed with {type(error).__name__}. {_SKEW}") from error
+    raise TargetUnknown(f"@{name}:{method}: the registered {kind.__qualname__} has no such method. {_SKEW}")
 
 
 def _imported(target: str, module: str, parts: list[str]) -> Any:
@@ -179,7 +185,9 @@ def _imported(target: str, module: str, parts: list[str]) -> Any:
             raise
         except BaseException as error:  # SystemExit too: a module that ends the program must not end the worker
             cause = error
-    raise TargetUnknown(f"{target} cannot be found in this process: {type(cause).__name__}: {cause}") from cause
+    raise TargetUnknown(
+        f"{target} cannot be found in this process: {type(cause).__name__}: {cause}. {_SKEW}"
+    ) from cause
 
 
 def _walk(target: str, holder: Any, parts: list[str]) -> Any:
@@ -190,7 +198,10 @@ def _walk(target: str, holder: Any, parts: list[str]) -> Any:
         elif isinstance(holder, ModuleType) and part is parts[0]:
             holder = getattr(holder, part)
         else:
-            raise TargetNotAllowed(f"{target} leads through something that is neither its module nor a class.")
+            raise TargetNotAllowed(
+                f"{target} leads through something that is neither its module nor a class; defer it by the"
+                " module that defines it."
+            )
     return holder
 
 

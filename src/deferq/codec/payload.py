@@ -128,7 +128,10 @@ def _load(body: bytes) -> Any:
     except (KeyboardInterrupt, TargetUnknown):
         raise
     except BaseException as error:
-        raise PayloadCorrupt(f"The payload cannot be restored ({type(error).__name__}); it will not be run.") from error
+        raise PayloadCorrupt(
+            f"The payload cannot be restored ({type(error).__name__}); it will not be run. Has a class in it"
+            " changed since it was stored? Then defer the task anew."
+        ) from error
 
 
 def _restored(body: bytes) -> Any:
@@ -159,4 +162,7 @@ class _Restorer(Unpickler):
                 raise
             except BaseException as error:  # SystemExit too, from the module's own code
                 cause = error
-        raise TargetUnknown(f"{module}.{name} is not known in this process ({type(cause).__name__}).") from cause
+        raise TargetUnknown(
+            f"{module}.{name} is not known in this process ({type(cause).__name__}). A release that has it can read"
+            " the task."
+        ) from cause

@@ -10,7 +10,7 @@ into the next. The purpose is BLAKE2b's personalisation: a result never passes f
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import Final, Literal
@@ -25,8 +25,9 @@ from deferq.errors import (
 )
 
 PICKLE: Final = ord("p")
-#: Reserved for the strict mode.
 JSON: Final = ord("j")
+#: By the names that settings use.
+CODECS: Final[Mapping[str, int]] = {"pickle": PICKLE, "json": JSON}
 VERSION: Final = 1
 SECRET_BYTES_MIN: Final = 16
 
@@ -61,7 +62,17 @@ def codec_of(envelope: bytes | None) -> str | None:
     """The name of the codec an envelope claims, unverified, for people to read; None if it is no envelope."""
     if envelope is None or len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
         return None
-    return {PICKLE: "pickle", JSON: "json"}.get(envelope[3], "unknown")
+    return _name_of(envelope[3]) or "unknown"
+
+
+def envelope_head(head: bytes) -> tuple[int | None, str] | None:
+    """The version and key id that the first eight bytes of an envelope claim, unverified; None: it is no envelope.
+
+    The version is None if it is not one that this release reads.
+    """
+    if len(head) < _MAC_AT or head[:2] != _MAGIC:
+        return None
+    return (VERSION if head[2] == VERSION else None), head[4:_MAC_AT].hex()
 
 
 class Keyring:
@@ -81,6 +92,12 @@ class Keyring:
 
     def __repr__(self) -> str:
         return f"<Keyring of {len(self._keys)}, signs with {self._signer.id.hex()}>"
+
+    @property
+    def key_ids(self) -> list[str]:
+        """What envelopes name the keys by, newest first; they tell nothing of the secrets."""
+        others = [key for key in reversed(self._keys.values()) if key is not self._signer]
+        return [key.id.hex() for key in (self._signer, *others)]
 
     def seal(
         self,
@@ -136,10 +153,11 @@ class Keyring:
         mac.update(body)
         if not hmac.compare_digest(mac.digest(), envelope[_MAC_AT:_BODY_AT]):
             raise PayloadSignatureError(
-                f"The signature of this {purpose} does not fit it, its task or its target; it will not be run."
+                f"The signature of this {purpose} does not fit it, its task or its target; it will not be run. It"
+                " was changed in the store, or put there by somebody else: defer the task anew."
             )
         if header[3] not in codecs:
-            raise CodecNotAllowed(f"The {purpose} uses codec {header[3]}, which this application does not accept.")
+            raise _not_accepted(purpose, header[3], codecs)
         return header[3], body
 
     def sign_request(self, parts: Iterable[bytes]) -> tuple[bytes, bytes]:
@@ -182,9 +200,29 @@ def _text(text: str | None) -> bytes:
     return _LENGTH(len(encoded)) + encoded
 
 
+def _name_of(codec: int) -> str | None:
+    return next((name for name, number in CODECS.items() if number == codec), None)
+
+
+def _not_accepted(purpose: Purpose, codec: int, codecs: frozenset[int]) -> CodecNotAllowed:
+    name = _name_of(codec)
+    if name is None:
+        return CodecNotAllowed(
+            f"The {purpose} uses codec {codec}, which this deferq does not know; it will not be run."
+        )
+    accepted = ", ".join(known for known, number in CODECS.items() if number in codecs)
+    return CodecNotAllowed(
+        f"The {purpose} is stored as {name}, and this application accepts {accepted}; it will not be run. While there"
+        f" are such tasks, set payload_accept to {accepted},{name}."
+    )
+
+
 def _not_an_envelope(envelope: bytes) -> PayloadCorrupt | UnsupportedEnvelope:
     if len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
-        return PayloadCorrupt(f"These {len(envelope)} bytes are not an envelope of deferq, or end early.")
+        return PayloadCorrupt(
+            f"These {len(envelope)} bytes are not an envelope of deferq, or end early. The store is damaged, or"
+            " something else writes to it."
+        )
     return UnsupportedEnvelope(
         f"The envelope has version {envelope[2]}, and this deferq reads version {VERSION}; upgrade it."
     )

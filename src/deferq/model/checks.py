@@ -27,5 +27,6 @@ def check_priority(priority: object) -> int:
     if isinstance(priority, int) and not isinstance(priority, bool) and PRIORITY_MIN <= priority <= PRIORITY_MAX:
         return priority
     raise InvalidOption(
-        f"priority: a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}, higher is served first.", field="priority"
+        f"priority: expected a whole number from {PRIORITY_MIN} to {PRIORITY_MAX}, higher is served first.",
+        field="priority",
     )

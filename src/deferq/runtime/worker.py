@@ -183,11 +183,22 @@ class AnyWorker(ABC):
             "queues": self.config.queues,
             "route": self.config.route,
             "threads": self.config.threads,
+            "version": _release(),
         }
 
     def _announce(self, name: EventName, detail: str = "") -> None:
         detail = detail or f"{socket.gethostname()} pid {os.getpid()}"
         self._listeners.announce(Event(name, self._engine.now(), detail=detail))
+
+
+def _release() -> str | None:
+    """Which deferq this is; None: it is not installed as a package."""
+    from importlib import metadata  # only a worker that starts needs it
+
+    try:
+        return metadata.version("deferq")
+    except metadata.PackageNotFoundError:
+        return None
 
 
 class Worker(AnyWorker):

@@ -26,13 +26,26 @@ def prepare(path: Path) -> None:
 
     Raises InsecurePath, StoreCorrupt or StoreUnavailable; an existing file is never written to.
     """
+    if not check(path):
+        _create(path)
+    elif readable_by_others(path):
+        logger.warning("Other users may open the store %s. Run: chmod 600 '%s'", path, path)
+
+
+def check(path: Path) -> bool:
+    """The same without making anything; false: no file stands there."""
     _check_folder(path.parent)
     try:
         status = path.lstat()
     except FileNotFoundError:
-        _create(path)
-        return
+        return False
+    except OSError as error:  # a folder that may not be entered
+        raise StoreUnavailable(
+            f"The store {path} cannot be looked at ({error.strerror}). Run as its owner, or mend the mode of its"
+            " folder."
+        ) from error
     _check_file(path, status)
+    return True
 
 
 def _create(path: Path) -> None:
@@ -70,8 +83,14 @@ def _check_file(path: Path, status: os.stat_result) -> None:
         raise StoreCorrupt(f"The file {path} is not an SQLite database. It was left as it is. Name another one.")
     if status.st_uid != os.geteuid() and os.geteuid() != 0:
         raise InsecurePath(f"The store {path} belongs to another user. Run as that user, or name another file.")
-    if status.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        logger.warning("Other users may open the store %s. Run: chmod 600 '%s'", path, path)
+
+
+def readable_by_others(path: Path) -> bool:
+    """Whether somebody else than its owner may read or write the file."""
+    try:
+        return bool(path.lstat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except OSError:
+        return False
 
 
 def identity(path: Path) -> tuple[int, int] | None:

@@ -7,10 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
+from deferq.errors import InvalidOption
 from deferq.model.limits import FIELDS, Limits, given
 from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Failure, Leased, Task, decode_options
+
+#: What a damaged page leads to: a number where a text should stand, JSON of another form, an option of no sense.
+NONSENSE = (TypeError, AttributeError, KeyError, InvalidOption)
 
 
 def json_list(values: Iterable[Any]) -> str:
@@ -23,14 +27,17 @@ to_leased: Callable[[Sequence[Any]], Leased] = partial(tuple.__new__, Leased)
 
 
 def to_queue(row: Sequence[Any]) -> QueueSettings:
-    """A row of `queues`."""
+    """A row of `queues`. Raises ValueError if it makes no sense."""
     name, paused, declared, chosen = row
-    return QueueSettings(
-        name=name,
-        paused=bool(paused),
-        declared=Limits(**_known_limits(declared)),
-        chosen=_known_limits(chosen),
-    )
+    try:
+        return QueueSettings(
+            name=name,
+            paused=bool(paused),
+            declared=Limits(**_known_limits(declared)),
+            chosen=_known_limits(chosen),
+        )
+    except NONSENSE as error:
+        raise ValueError("a queue whose limits make no sense") from error
 
 
 def queue_row(settings: QueueSettings) -> tuple[Any, ...]:
@@ -47,7 +54,14 @@ def _known_limits(text: str | None) -> dict[str, Any]:
 
 
 def to_task(row: Sequence[Any]) -> Task:
-    """A row of `get` or `find`."""
+    """A row of `get` or `find`. Raises ValueError if it makes no sense."""
+    try:
+        return _task(row)
+    except NONSENSE as error:
+        raise ValueError("a task whose options make no sense") from error
+
+
+def _task(row: Sequence[Any]) -> Task:
     (task_id, queue, target, state, priority, eta, leasable_at, first_due, attempts, starts, parks, expires_at, name,
      route, url, options, lease_id, cancel_requested, finished_at, reason, payload_bytes,
      crashes) = row  # fmt: skip

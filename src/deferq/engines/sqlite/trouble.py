@@ -79,7 +79,7 @@ def translate(error: Exception, path: str, *, committing: bool = False) -> Excep
     code = _primary(error)
     if code in _CORRUPT or _is_nonsense(error):
         return StoreCorrupt(
-            f"The store {path} is not a usable SQLite database ({error}). It was left as it is."
+            f"The store {path} is not a usable SQLite database ({_told(error)}). It was left as it is."
             " Restore it from a backup, or move it away and let deferq make a new one."
         )
     outcome = NOT_CERTAIN if committing and code not in _CERTAIN else NOTHING_CHANGED
@@ -88,7 +88,10 @@ def translate(error: Exception, path: str, *, committing: bool = False) -> Excep
     if _is_closed(error):
         return StoreUnavailable(f"The connection to the store {path} is closed ({error}): try again. {outcome}")
     if isinstance(error, sqlite3.OperationalError):
-        return StoreError(f"The store {path} refused a statement: {error}.")
+        return StoreError(
+            f"The store {path} refused a statement: {error}. This is not expected; 'deferq doctor' looks into the"
+            " store."
+        )
     return error
 
 
@@ -102,7 +105,17 @@ def _is_nonsense(error: Exception) -> bool:
 
     Its text is no text, its JSON no JSON, its number none of those that we store; even SQLite's message may quote it.
     """
-    return type(error) is ValueError or isinstance(error, UnicodeDecodeError | JSONDecodeError)
+    known = type(error) is ValueError or isinstance(error, UnicodeDecodeError | JSONDecodeError)
+    return known or _is_no_text(error)
+
+
+def _told(error: Exception) -> str:
+    """SQLite's own words; of what is no text or no number its kind alone, since its words quote what was read."""
+    return str(error) if isinstance(error, sqlite3.Error) and not _is_no_text(error) else type(error).__name__
+
+
+def _is_no_text(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
 def _primary(error: Exception) -> int | None:

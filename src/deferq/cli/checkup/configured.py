@@ -1,0 +1,40 @@
+"""Settings: names in the environment that mean nothing, and values that are chosen rarely."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from deferq import stores
+from deferq.cli.checkup.finding import Case, Finding, note, right, wrong
+from deferq.config import unknown_variables
+
+
+def variables(case: Case) -> Iterator[Finding]:
+    """A variable that is misspelt is passed over without a word."""
+    unknown = unknown_variables(case.environ)
+    for name, meant in unknown.items():
+        text = f"The environment variable {name} is no setting of deferq."
+        why = "It is passed over, so what somebody meant to set is not set."
+        if meant:
+            yield wrong("variable", text, why, f"Did you mean {meant}? Rename it, or unset it.")
+        else:
+            yield note("variable", text, why, "'deferq config show' lists the settings. Rename or unset it.")
+    if not unknown:
+        yield right("variables", "every DEFERQ_ variable of the environment is a setting")
+
+
+def durability(case: Case) -> Iterator[Finding]:
+    """How carefully the file is written."""
+    synchronous = stores.synchronous_of(case.settings)
+    if synchronous in ("NORMAL", "OFF"):
+        yield note(
+            "durability",
+            f"The url says synchronous={synchronous}.",
+            "A power cut may lose the tasks that were deferred last.",
+            "Leave it out of the url, unless that is what you want.",
+        )
+    else:
+        yield right("durability", f"what was deferred survives a power cut (synchronous={synchronous})")
+
+
+CHECKS = (variables,)
