@@ -436,6 +436,7 @@ def use_everything(engine: SqliteEngine, new: TaskMaker) -> int:
         lambda: settle_each(engine, lease(engine, 5), SUCCEEDED),
         lambda: engine.turn((), want(5)),
         engine.stalled,
+        lambda: engine.take_up([(one, 1) for one in ids]),
         lambda: engine.change(ids, Cancel()),
         lambda: engine.sweep(Retention(succeeded_s=0)),
         lambda: engine.totals(0, 2**62),
