@@ -23,6 +23,7 @@ def want(
     route: str | None = None,
     rotation: int = 0,
     lease_s: float = 30.0,
+    delivers: bool = False,
 ) -> Want:
     """What a dispatcher asks for, with a lease id that nobody else has."""
     return Want(
@@ -33,6 +34,7 @@ def want(
         queues=None if queues is None else tuple(queues),
         route=route,
         rotation=rotation,
+        delivers=delivers,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from deferq.errors import InvalidOption
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import is_seconds
+from deferq.runtime.delivery import Switch
 
 
 def default_threads() -> int:
@@ -38,6 +39,8 @@ class WorkerConfig:
     queues: tuple[str, ...] | None = None
     #: Serve this route and unrouted tasks; None: every route.
     route: str | None = None
+    #: Lease tasks with an url too, and deliver them to the application.
+    delivers: bool | Switch = False
     #: Stop by itself once nothing is due and nothing runs. Tasks of dead workers are looked for first.
     until_idle: bool = False
 

@@ -262,6 +262,7 @@ class _Dispatcher:
             route=config.route,
             rotation=self._serial,
             hurry=hurry,
+            delivers=bool(config.delivers),
         )
 
     def _room(self) -> tuple[int, int]:
