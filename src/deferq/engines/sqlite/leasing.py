@@ -160,7 +160,7 @@ def lease_first(connection: Connection, want: Want, queue: str, now: int) -> lis
     """Take the first task of the highest priority of `queue`, if it is due. Needs no transaction around it."""
     parameters = {
         "queue": queue,
-        "route": want.route,
+        "routes": _routes(want),
         "now": now,
         "lease_id": want.lease_id,
         "until": now + want.lease_us,
@@ -198,7 +198,7 @@ def renew(connection: Connection, leases: Sequence[Leased], until: int) -> tuple
 def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[Lane]]:
     """The first `limit` due tasks of every lane, by queue and then from high to low priority."""
     names = sorted(wish.lanes.due, key=lambda lane: -lane.priority)
-    parameters = {"lanes": json_list(names), "now": wish.now, "route": wish.want.route, "limit": limit}
+    parameters = {"lanes": json_list(names), "now": wish.now, "routes": _routes(wish.want), "limit": limit}
     answer = json.loads(connection.execute(SQL["candidates"], parameters).fetchone()[0])
     halves: dict[tuple[str, int], dict[int, list[Due]]] = defaultdict(dict)
     for place, tasks in answer:
@@ -208,6 +208,11 @@ def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[La
     for (queue, _), half in halves.items():
         by_queue[queue].append(Lane(half.get(0, ()), half.get(1, ()), limit))
     return by_queue
+
+
+def _routes(want: Want) -> str | None:
+    """As JSON; no route is the empty one."""
+    return None if want.routes is None else json_list(route or "" for route in want.routes)
 
 
 def _rotated(queues: set[str], rotation: int) -> list[str]:
