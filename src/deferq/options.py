@@ -12,6 +12,7 @@ from typing import Any, Literal, TypedDict
 
 from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
 from deferq.model.checks import check_priority, check_task_name
+from deferq.model.headers import is_reserved
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
 from deferq.suggest import did_you_mean
@@ -26,7 +27,6 @@ HEADER_BYTES_MAX = 8 * 1024
 _ROUTE = r"[a-zA-Z0-9_.-]{1,100}"
 _HEADER_NAME = r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,200}"
 _HEADER_VALUE = r"[\x20-\x7e\t]*"
-_RESERVED_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
 
 
 class CallOptions(TypedDict, total=False):
@@ -252,17 +252,11 @@ def check_headers(value: Any) -> tuple[tuple[str, str], ...]:
     for name, text in headers:
         if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
             raise InvalidOption("headers: a header name has ASCII letters, digits and dashes.", field="headers")
-        if _is_reserved(name.lower()):
+        if is_reserved(name):
             raise InvalidOption(f"headers: {name} is set by deferq or by HTTP itself; leave it out.", field="headers")
         if not isinstance(text, str) or not re.fullmatch(_HEADER_VALUE, text) or len(text) > HEADER_BYTES_MAX:
             raise InvalidOption(f"headers: the value of {name} must be short, in visible ASCII.", field="headers")
     return headers
-
-
-def _is_reserved(name: str) -> bool:
-    if name == "x-appengine-failfast":
-        return False
-    return name in _RESERVED_HEADERS or name.startswith(("x-appengine-", "x-cloudtasks-", "x-deferq-"))
 
 
 def check_name(value: Any) -> str | None:
