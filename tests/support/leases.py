@@ -24,6 +24,7 @@ def want(
     routes: tuple[str | None, ...] | None = None,
     rotation: int = 0,
     lease_s: float = 30.0,
+    delivers: bool = False,
 ) -> Want:
     """What a dispatcher asks for, with a lease id that nobody else has."""
     return Want(
@@ -34,6 +35,7 @@ def want(
         queues=None if queues is None else tuple(queues),
         routes=routes if route is None else (None, route),
         rotation=rotation,
+        delivers=delivers,
     )
 
 

@@ -97,6 +97,10 @@ class Codec:
         args, kwargs, extras = decode_call(body)
         return Invocation(fn, args, kwargs, extras.get("context") or {}, is_async)
 
+    def verify(self, task: Leased) -> None:
+        """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
+        self.keyring.open("payload", task.id, task.target, task.payload, url=task.url)
+
     def seal_result(self, task_id: int, target: str, value: Any) -> bytes | None:
         """The signed envelope of what a task returned; None stays None.
 

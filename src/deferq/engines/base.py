@@ -72,6 +72,8 @@ class Want(NamedTuple):
     rotation: int = 0
     #: One task that is found at once will do: whoever asks is idle, and takes another turn right after.
     hurry: bool = False
+    #: Whether tasks with an url are wanted too, to be delivered; else they are left to others.
+    delivers: bool = False
 
 
 class Settlement(NamedTuple):

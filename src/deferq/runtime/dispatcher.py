@@ -276,6 +276,7 @@ class _Dispatcher:
             routes=config.wanted_routes,
             rotation=self._serial,
             hurry=hurry,
+            delivers=bool(config.delivers),
         )
 
     def _room(self) -> tuple[int, int]:

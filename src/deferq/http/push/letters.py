@@ -1,0 +1,118 @@
+"""From a task to its request, and from the answer to what became of the task."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from deferq.codec.headers import CONTENT_TYPE, USER_AGENT, delivery_headers, signed_headers
+from deferq.codec.signing import Keyring
+from deferq.codec.wire import OUTCOME, RUN_PATH
+from deferq.errors import InvalidOption
+from deferq.http.answers import HELD, Held, outcome_of_answer
+from deferq.http.push.bases import Base, check_path
+from deferq.http.push.exchange import Answer, Request
+from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome
+from deferq.model.task import Failure, Leased, decode_options
+
+#: An answer that a handler sends at the deadline has so many seconds to arrive.
+GRACE_S = 2.0
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[ -~]*")
+#: The statuses by which a base asks for less.
+_BUSY = (429, 503)
+#: Those by which a proxy says that it does not know what the application has done.
+_UNKNOWN = (502, 504)
+_PLAIN = [("User-Agent", USER_AGENT), ("Content-Type", CONTENT_TYPE)]
+
+
+class Reading(NamedTuple):
+    """What an answer says."""
+
+    #: HELD: somebody else has the lease. None: nobody knows whether it ran.
+    outcome: Outcome | Held | None
+    #: What is wrong with the base; empty: nothing.
+    trouble: str = ""
+    #: When it wants to be asked again, in seconds.
+    after_s: float | None = None
+
+
+class Letters:
+    """Writes the requests to one base and reads the answers."""
+
+    def __init__(
+        self,
+        base: Base,
+        keyring: Keyring,
+        *,
+        deadline_s: float,
+        now_s: Callable[[], float],
+        failures: Callable[[Leased], Sequence[Failure]] = lambda task: (),
+    ) -> None:
+        """`failures` gives the failed attempts of a task, for views that want to know how the last one ended."""
+        self._base = base
+        self._keyring = keyring
+        self._deadline_s = deadline_s
+        self._now_s = now_s
+        self._failures = failures
+
+    def write(self, task: Leased, now: float) -> Request:
+        """The request that delivers `task`. Raises InvalidOption if what is stored cannot be one."""
+        url = RUN_PATH if task.url is None else check_path(task.url)
+        path, _, query = url.partition("?")
+        timeout_s = self.timeout_s(task)
+        headers = [
+            *(_PLAIN if task.url is None else self._headers_of_delivery(task)),
+            *signed_headers(self._keyring, task, path=unquote(path), query=query, now_s=self._now_s()),
+        ]
+        for name, value in headers:
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise InvalidOption("headers: a name or value cannot travel as a header.", field="headers")
+        return Request(task, self._base.path + url, headers, let_go_at=now + timeout_s + GRACE_S, sent_at=now)
+
+    def timeout_s(self, task: Leased) -> float:
+        """How long its handler may take: the deadline of deliveries, or the task's own timeout if that is shorter."""
+        own = decode_options(task.options).timeout_s
+        return self._deadline_s if own is None else min(own, self._deadline_s)
+
+    def _headers_of_delivery(self, task: Leased) -> list[tuple[str, str]]:
+        return delivery_headers(task, self._failures(task) if task.attempts else ())
+
+    def read(self, request: Request, answer: Answer) -> Reading:
+        """What the answer means for the task, and for the base."""
+        status, headers, body = answer
+        own_url = request.task.url is not None
+        path = request.path.partition("?")[0]
+        now_s = self._now_s()
+        outcome = outcome_of_answer(status, headers, own_url=own_url, body=body, path=path, now_s=now_s)
+        if outcome is HELD or isinstance(outcome, Held):
+            return Reading(outcome)
+        if any(name.lower() == OUTCOME.lower() for name, _ in headers):
+            return Reading(outcome)
+        if own_url:
+            busy = status in _BUSY
+            return Reading(outcome, f"it answers {status}" if busy else "", _after_s(outcome) if busy else None)
+        return self._of_nobody(outcome, status)
+
+    def _of_nobody(self, outcome: Outcome, status: int) -> Reading:
+        """Our handler did not speak. The base rests; whether the task has run, some answers leave open."""
+        after_s = _after_s(outcome) if status in _BUSY else None
+        if isinstance(outcome, Interrupted):
+            if status in _UNKNOWN:
+                return Reading(None, outcome.reason)
+            return Reading(replace(outcome, after_s=0.0), outcome.reason, after_s)
+        error = getattr(outcome, "error", None)
+        return Reading(outcome, error.message if isinstance(error, ErrorText) else f"it answers {status}")
+
+
+def corrupt(error: InvalidOption) -> Failed:
+    """The outcome of a task that cannot be delivered as it is stored."""
+    text = ErrorText(error_type=type(error).__name__, message=f"This task cannot be delivered: {error}")
+    return Failed(error=text, permanent=True, reason="corrupt")
+
+
+def _after_s(outcome: Outcome) -> float | None:
+    return getattr(outcome, "after_s", None)
