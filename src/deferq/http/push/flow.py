@@ -38,6 +38,11 @@ class Flow:
         return int(self._window)
 
     @property
+    def recovering(self) -> bool:
+        """Whether the window may grow."""
+        return self._window < self._most
+
+    @property
     def in_trouble(self) -> bool:
         """Whether the last answer was none, or one that asked us to slow down."""
         return self._troubles > 0

@@ -11,11 +11,11 @@ from urllib.parse import unquote
 from deferq.codec.headers import CONTENT_TYPE, USER_AGENT, delivery_headers, signed_headers
 from deferq.codec.signing import Keyring
 from deferq.codec.wire import OUTCOME, RUN_PATH
-from deferq.errors import InvalidOption
+from deferq.errors import CodecNotAllowed, InvalidOption, UnknownKey, UnsupportedEnvelope
 from deferq.http.answers import HELD, Held, outcome_of_answer
 from deferq.http.push.bases import Base, check_path
 from deferq.http.push.exchange import Answer, Request
-from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome
+from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked
 from deferq.model.task import Failure, Leased, decode_options
 
 #: An answer that a handler sends at the deadline has so many seconds to arrive.
@@ -26,6 +26,8 @@ _VALUE = re.compile(r"[ -~]*")
 _BUSY = (429, 503)
 #: Those by which a proxy says that it does not know what the application has done.
 _UNKNOWN = (502, 504)
+#: A process with other keys, or a newer release, may know better.
+_NOT_HERE = (UnknownKey, UnsupportedEnvelope, CodecNotAllowed)
 _PLAIN = [("User-Agent", USER_AGENT), ("Content-Type", CONTENT_TYPE)]
 
 
@@ -48,19 +50,34 @@ class Letters:
         base: Base,
         keyring: Keyring,
         *,
+        verify: Callable[[Leased], None],
         deadline_s: float,
         now_s: Callable[[], float],
         failures: Callable[[Leased], Sequence[Failure]] = lambda task: (),
     ) -> None:
-        """`failures` gives the failed attempts of a task, for views that want to know how the last one ended."""
+        """`verify` raises PayloadError for what was forged: it must not travel under our signature to any path.
+
+        `failures` gives the failed attempts of a task, for views that want to know how the last one ended.
+        """
         self._base = base
         self._keyring = keyring
+        self._verify = verify
         self._deadline_s = deadline_s
         self._now_s = now_s
         self._failures = failures
 
-    def write(self, task: Leased, now: float) -> Request:
-        """The request that delivers `task`. Raises InvalidOption if what is stored cannot be one."""
+    def write(self, task: Leased, now: float) -> Request | Outcome:
+        """The request that delivers `task`; or its outcome, if what is stored cannot be delivered."""
+        try:
+            return self._written(task, now)
+        except _NOT_HERE as error:
+            return Parked(error=_text(error))
+        except Exception as error:  # whatever is stored there, the task must not be lost
+            return Failed(error=_text(error), permanent=True, reason="corrupt")
+
+    def _written(self, task: Leased, now: float) -> Request:
+        if task.url is not None:
+            self._verify(task)
         url = RUN_PATH if task.url is None else check_path(task.url)
         path, _, query = url.partition("?")
         timeout_s = self.timeout_s(task)
@@ -108,10 +125,8 @@ class Letters:
         return Reading(outcome, error.message if isinstance(error, ErrorText) else f"it answers {status}")
 
 
-def corrupt(error: InvalidOption) -> Failed:
-    """The outcome of a task that cannot be delivered as it is stored."""
-    text = ErrorText(error_type=type(error).__name__, message=f"This task cannot be delivered: {error}")
-    return Failed(error=text, permanent=True, reason="corrupt")
+def _text(error: Exception) -> ErrorText:
+    return ErrorText(error_type=type(error).__name__, message=f"It cannot be pushed: {error}")
 
 
 def _after_s(outcome: Outcome) -> float | None:

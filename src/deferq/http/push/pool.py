@@ -15,11 +15,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
-from deferq.errors import InvalidOption
 from deferq.http.answers import Held
 from deferq.http.push.exchange import Answer, Broken, Client, NotSent, Report, Request, Result, Take
 from deferq.http.push.flow import Flow
-from deferq.http.push.letters import Letters, corrupt
+from deferq.http.push.letters import Letters
 from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Interrupted, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
@@ -187,25 +186,17 @@ class PushPool:
         """The request of a task that may begin; None: it does not begin."""
         task, lease, _ = entry
         now = self._monotonic()
-        request, outcome = None, None
-        try:
-            if not lease.begin(now):
-                outcome = INTERRUPTED
-            else:
-                request = self._letters.write(task, now)
-        except InvalidOption as error:
-            outcome = corrupt(error)
-        except Exception as error:  # whatever is stored there, the task must not be lost
-            outcome = corrupt(InvalidOption(f"{type(error).__name__}: {error}"))
+        written = self._letters.write(task, now) if lease.begin(now) else INTERRUPTED
         with self._lock:
             self._writing -= 1
-            if request is not None:
-                self._sent[_key(task)] = request
-        if outcome is not None:
-            self._finish(Finished(task, outcome))
-        elif self._on_start is not None:
+            if isinstance(written, Request):
+                self._sent[_key(task)] = written
+        if not isinstance(written, Request):
+            self._finish(Finished(task, written))
+            return None
+        if self._on_start is not None:
             self._on_start(task)
-        return request
+        return written
 
     def _judged(self, request: Request, result: Result, now: float) -> tuple[Finished | None, str, float | None]:
         """What the task came to (None: nobody knows yet), what is wrong with the base, and when it may be asked."""
