@@ -12,7 +12,8 @@ is spent. Redirects are not followed. A base may lie in a private network. What 
 metadata of a cloud, or suddenly from a public to a private address, is refused, unless --allow-host names it.
 
 SIGTERM or SIGINT (Ctrl-C): no new tasks; answers are waited for within the drain time. What is not answered then is let
-go: its handler finishes it. A second signal ends the process at once, with exit code 143 or 130.
+go: its handler goes on with it, and if the outcome does not reach the store, it runs again. A second signal ends the
+process at once, with exit code 143 or 130.
 """
 
 from __future__ import annotations

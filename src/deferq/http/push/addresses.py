@@ -122,11 +122,11 @@ def _kind(address: Address) -> str:
         return "link-local"
     if address.is_multicast:
         return "multicast"
-    if address.is_unspecified or address == IPv4Address("255.255.255.255"):
+    if address.is_unspecified or address.is_reserved:  # to Python some of these are private as well
         return "unusable"
     if address.is_private or (isinstance(address, IPv4Address) and address in _SHARED):
         return "private"
-    return "unusable" if address.is_reserved else "public"
+    return "public"
 
 
 def _listed(words: Iterable[str]) -> str:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from deferq.codec.headers import CONTENT_TYPE, USER_AGENT, delivery_headers, signed_headers
 from deferq.codec.signing import Keyring
-from deferq.codec.wire import OUTCOME, RUN_PATH
-from deferq.errors import CodecNotAllowed, InvalidOption, UnknownKey, UnsupportedEnvelope
+from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
+from deferq.errors import CodecNotAllowed, InvalidOption, PayloadCorrupt, UnknownKey, UnsupportedEnvelope
 from deferq.http.answers import HELD, Held, outcome_of_answer
-from deferq.http.push.bases import Base, check_path
+from deferq.http.push.bases import URL_BYTES_MAX, Base, check_path
 from deferq.http.push.exchange import Answer, Request
 from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked
 from deferq.model.task import Failure, Leased, decode_options
 
-#: An answer that a handler sends at the deadline has so many seconds to arrive.
-GRACE_S = 2.0
+#: A handler that ends a task at its timeout has so many seconds to say so.
+GRACE_S = 5.0
+#: The handler takes over somewhat before we stop waiting, so that somebody always has the task in hand.
+MARGIN_S = 1.0
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[ -~]*")
 #: The statuses by which a base asks for less.
@@ -28,13 +31,14 @@ _BUSY = (429, 503)
 _UNKNOWN = (502, 504)
 #: A process with other keys, or a newer release, may know better.
 _NOT_HERE = (UnknownKey, UnsupportedEnvelope, CodecNotAllowed)
+_OUTCOME = OUTCOME.lower()
 _PLAIN = [("User-Agent", USER_AGENT), ("Content-Type", CONTENT_TYPE)]
 
 
 class Reading(NamedTuple):
     """What an answer says."""
 
-    #: HELD: somebody else has the lease. None: nobody knows whether it ran.
+    #: HELD: somebody else has the lease, or has settled. None: nobody knows whether it ran.
     outcome: Outcome | Held | None
     #: What is wrong with the base; empty: nothing.
     trouble: str = ""
@@ -66,34 +70,43 @@ class Letters:
         self._now_s = now_s
         self._failures = failures
 
-    def write(self, task: Leased, now: float) -> Request | Outcome:
-        """The request that delivers `task`; or its outcome, if what is stored cannot be delivered."""
+    def write(self, task: Leased, now: float, wait_s: float | None = None) -> Request | Outcome:
+        """The request that delivers `task`; or its outcome, if what is stored cannot be delivered.
+
+        `wait_s` is how long its answer is waited for; None: as long as may be.
+        """
         try:
-            return self._written(task, now)
+            return self._written(task, now, self._wait_s(task) if wait_s is None else wait_s)
         except _NOT_HERE as error:
             return Parked(error=_text(error))
         except Exception as error:  # whatever is stored there, the task must not be lost
             return Failed(error=_text(error), permanent=True, reason="corrupt")
 
-    def _written(self, task: Leased, now: float) -> Request:
+    def renew(self, request: Request, now: float) -> None:
+        """It is sent once more: signed anew, since a signature gets old, and waited for no longer than before."""
+        written = self.write(request.task, now, max(0.0, request.let_go_at - MARGIN_S - now))
+        if isinstance(written, Request):
+            request.headers, request.sent_at = written.headers, now
+
+    def _written(self, task: Leased, now: float, wait_s: float) -> Request:
         if task.url is not None:
             self._verify(task)
         url = RUN_PATH if task.url is None else check_path(task.url)
         path, _, query = url.partition("?")
-        timeout_s = self.timeout_s(task)
+        now_s = self._now_s()
         headers = [
             *(_PLAIN if task.url is None else self._headers_of_delivery(task)),
-            *signed_headers(self._keyring, task, path=unquote(path), query=query, now_s=self._now_s()),
+            *signed_headers(self._keyring, task, path=unquote(path), query=query, now_s=now_s, wait_s=wait_s),
         ]
         for name, value in headers:
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise InvalidOption("headers: a name or value cannot travel as a header.", field="headers")
-        return Request(task, self._base.path + url, headers, let_go_at=now + timeout_s + GRACE_S, sent_at=now)
+        return Request(task, self._base.path + url, headers, let_go_at=now + wait_s + MARGIN_S, sent_at=now)
 
-    def timeout_s(self, task: Leased) -> float:
-        """How long its handler may take: the deadline of deliveries, or the task's own timeout if that is shorter."""
+    def _wait_s(self, task: Leased) -> float:
+        """How long to wait for the answer: the deadline of deliveries, or the task's own timeout if that is shorter."""
         own = decode_options(task.options).timeout_s
-        return self._deadline_s if own is None else min(own, self._deadline_s)
+        return self._deadline_s if own is None else min(own + GRACE_S, self._deadline_s)
 
     def _headers_of_delivery(self, task: Leased) -> list[tuple[str, str]]:
         return delivery_headers(task, self._failures(task) if task.attempts else ())
@@ -101,14 +114,17 @@ class Letters:
     def read(self, request: Request, answer: Answer) -> Reading:
         """What the answer means for the task, and for the base."""
         status, headers, body = answer
+        said = next((value for name, value in headers if name.lower() == _OUTCOME), None)
+        if said is not None:
+            with suppress(PayloadCorrupt):  # then the status says it
+                return Reading(unpack_answer(said, body) or HELD)
         own_url = request.task.url is not None
         path = request.path.partition("?")[0]
-        now_s = self._now_s()
-        outcome = outcome_of_answer(status, headers, own_url=own_url, body=body, path=path, now_s=now_s)
-        if outcome is HELD or isinstance(outcome, Held):
+        outcome = outcome_of_answer(status, headers, own_url=own_url, body=body, path=path, now_s=self._now_s())
+        if isinstance(outcome, Held):
             return Reading(outcome)
-        if any(name.lower() == OUTCOME.lower() for name, _ in headers):
-            return Reading(outcome)
+        if 300 <= status < 400 and isinstance(outcome, Failed):
+            outcome = replace(outcome, error=_pointing(outcome.error, headers))
         if own_url:
             busy = status in _BUSY
             return Reading(outcome, f"it answers {status}" if busy else "", _after_s(outcome) if busy else None)
@@ -123,6 +139,16 @@ class Letters:
             return Reading(replace(outcome, after_s=0.0), outcome.reason, after_s)
         error = getattr(outcome, "error", None)
         return Reading(outcome, error.message if isinstance(error, ErrorText) else f"it answers {status}")
+
+
+def _pointing(error: ErrorText, headers: list[tuple[str, str]]) -> ErrorText:
+    """Where it was to be sent: the host, since paths and queries may tell more than a log should know."""
+    location = next((value for name, value in headers if name.lower() == "location"), "")
+    with suppress(ValueError):
+        host = urlsplit(location[:URL_BYTES_MAX]).hostname
+        if host and host.isprintable():
+            return replace(error, message=f"{error.message}; this one points to {host[:100]}")
+    return error
 
 
 def _text(error: Exception) -> ErrorText:

@@ -15,10 +15,10 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import (
-    BODY_BYTES_MAX,
     CONNECT_S,
     DROPPED,
     HEADER_BYTES_MAX,
@@ -30,6 +30,7 @@ from deferq.http.push.exchange import (
     Request,
     Result,
     Take,
+    body_limit,
 )
 from deferq.http.push.plain import in_words
 
@@ -141,7 +142,7 @@ class LoopClient:
         session = self._session or self._open()
         url = URL(self._origin + request.path, encoded=True)
         async with session.post(url, data=request.body, headers=request.headers, allow_redirects=False) as response:
-            headers = [(name, value) for name, value in response.headers.items()]  # noqa: C416 – plain tuples
+            headers = [(name, value) for name, value in response.headers.items()]
             return Answer(response.status, headers, await _beginning(response))
 
     def _open(self) -> aiohttp.ClientSession:
@@ -176,9 +177,7 @@ class _Resolver(AbstractResolver):
     ) -> list[ResolveResult]:
         addresses = await _in_thread(self._guard.addresses)
         return [
-            ResolveResult(
-                hostname=host, host=address, port=port, family=number, proto=0, flags=socket.AI_NUMERICHOST
-            )
+            ResolveResult(hostname=host, host=address, port=port, family=number, proto=0, flags=socket.AI_NUMERICHOST)
             for number, address in addresses
         ]
 
@@ -190,12 +189,15 @@ async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     """As much of the body as anybody reads; the connection of one that is longer is closed."""
     content = response.content
     body = await content.readany()
-    while body and not content.at_eof():
-        if len(body) >= BODY_BYTES_MAX:
-            response.close()
-            return body[:BODY_BYTES_MAX]
-        body += await content.readany()
-    return body
+    if content.at_eof():
+        return body
+    limit, pieces, size = body_limit(response.headers.get(OUTCOME)), [body], len(body)
+    while not content.at_eof() and size < limit:
+        pieces.append(await content.readany())
+        size += len(pieces[-1])
+    if not content.at_eof():
+        response.close()
+    return b"".join(pieces)[:limit]
 
 
 async def _in_thread(function: Callable[[], Any]) -> Any:

@@ -10,10 +10,10 @@ import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
 
+from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard, connect
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import (
-    BODY_BYTES_MAX,
     CONNECT_S,
     KEEP_ALIVE_S,
     Answer,
@@ -23,6 +23,7 @@ from deferq.http.push.exchange import (
     Request,
     Result,
     Take,
+    body_limit,
 )
 
 
@@ -135,7 +136,7 @@ class ThreadClient:
         connection.putheader("Content-Length", str(len(request.body)))
         connection.endheaders(request.body)
         with connection.getresponse() as response:
-            body = response.read(BODY_BYTES_MAX)
+            body = response.read(body_limit(response.getheader(OUTCOME)))
             if not response.isclosed():  # there is more, or may be
                 connection.close()
             return Answer(response.status, response.getheaders(), body)

@@ -1,8 +1,8 @@
 """A pool whose slots are requests under way: to start a task is to send it, its answer is what it came to.
 
 Nothing runs in this process, so it cannot always know. A request that was sent and not answered may have run, or may
-still. It is sent again until somebody says so: the handler takes a lease up once, in the store, and whoever comes second
-is told that it is held. What is held elsewhere, and what nobody answers by its deadline, is let go: the lease is neither
+still. It is sent again until somebody says so: a handler takes a lease up once, in the store, and who comes second is
+told that it is held. What is held elsewhere, and what nobody answers by its deadline, is let go: the lease is neither
 ended here nor renewed any more.
 """
 
@@ -173,8 +173,8 @@ class PushPool:
                 return None
             if self._unsure:
                 request = self._unsure.popleft()
-                request.sent_at = now
                 self._sent[_key(request.task)] = request
+                self._letters.renew(request, now)
                 return request
             with suppress(IndexError):
                 entry = self._waiting.popleft()

@@ -42,6 +42,9 @@ class Manner(NamedTuple):
     context: ssl.SSLContext | None = None
 
 
+DEFAULT = Manner()
+
+
 class Pusher(AnyWorker):
     """A worker that delivers to one base. `config.threads` is how many requests are under way at the same time."""
 
@@ -54,7 +57,7 @@ class Pusher(AnyWorker):
         config: WorkerConfig,
         listeners: Iterable[Listener] = (),
         *,
-        manner: Manner = Manner(),
+        manner: Manner = DEFAULT,
         retention: Retention | None = None,
         queues: Mapping[str, Queue] | None = None,
     ) -> None:
