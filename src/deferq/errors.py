@@ -7,6 +7,7 @@
     │   ├── PayloadTooLargeError   the arguments are larger than the limit (also a ValueError)
     │   ├── InvalidOption          an option has a value that makes no sense (also a ValueError)
     │   │   ├── InvalidName        a queue, task or route name
+    │   │   ├── InvalidUrl         no path of the application that a task could be delivered to
     │   │   └── ScheduleError      eta, countdown, expires
     │   │       └── NaiveDatetime  a datetime without a time zone
     │   ├── UnknownQueueError      the application declared its queues, and this is none of them
@@ -18,7 +19,7 @@
     │   ├── UnknownKey             signed with a key this process does not have
     │   ├── UnsupportedEnvelope    written by a newer deferq
     │   └── CodecNotAllowed        a codec this application does not accept
-    ├── TargetNotAllowed           a target outside the application's allow-list
+    ├── TargetNotAllowed           a target outside the application's allow-list, or an absolute url
     ├── TargetUnknown              a target this process cannot find (deploy skew)
     ├── TaskNotFound               no task has this id
     ├── TaskNotFinished            wait() ran out of time                 (also a TimeoutError)
@@ -89,6 +90,10 @@ class InvalidName(InvalidOption):
     """A name has characters, or a length, that names may not have."""
 
 
+class InvalidUrl(InvalidOption):
+    """No task can be delivered there: it is no path of the application, or not the same one to every server."""
+
+
 class ScheduleError(InvalidOption):
     """A time (`eta`, `countdown`, `expires`) that makes no sense."""
 
@@ -143,7 +148,7 @@ class CodecNotAllowed(PayloadError):
 
 
 class TargetNotAllowed(DeferqError):
-    """The target lies outside the module prefixes the application allows."""
+    """The target lies outside the module prefixes the application allows, or a task was to go to an absolute url."""
 
 
 class TargetUnknown(DeferqError):

@@ -15,6 +15,7 @@ from deferq.model.checks import check_priority, check_task_name
 from deferq.model.headers import is_reserved
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
+from deferq.model.urls import check_url
 from deferq.suggest import did_you_mean
 
 US = 1_000_000
@@ -54,6 +55,8 @@ class CallOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     #: Which group of workers it is meant for.
     route: str | None
+    #: A path of the application, such as /tasks/mail: the task is delivered there instead of being called.
+    url: str | None
 
 
 OPTION_NAMES = tuple(CallOptions.__annotations__)
@@ -113,18 +116,16 @@ def translate_underscore(options: Mapping[str, Any]) -> dict[str, Any]:
             "_transactional: this release stores tasks in transactions of its own. Defer after your commit instead.",
             field="_transactional",
         )
-    _drop_default_url(translated)
+    if translated.get("url") == "":  # App Engine's way to say: the url of the queue
+        del translated["url"]
     return translated
 
 
-def _drop_default_url(options: dict[str, Any]) -> None:
-    """App Engine's default URLs mean: call it. Delivery to other paths needs a deliverer, which this release lacks."""
-    url = options.pop("url", None)
-    if url is not None and url not in ("/_ah/queue/deferred", f"/_ah/queue/{options.get('queue', 'default')}"):
-        raise InvalidOption(
-            "_url: this release calls tasks in its workers and delivers none to a path of its own. Leave _url out.",
-            field="_url",
-        )
+def own_url(value: Any, queue: str) -> str | None:
+    """The path that a task of `queue` is delivered to; None: it is called, as App Engine's default URLs mean too."""
+    if value is None or value in ("/_ah/queue/deferred", f"/_ah/queue/{queue}"):
+        return None
+    return check_url(value)
 
 
 def _unknown_keyword(name: str, accepted: frozenset[str]) -> str:
@@ -277,5 +278,6 @@ __all__ = [
     "check_timeout",
     "due_at",
     "expires_at",
+    "own_url",
     "split_keywords",
 ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from deferq.codec.wire import OUTCOME, pack_header
-from deferq.http.answers import HELD, HELD_HEADER, Held, outcome_of_answer
+from deferq.codec.wire import HELD as HELD_HEADER
+from deferq.codec.wire import IN_BODY, OUTCOME, pack_body, pack_header
+from deferq.codec.wire import SETTLED as SETTLED_WORD
+from deferq.http.answers import HELD, SETTLED, Held, outcome_of_answer
 from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked, Retried, Snoozed, Succeeded
 
 NOW_S = 1_800_000_000.0  # Fri, 15 Jan 2027 08:00:00 GMT
@@ -33,6 +35,13 @@ def test_an_outcome_on_the_answer_is_the_outcome_whatever_the_status(status: int
     assert outcome_of_answer(status, [(OUTCOME, pack_header(Snoozed(after_s=5)))], own_url=own_url) == Snoozed(
         after_s=5
     )
+
+
+def test_an_outcome_may_stand_in_the_body_or_be_settled_already() -> None:
+    large = Succeeded(b"x" * 100_000)
+    assert of_handler(200, (OUTCOME, IN_BODY), body=pack_body(large)) == large
+    assert of_handler(200, (OUTCOME, IN_BODY), body=pack_body(large)[:1000]) != large
+    assert of_handler(200, (OUTCOME, SETTLED_WORD)) is SETTLED
 
 
 def test_an_outcome_that_cannot_be_read_is_none() -> None:

@@ -13,7 +13,8 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 from deferq.codec.headers import ANSWERED
-from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_header
+from deferq.codec.wire import HELD as HELD_HEADER
+from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
 from deferq.errors import PayloadCorrupt
 from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked, Retried, Succeeded
 
@@ -22,8 +23,6 @@ RETRY_AFTER_S_MAX = 3600.0
 #: A view that says "later" without saying when is asked again after so many seconds.
 RETRY_AFTER_S = 10.0
 EXCERPT_CHARACTERS = 200
-#: A handler's 409 says by this header that another delivery of the task holds its lease; without it, it is a view's.
-HELD_HEADER: Final = "X-Deferq-Held"
 
 _BUSY = (429, 503)
 _NOT_REACHED = (429, 502, 503, 504)
@@ -39,15 +38,21 @@ _NOT_OURS = "it came without an outcome: is the application wrapped with wrap_ws
 
 
 class Held:
-    """In place of an outcome: another delivery of the task has its lease, so there is nothing to settle."""
+    """In place of an outcome: somebody else settles the task, or has done so, and nothing is left to do."""
 
-    __slots__ = ()
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def __repr__(self) -> str:
-        return "HELD"
+        return self._name
 
 
-HELD: Final = Held()
+#: Another delivery of the same lease has begun.
+HELD: Final = Held("HELD")
+#: The handler has settled it.
+SETTLED: Final = Held("SETTLED")
 
 
 def outcome_of_answer(
@@ -66,13 +71,13 @@ def outcome_of_answer(
         status: of the answer.
         headers: of the answer.
         own_url: whether it went to the task's own url, or to our handler.
-        body: the beginning of the body; what is plain text goes into the error, up to 200 characters.
+        body: of the answer, or its beginning; what is plain text goes into an error, up to 200 characters.
         path: where it went, for messages.
         now_s: seconds since the epoch, for a Retry-After that is a date.
         interrupted_s: how long to leave alone who cannot be reached and does not say.
     """
     known = {name.lower(): value for name, value in headers}
-    outcome = _written(known.get(OUTCOME.lower()))
+    outcome = _written(known.get(OUTCOME.lower()), body)
     if outcome is not None:
         return outcome
     if status == 409 and (not own_url or HELD_HEADER.lower() in known):
@@ -116,12 +121,12 @@ class _Answer:
         return Failed(error=ErrorText(error_type=ANSWERED, message=message))
 
 
-def _written(text: str | None) -> Outcome | None:
+def _written(text: str | None, body: bytes) -> Outcome | Held | None:
     """The outcome that the wrapper has put on the answer; None: none that can be read."""
     if text is None:
         return None
     try:
-        return unpack_header(text)
+        return unpack_answer(text, body) or SETTLED
     except PayloadCorrupt:
         return None
 

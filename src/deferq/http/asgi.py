@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from deferq.runtime.delivery import KEY
+
 if TYPE_CHECKING:
+    from deferq.http.loops import ServerLoop
     from deferq.runtime.embedded import EmbeddedWorker
 
 Message = MutableMapping[str, Any]
@@ -18,11 +21,16 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 class WrappedAsgi:
     """Passes everything on as it is. The worker starts and stops with the server, or starts at the first request."""
 
-    def __init__(self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None]) -> None:
+    def __init__(self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None], server: ServerLoop) -> None:
         self.app = app
         self._embedded = embedded
+        self.server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if KEY in scope:  # our own worker calls: it is there, and this is not the loop of a server
+            await self.app(scope, receive, send)
+            return
+        self.server.seen(scope.get("state"))
         worker = self._embedded()
         if worker is None:
             await self.app(scope, receive, send)

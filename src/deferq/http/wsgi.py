@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from deferq.runtime.delivery import KEY
+
 if TYPE_CHECKING:
     from deferq.runtime.embedded import EmbeddedWorker
 
@@ -22,7 +24,8 @@ class WrappedWsgi:
         self._embedded = embedded
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        worker = self._embedded()
-        if worker is not None and not environ.get("wsgi.run_once"):
-            worker.ensure_started()
+        if KEY not in environ and not environ.get("wsgi.run_once"):
+            worker = self._embedded()
+            if worker is not None:
+                worker.ensure_started()
         return self.app(environ, start_response)

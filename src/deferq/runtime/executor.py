@@ -2,8 +2,8 @@
 
 The steps, in order: `prepare` refuses what is expired, cancelled or unreadable and decodes the rest; `call` runs the
 function in a context of its own; what it returns is sealed, what it raises becomes an outcome. A coroutine takes the
-same steps on an event loop (`run_async`). Where there is a deliverer, a task with an url is not called but delivered: that
-is what is called then. The worker, the HTTP handler and the inline test mode all run tasks here.
+same steps on an event loop (`run_async`). Where there is a deliverer, a task with an url is not called but delivered,
+and that is what is called then. The worker, the HTTP handler and the inline test mode all run tasks here.
 """
 
 from __future__ import annotations
