@@ -26,6 +26,11 @@ from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
 _log = logging.getLogger("deferq")
 
 Key = tuple[int, int]
+#: While there is enough to send, answers are gathered for so many seconds: a turn costs the store as much for one task
+#: as for many, and keeps handlers from taking leases up.
+GATHER_S = 0.05
+#: Seconds between two looks, at the least, at what is about to be taken.
+LOOK_S = 0.001
 
 
 class PushPool:
@@ -63,6 +68,8 @@ class PushPool:
         #: Whether the dispatcher found nothing finished, and may be asleep.
         self._dispatcher_rests = False
         self._closed = False
+        #: Monotonic time at which the dispatcher was last given what had finished.
+        self._gathered_at = -math.inf
         self._client = make_client(self.take, self.report)
 
     # ---- for the dispatcher; see Pool
@@ -72,6 +79,9 @@ class PushPool:
         self._client.wake(min(len(tasks), self._flow.window))
 
     def finished(self) -> list[Finished]:
+        if self._gathers():
+            self._dispatcher_rests = True
+            return []
         done = self._drain()
         if not done:
             self._dispatcher_rests = True
@@ -111,8 +121,8 @@ class PushPool:
         now = self._monotonic()
         if not self._flow.open(now):
             return self._flow.until
-        if self._unsure or (self._waiting and not self._sent):
-            return now + 0.01  # somebody is about to take it
+        if self._unsure or self._waiting:
+            return max(now + LOOK_S, self._gathered_at + GATHER_S)
         return None if not self._sent else self._next_let_go()
 
     def cancel(self, ids: Collection[int]) -> None:
@@ -260,8 +270,16 @@ class PushPool:
         self._done.append(finished)
         self._call_dispatcher()
 
+    def _gathers(self) -> bool:
+        """Whether the dispatcher may well wait for more answers."""
+        now = self._monotonic()
+        if len(self._waiting) > self._flow.window and now < self._gathered_at + GATHER_S:
+            return True
+        self._gathered_at = now
+        return False
+
     def _call_dispatcher(self) -> None:
-        if self._dispatcher_rests:
+        if self._dispatcher_rests and len(self._waiting) <= self._flow.window:
             self._dispatcher_rests = False
             self._wake()
 
