@@ -15,7 +15,7 @@ from deferq.calls import Call
 from deferq.codec.context import Carried
 from deferq.current import CurrentTask, current_task, in_task
 from deferq.decorators import call_deferred, deferrable, register
-from deferq.default import call, configure, defer, defer_async, defer_many, start, stop, wrap_asgi, wrap_wsgi
+from deferq.default import call, configure, defer, defer_async, defer_many, handler, start, stop, wrap_asgi, wrap_wsgi
 from deferq.errors import (
     CallError,
     ConfigError,
@@ -43,6 +43,7 @@ from deferq.errors import (
     UnknownQueueError,
 )
 from deferq.handles import TaskHandle
+from deferq.http.message import Request, Response
 from deferq.model.queue import Queue
 from deferq.model.retry import RetryPolicy
 from deferq.model.state import State
@@ -64,6 +65,8 @@ __all__ = [
     "PayloadTooLargeError",
     "PermanentTaskFailure",
     "Queue",
+    "Request",
+    "Response",
     "RetryPolicy",
     "RetryTask",
     "ScheduleError",
@@ -88,6 +91,7 @@ __all__ = [
     "defer_async",
     "defer_many",
     "deferrable",
+    "handler",
     "in_task",
     "register",
     "start",

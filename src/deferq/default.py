@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deferq.codec.context import Carried
     from deferq.handles import TaskHandle
     from deferq.http.asgi import AsgiApp
+    from deferq.http.handler import Handler
     from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
     from deferq.model.queue import Queue
@@ -95,13 +96,18 @@ def stop(drain_s: float | None = None) -> None:
         _default.stop(drain_s)
 
 
+def handler() -> Handler:
+    """What takes deliveries, for a view of your own. See `Deferq.handler`."""
+    return default().handler()
+
+
 def wrap_wsgi(app: WsgiApp) -> WsgiApp:
     """`app`, with a worker in each of its processes that starts at the first request. See `Deferq.wrap_wsgi`."""
     from deferq.http.web import Web
     from deferq.http.wsgi import WrappedWsgi
 
     _know(Web("WSGI", app))
-    return WrappedWsgi(app, lambda: default().embedded)
+    return WrappedWsgi(app, lambda: default().embedded, handler)
 
 
 def wrap_asgi(app: AsgiApp) -> AsgiApp:
@@ -115,7 +121,7 @@ def wrap_asgi(app: AsgiApp) -> AsgiApp:
 
     server = ServerLoop()
     _know(Web("ASGI", app, server))
-    return WrappedAsgi(app, lambda: default().embedded, server)
+    return WrappedAsgi(app, lambda: default().embedded, handler, server)
 
 
 def _know(web: Web) -> None:

@@ -15,9 +15,9 @@ from deferq.codec import wire
 from deferq.http.callasgi import call_asgi
 from deferq.http.callwsgi import BODY_BYTES_MAX, BrokenAnswer
 from deferq.http.loops import Loops
+from deferq.http.message import DELIVERY_KEY
 from deferq.http.web import kind_of
 from deferq.model.outcome import Succeeded
-from deferq.runtime.delivery import KEY
 from deferq.runtime.worker import Worker
 from tests.support.sample_tasks import add
 
@@ -123,8 +123,8 @@ def test_the_view_knows_its_task(serve: Serve) -> None:
     async def application(scope: Any, receive: Any, send: Any) -> None:
         task = current_task()
         await asyncio.sleep(0)
-        seen.append((task.id, scope[KEY].current is current_task()))
-        scope[KEY].outcome = Succeeded(app.codec.seal_result(task.id, task.target, 42))
+        seen.append((task.id, scope[DELIVERY_KEY].current is current_task()))
+        scope[DELIVERY_KEY].outcome = Succeeded(app.codec.seal_result(task.id, task.target, 42))
         await send({"type": "http.response.start", "status": 500, "headers": []})
         await send({"type": "http.response.body"})
 

@@ -24,8 +24,8 @@ from deferq import (
 from deferq.codec import wire
 from deferq.engines.base import Filter
 from deferq.http.callwsgi import BODY_BYTES_MAX, BrokenAnswer, call_wsgi
+from deferq.http.message import DELIVERY_KEY
 from deferq.model.outcome import Succeeded
-from deferq.runtime.delivery import KEY
 from deferq.runtime.worker import Worker
 from tests.support.sample_tasks import add
 
@@ -131,7 +131,7 @@ def test_the_view_knows_its_task_and_runs_in_a_thread_of_the_worker(serve: Serve
 
     def view(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         task = current_task()
-        seen.append((task.id, task.attempt, environ[KEY].current is task, threading.current_thread().name[:7]))
+        seen.append((task.id, task.attempt, environ[DELIVERY_KEY].current is task, threading.current_thread().name[:7]))
         start_response("200 OK", [])
         return []
 
@@ -215,7 +215,7 @@ def test_the_outcome_of_a_handler_wins_over_the_status(serve: Serve, where: str)
         result = Succeeded(app.codec.seal_result(handle.id, "tests.support.sample_tasks:add", 42))
         headers = []
         if where == "delivery":
-            environ[KEY].outcome = result
+            environ[DELIVERY_KEY].outcome = result
         elif where == "environ":
             environ["deferq.outcome"] = result
         else:

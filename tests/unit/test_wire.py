@@ -75,6 +75,13 @@ def test_what_is_no_task_is_corrupt(text: str) -> None:
         unpack_task(text, b"")
 
 
+@pytest.mark.parametrize("cancel_requested", [0, 1])
+def test_a_task_comes_back_as_an_engine_has_leased_it(cancel_requested: int) -> None:
+    """A row of SQLite has numbers in place of truth values."""
+    task = TASK._replace(cancel_requested=cancel_requested)  # type: ignore[arg-type]
+    assert unpack_task(pack_task(task), TASK.payload) == task
+
+
 @pytest.mark.parametrize("wait_s", [None, 0, 600, 0.5])
 def test_it_says_for_how_long_its_sender_waits(wait_s: float | None) -> None:
     assert unpack_delivery(pack_task(TASK, wait_s), TASK.payload) == Delivered(TASK, wait_s)

@@ -124,7 +124,8 @@ def pack_task(task: Leased, wait_s: float | None = None) -> str:
     `wait_s`: for so many seconds from X-Deferq-Time on the sender waits for the answer, and renews the lease meanwhile.
     """
     document = {field: getattr(task, field) for field in _FIELDS}
-    document |= {"wait_s": wait_s, "cancel_requested": bool(task.cancel_requested)}  # SQLite knows no booleans
+    document["cancel_requested"] = bool(task.cancel_requested)  # SQLite has numbers for it
+    document["wait_s"] = wait_s
     return _packed({field: value for field, value in document.items() if value is not None and value is not False})
 
 

@@ -1,13 +1,16 @@
-"""An ASGI application with a worker beside it."""
+"""An ASGI application with a worker beside it, and with the handler under `/_deferq/`."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from deferq.runtime.delivery import KEY
+from deferq.http.message import ANSWER_KEY, DELIVERY_KEY, Answer, Request, Response, path_of_scope
+from deferq.http.paths import OUR_PATHS, RUN_PATH
+from deferq.http.wsgi import not_found
 
 if TYPE_CHECKING:
+    from deferq.http.handler import Handler
     from deferq.http.loops import ServerLoop
     from deferq.runtime.embedded import EmbeddedWorker
 
@@ -19,29 +22,67 @@ AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class WrappedAsgi:
-    """Passes everything on as it is. The worker starts and stops with the server, or starts at the first request."""
+    """Passes everything on as it is. The worker starts and stops with the server, or starts at the first request.
 
-    def __init__(self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None], server: ServerLoop) -> None:
+    What comes to `/_deferq/` is not passed on: the handler takes deliveries there. Where a view takes one, its outcome
+    is written on the response.
+    """
+
+    def __init__(
+        self,
+        app: AsgiApp,
+        embedded: Callable[[], EmbeddedWorker | None],
+        handler: Callable[[], Handler],
+        server: ServerLoop,
+    ) -> None:
         self.app = app
         self._embedded = embedded
+        self._handler = handler
         self.server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if KEY in scope:  # our own worker calls: it is there, and this is not the loop of a server
+        # Where our own worker calls, it is there, and this need not be the loop of a server.
+        worker = None if DELIVERY_KEY in scope else self._worker_beside(scope)
+        if worker is not None:
+            if scope["type"] == "lifespan":
+                await _in_thread(worker.start)
+                await self._live(worker, scope, receive, send)
+                return
+            if worker.worker is None:
+                await _in_thread(worker.ensure_started)
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
-            return
+        elif (path := path_of_scope(scope)).startswith(OUR_PATHS):
+            await self._serve(path, scope, receive, send)
+        else:
+            await self.app(scope, receive, _saying_outcome(scope, send) if _is_delivery(scope) else send)
+
+    def _worker_beside(self, scope: Scope) -> EmbeddedWorker | None:
         self.server.seen(scope.get("state"))
-        worker = self._embedded()
-        if worker is None:
-            await self.app(scope, receive, send)
-            return
-        if scope["type"] == "lifespan":
-            await _in_thread(worker.start)
-            await self._live(worker, scope, receive, send)
-            return
-        if worker.worker is None:
-            await _in_thread(worker.ensure_started)
-        await self.app(scope, receive, send)
+        return self._embedded()
+
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        if path == RUN_PATH:
+            response = await self._run(scope, receive)
+        else:
+            response = not_found(scope["method"])
+        if response is not None:
+            headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await send({"type": "http.response.body", "body": response.body})
+
+    async def _run(self, scope: Scope, receive: Receive) -> Response | None:
+        """What the handler says; None: the client has left before it had said everything."""
+        handler = self._handler()
+        request = Request.from_asgi(scope, b"")
+        length = handler.expects(request)
+        if isinstance(length, Response):
+            return length
+        body = await _read(receive, length)
+        if body is None:
+            return None
+        request.body = body
+        return await handler.run_async(request, lambda: _has_left(receive))
 
     async def _live(self, worker: EmbeddedWorker, scope: Scope, receive: Receive, send: Send) -> None:
         """The life of the server. An application may know nothing of it; the worker stops all the same."""
@@ -75,6 +116,52 @@ async def _live_alone(worker: EmbeddedWorker, receive: Receive, send: Send) -> N
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+async def _read(receive: Receive, length: int) -> bytes | None:
+    """The body, as far as it is no longer than it should be and a little; None: the client has left."""
+    pieces: list[bytes] = []
+    while length >= 0:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        pieces.append(message.get("body", b""))
+        length -= len(pieces[-1])
+        if not message.get("more_body", False):
+            break
+    return b"".join(pieces)
+
+
+async def _has_left(receive: Receive) -> bool:
+    """Whether the server has noticed by now that the client is gone."""
+    import asyncio
+
+    noticed = asyncio.ensure_future(receive())
+    await asyncio.wait({noticed}, timeout=0)
+    if noticed.done() and not noticed.cancelled() and noticed.exception() is None:
+        return bool(noticed.result()["type"] == "http.disconnect")
+    noticed.cancel()
+    return False
+
+
+def _is_delivery(scope: Scope) -> bool:
+    return any(name.lower() == b"x-deferq-task" for name, _ in scope["headers"])
+
+
+def _saying_outcome(scope: Scope, send: Send) -> Send:
+    """`send`, which writes the outcome on the response, whatever the view answers."""
+    from deferq.codec.wire import OUTCOME
+
+    answer = scope[ANSWER_KEY] = Answer()
+    ours = OUTCOME.lower().encode()
+
+    async def send_with_outcome(message: Message) -> None:
+        if message["type"] == "http.response.start" and answer.outcome is not None:
+            headers = [header for header in message.get("headers", ()) if header[0].lower() != ours]
+            message = {**message, "headers": [*headers, (ours, answer.outcome.encode())]}
+        await send(message)
+
+    return send_with_outcome
 
 
 async def _in_thread(function: Callable[[], None]) -> None:

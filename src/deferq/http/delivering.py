@@ -1,7 +1,7 @@
 """Delivering a task into the application, in this process: a request is made up as a server would make it of a push.
 
 It carries the same headers, is signed like one, and what it is answered with means the same. Beside that the request
-holds a private object (`deferq.runtime.delivery`) by which our handler knows that the lease is held here.
+holds a private object (`LocalDelivery`) by which our handler knows that the lease is held here.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from deferq.http.answers import Held, outcome_of_answer
 from deferq.http.callasgi import AsgiApp, call_asgi
 from deferq.http.callwsgi import Answer, WsgiApp, call_wsgi
 from deferq.http.loops import Loops
+from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
 from deferq.model.outcome import INTERRUPTED, Outcome
 from deferq.model.task import Failure, Leased
-from deferq.runtime.delivery import KEY, Delivery
+from deferq.runtime.delivery import Delivery
 
 BASE_URL = "http://localhost"
 #: Who seems to ask. Nobody does: the request never was on a wire.
@@ -96,12 +97,12 @@ class Writer:
         ]
         return Request(raw_path, path, query, headers, task.payload)
 
-    def outcome(self, delivery: Delivery, answer: Answer, written: object) -> Outcome:
-        """What our handler has left, in the delivery or in the request; else what the answer says."""
-        for outcome in (delivery.outcome, written):
+    def outcome(self, task: Leased, answer: Answer, *written: object) -> Outcome:
+        """What our handler has left in the request, if it was asked; else what the answer says."""
+        for outcome in written:
             if isinstance(outcome, Outcome):
                 return outcome
-        path = (delivery.task.url or "").partition("?")[0]
+        path = (task.url or "").partition("?")[0]
         said = outcome_of_answer(
             answer.status, answer.headers, own_url=True, body=answer.body, path=path, now_s=self.now_s()
         )
@@ -127,9 +128,9 @@ class WsgiDeliverer:
     def deliver(self, delivery: Delivery) -> Outcome:
         """Raises what the application raises."""
         environ = self._environ(self._writer.request(delivery.task))
-        environ[KEY] = delivery
+        local = environ[DELIVERY_KEY] = LocalDelivery(delivery.current)
         answer = call_wsgi(self._app, environ)
-        return self._writer.outcome(delivery, answer, environ.get("deferq.outcome"))
+        return self._writer.outcome(delivery.task, answer, local.outcome, environ.get(OUTCOME_KEY))
 
     def _environ(self, request: Request) -> dict[str, Any]:
         base = self._writer.base
@@ -167,7 +168,8 @@ class AsgiDeliverer:
     async def deliver(self, delivery: Delivery) -> Outcome:
         """Raises what the application raises."""
         request = await self._request(delivery.task)
-        scope: dict[str, Any] = {KEY: delivery}
+        local = LocalDelivery(delivery.current)
+        scope: dict[str, Any] = {DELIVERY_KEY: local}
 
         async def call() -> Answer:
             scope.update(self._scope(request))  # the application has been started by now
@@ -176,7 +178,7 @@ class AsgiDeliverer:
         answer = await self._loops.run(call)
         if answer is None:
             return INTERRUPTED
-        return self._writer.outcome(delivery, answer, scope.get("deferq.outcome"))
+        return self._writer.outcome(delivery.task, answer, local.outcome, scope.get(OUTCOME_KEY))
 
     async def _request(self, task: Leased) -> Request:
         if not task.attempts:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from deferq.errors import ConfigError
 from deferq.http.callasgi import AsgiApp, Message
-from deferq.runtime.delivery import KEY
+from deferq.http.message import DELIVERY_KEY
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -126,7 +126,12 @@ class OwnLoop:
 
     async def _startup(self) -> str | None:
         """What the application says against starting; None: nothing, or it has no lifespan."""
-        scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state, KEY: None}
+        scope: dict[str, Any] = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        scope[DELIVERY_KEY] = None
         self._life = self.loop.create_task(self._live(scope))
         await self._messages.put({"type": "lifespan.startup"})
         said = await self._said.get()

@@ -6,14 +6,12 @@ The runtime knows no transport: who can deliver is told to the executor (see `de
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Final, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from deferq.current import CurrentTask
 from deferq.model.outcome import ErrorText, Outcome, Parked
 from deferq.model.task import Leased
 
-#: Where a Delivery stands in a WSGI environ, or in an ASGI scope. No request from outside can set it.
-KEY: Final = "deferq.delivery"
 NOT_DELIVERED = Parked(
     error=ErrorText(
         error_type="NotDelivered",
@@ -24,20 +22,12 @@ NOT_DELIVERED = Parked(
 )
 
 
-class Delivery:
-    """One attempt at a task that is delivered: the worker around it holds the lease, and settles what comes of it.
+class Delivery(NamedTuple):
+    """One attempt at a task that is delivered: the worker around it holds the lease, and settles what comes of it."""
 
-    A handler that finds one need not take up a lease; it runs the task as `current`, so that a cancellation reaches it,
-    and leaves the outcome here.
-    """
-
-    __slots__ = ("current", "outcome", "task")
-
-    def __init__(self, task: Leased, current: CurrentTask) -> None:
-        self.task = task
-        self.current = current
-        #: What the handler says; None: the view has not asked it, and speaks by its status.
-        self.outcome: Outcome | None = None
+    task: Leased
+    #: What the attempt sees of itself; a cancellation reaches it there.
+    current: CurrentTask
 
 
 class Deliverer(Protocol):
