@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from deferq.http.message import ANSWER_KEY, DELIVERY_KEY, Answer, Request, Response, path_of_scope
 from deferq.http.paths import OUR_PATHS, RUN_PATH
@@ -18,6 +19,8 @@ Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+#: Who had to wait so long for the answer may have left, and is looked for.
+LOOK_FROM_S: Final = 1.0
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -62,27 +65,20 @@ class WrappedAsgi:
         return self._embedded()
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
-        if path == RUN_PATH:
-            response = await self._run(scope, receive)
-        else:
-            response = not_found(scope["method"])
-        if response is not None:
-            headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
-            await send({"type": "http.response.start", "status": response.status, "headers": headers})
-            await send({"type": "http.response.body", "body": response.body})
-
-    async def _run(self, scope: Scope, receive: Receive) -> Response | None:
-        """What the handler says; None: the client has left before it had said everything."""
+        voice = _Voice(receive, send)
+        if path != RUN_PATH:
+            await voice.say(not_found(scope["method"]))
+            return
         handler = self._handler()
         request = Request.from_asgi(scope, b"")
         length = handler.expects(request)
         if isinstance(length, Response):
-            return length
+            await voice.say(length)
+            return
         body = await _read(receive, length)
-        if body is None:
-            return None
-        request.body = body
-        return await handler.run_async(request, lambda: _has_left(receive))
+        if body is not None:
+            request.body = body
+            await handler.run_async(request, voice.say)
 
     async def _live(self, worker: EmbeddedWorker, scope: Scope, receive: Receive, send: Send) -> None:
         """The life of the server. An application may know nothing of it; the worker stops all the same."""
@@ -132,16 +128,36 @@ async def _read(receive: Receive, length: int) -> bytes | None:
     return b"".join(pieces)
 
 
-async def _has_left(receive: Receive) -> bool:
-    """Whether the server has noticed by now that the client is gone."""
-    import asyncio
+class _Voice:
+    """Says responses to a client, who may have left."""
 
-    noticed = asyncio.ensure_future(receive())
-    await asyncio.wait({noticed}, timeout=0)
-    if noticed.done() and not noticed.cancelled() and noticed.exception() is None:
-        return bool(noticed.result()["type"] == "http.disconnect")
-    noticed.cancel()
-    return False
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._began = time.monotonic()
+
+    async def say(self, response: Response) -> bool:
+        """Whether the client is there to hear it, as far as the server knows."""
+        if time.monotonic() > self._began + LOOK_FROM_S and await self._has_left():
+            return False
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+        try:
+            await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": response.body})
+        except Exception:  # each server has its own error for it
+            return False
+        return True
+
+    async def _has_left(self) -> bool:
+        """Some servers drop what is said to a client that is gone, and tell only whoever asks."""
+        import asyncio
+
+        noticed = asyncio.ensure_future(self._receive())
+        await asyncio.wait({noticed}, timeout=0)
+        if noticed.done() and not noticed.cancelled() and noticed.exception() is None:
+            return bool(noticed.result()["type"] == "http.disconnect")
+        noticed.cancel()
+        return False
 
 
 def _is_delivery(scope: Scope) -> bool:

@@ -23,7 +23,7 @@ from deferq.errors import ConfigError, StoreError
 from deferq.http.admission import admit, expects
 from deferq.http.attempt import Attempt
 from deferq.http.keeper import Keeper
-from deferq.http.loop import Gone, InLoop
+from deferq.http.loop import InLoop, Say
 from deferq.http.message import ANSWER_KEY, OUTCOME_KEY, Answer, Request, Response
 from deferq.http.refusals import already_settled, answer, answer_with, complain, refuse
 from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retried, Snoozed, Succeeded
@@ -71,7 +71,7 @@ class Handler:
         self._now_s = now_s
         self._monotonic = monotonic
         self._executor: tuple[Codec, Executor] | None = None
-        self._in_loop = InLoop(self, threads, monotonic)
+        self._in_loop = InLoop(self, threads)
         self.keeper = Keeper(lambda: parts().engine, listeners, monotonic=monotonic)
 
     def handle(self, request: Request) -> Response:
@@ -101,16 +101,17 @@ class Handler:
         return self.conclude(request, attempt, outcome, in_body=in_body)
 
     async def handle_async(self, request: Request) -> Response:
-        """`handle` for a view that is a coroutine. A plain function runs in a thread, a coroutine in this event loop."""
-        return await self._in_loop.handle(request, in_body=False)
+        """`handle` for a view that is a coroutine. A plain function runs in a thread, a coroutine in its loop."""
+        return await self._in_loop.handle(request)
 
-    async def run_async(self, request: Request, gone: Gone | None = None) -> Response:
-        """`run` from a coroutine; `gone` says whether the client has left."""
-        return await self._in_loop.handle(request, in_body=True, gone=gone)
+    async def run_async(self, request: Request, say: Say) -> Response:
+        """`run` from a coroutine; `say` sends the response, and says whether the client may have heard it."""
+        return await self._in_loop.handle(request, in_body=True, say=say)
 
     def close(self) -> None:
-        """Keep no leases any more. Attempts that run go on."""
+        """Keep no leases any more, and let idle threads end. Attempts that run go on."""
         self.keeper.close()
+        self._in_loop.close()
 
     # ---- the steps
 

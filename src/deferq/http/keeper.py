@@ -61,6 +61,7 @@ class Keeper:
         self._to_settle: deque[tuple[Attempt, Outcome]] = deque()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._closed = False
         self._stirred = threading.Event()
         self._renewed_at = -RENEW_EVERY_S
         self._outage = Outage(longest_s=RENEW_EVERY_S)
@@ -96,6 +97,7 @@ class Keeper:
 
     def close(self) -> None:
         """Keep and settle nothing any more."""
+        self._closed = True
         self._running.clear()
         self._to_settle.clear()
         self._stirred.set()
@@ -104,13 +106,14 @@ class Keeper:
 
     def _start(self) -> None:
         with self._starting:
+            self._closed = False
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="deferq-keeper", daemon=True)
                 self._thread.start()
 
     def _work(self) -> None:
         idle = 0
-        while idle < IDLE_TICKS or not self._may_end():
+        while (idle < IDLE_TICKS and not self._closed) or not self._may_end():
             self._stirred.wait(self._tick_s)
             self._stirred.clear()
             idle = 0 if self._running else idle + 1
@@ -121,7 +124,7 @@ class Keeper:
         with self._starting:
             self._thread = None
             if self._running:
-                self._thread = threading.current_thread()
+                self._thread, self._closed = threading.current_thread(), False
             return self._thread is None
 
     def look_after(self) -> None:
@@ -147,6 +150,9 @@ class Keeper:
                 self.settle(attempt, outcome)
             except StoreError:
                 self._to_settle.appendleft((attempt, outcome))
+                raise
+            except BaseException:
+                self.end(attempt)
                 raise
             self.end(attempt)
 

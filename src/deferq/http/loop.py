@@ -19,47 +19,47 @@ from deferq.runtime.executor import Awaiting, outcome_of
 if TYPE_CHECKING:
     from deferq.http.handler import Handler
 
-#: Says whether the client has left.
-Gone = Callable[[], Awaitable[bool]]
+#: Says a response to the client; whether it may have been heard.
+Say = Callable[[Response], Awaitable[bool]]
 #: Bodies up to this are verified in the loop: to go to a thread and back takes as long.
 QUICK_BYTES: Final = 64 * 1024
 #: So many deliveries at a time, coroutines that run and functions that wait for a thread; more are put off.
 UNDER_WAY_MAX: Final = 200
-#: Who had to wait so long for the answer may have left, and is looked for.
-LOOK_FROM_S: Final = 1.0
 
 
 class InLoop:
     """Runs deliveries that come to coroutines, for one handler."""
 
-    def __init__(self, handler: Handler, threads: int, monotonic: Callable[[], float]) -> None:
+    def __init__(self, handler: Handler, threads: int) -> None:
         self._handler = handler
         self._threads = LoopThreads(threads)
-        self._monotonic = monotonic
         #: The loop itself would let go of them.
         self._under_way: set[asyncio.Task[Response]] = set()
 
-    async def handle(self, request: Request, *, in_body: bool, gone: Gone | None = None) -> Response:
+    async def handle(self, request: Request, *, in_body: bool = False, say: Say | None = None) -> Response:
         """See `Handler.handle_async`.
 
         A server may cancel the request of a client that has left. The attempt goes on then, and is settled here; but
         within this process the client is the worker, and knows what it does.
         """
         if len(self._under_way) >= UNDER_WAY_MAX:
-            return refuse(503, "too many are under way")
+            return await _said(say, refuse(503, "too many are under way"))
         delivered = await self._admitted(request)
         if isinstance(delivered, Response):
-            return delivered
+            return await _said(say, delivered)
         run = _Run(self._handler, self._threads, request, delivered, in_body)
-        began = self._monotonic()
         try:
             response = await asyncio.shield(self._spawn(run.go()))
-            if gone is not None and self._monotonic() > began + LOOK_FROM_S and await gone():
+            if say is not None and not await say(response):
                 run.desert()
         except asyncio.CancelledError:
             run.desert()
             raise
         return response
+
+    def close(self) -> None:
+        """Let the threads end that have nothing to do."""
+        self._threads.close()
 
     async def _admitted(self, request: Request) -> Delivered | Response:
         if len(request.body) <= QUICK_BYTES if isinstance(request.body, bytes) else False:
@@ -71,6 +71,12 @@ class InLoop:
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
         return task
+
+
+async def _said(say: Say | None, refusal: Response) -> Response:
+    if say is not None:
+        await say(refusal)
+    return refusal
 
 
 class _Run:

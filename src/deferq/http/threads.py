@@ -23,28 +23,47 @@ class LoopThreads:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._forget()
-
-    def _forget(self) -> None:
         self._pid = os.getpid()
+        self._crew = _Crew(most)
+
+    def call(self, function: Callable[[], Answer]) -> asyncio.Future[Answer]:
+        """Call `function` in a thread; if the future is cancelled before one is free, it is never called."""
+        if self._pid != os.getpid():  # a forked child has none of its parent's threads
+            self._pid, self._crew = os.getpid(), _Crew(self._most)
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._crew.add(future, function)
+        return future
+
+    def close(self) -> None:
+        """Let the threads end once they have nothing to do. There are others when there is work again."""
+        crew, self._crew = self._crew, _Crew(self._most)
+        crew.close()
+
+
+class _Crew:
+    """Some threads, and their work."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._work: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
         self._came = threading.Condition()
         self._idle = 0
         self._count = 0
+        self._closed = False
 
-    def call(self, function: Callable[[], Answer]) -> asyncio.Future[Answer]:
-        """Call `function` in a thread; if the future is cancelled before one is free, it is never called."""
-        if self._pid != os.getpid():
-            self._forget()
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    def add(self, future: asyncio.Future[Any], function: Callable[[], Any]) -> None:
         with self._came:
             self._work.append((future, function))
-            if self._idle:
+            if len(self._work) <= self._idle:
                 self._came.notify()
             elif self._count < self._most:
                 self._count += 1
                 threading.Thread(target=self._serve, name="deferq-http", daemon=True).start()
-        return future
+
+    def close(self) -> None:
+        with self._came:
+            self._closed = True
+            self._came.notify_all()
 
     def _serve(self) -> None:
         while (entry := self._next()) is not None:
@@ -55,13 +74,14 @@ class LoopThreads:
 
     def _next(self) -> tuple[asyncio.Future[Any], Callable[[], Any]] | None:
         with self._came:
+            waited = False
             while not self._work:
-                self._idle += 1
-                came = self._came.wait(IDLE_S)
-                self._idle -= 1
-                if not came and not self._work:
+                if waited or self._closed:
                     self._count -= 1
                     return None
+                self._idle += 1
+                waited = not self._came.wait(IDLE_S)
+                self._idle -= 1
             return self._work.popleft()
 
 
