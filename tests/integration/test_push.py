@@ -39,7 +39,7 @@ BROKE = ErrorText(error_type="ValueError", message="it broke", traceback="Traceb
 DONE = (wire.OUTCOME, wire.pack_header(SUCCEEDED))
 
 
-@pytest.fixture(params=["aiohttp", "threads"])
+@pytest.fixture(params=["aiohttp", pytest.param("threads", marks=pytest.mark.slow)])
 def office(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Office]:
     if request.param == "aiohttp":
         pytest.importorskip("aiohttp", reason="pip install '.[push]' brings it")
@@ -143,6 +143,7 @@ def test_a_result_comes_in_the_body_if_it_is_too_large_for_a_header(office: Offi
         assert handle.wait(timeout=30) == value
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks_are_delivered_exactly_once(office: Office) -> None:
     handles = [office.put() for _ in range(1000)]
     with Scripted(office.handler(lambda task: SUCCEEDED)) as server, office.pushing(server.url, concurrency=32):
@@ -166,6 +167,7 @@ def test_what_is_held_elsewhere_is_left_to_whoever_holds_it(office: Office) -> N
         assert (task.state, task.attempts, len(server.seen)) == (State.LEASED, 0, 1)
 
 
+@pytest.mark.slow
 def test_what_is_held_elsewhere_and_never_settled_counts_as_lost_when_its_lease_is_over(office: Office) -> None:
     handle = office.put(attempts=1)
     with Scripted(says(answer(409, (wire.HELD, "1")))) as server, office.pushing(server.url, lease_s=0.8):
@@ -197,6 +199,7 @@ def test_a_redirect_is_not_followed_and_the_error_says_where_it_pointed(office: 
     assert "token" not in failure.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_base_that_is_busy_gets_its_rest_and_no_attempt_is_spent(office: Office, status: int) -> None:
     handles = [office.put() for _ in range(20)]
@@ -297,6 +300,7 @@ def test_who_speaks_no_http_holds_nothing_up(office: Office, nonsense: bytes) ->
 # ---- connections that break
 
 
+@pytest.mark.slow
 def test_a_server_that_is_down_costs_no_attempt_and_one_line_in_the_log(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -314,6 +318,7 @@ def test_a_server_that_is_down_costs_no_attempt_and_one_line_in_the_log(
     assert len(lines) == 2
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks_in_the_middle_is_asked_again_and_runs_nothing_twice(office: Office) -> None:
     """The handler has taken the lease up and runs, but its answer is lost: it settles by itself."""
     handle = office.put(attempts=1)
@@ -353,6 +358,7 @@ def test_a_single_start_is_not_sent_twice_to_a_path_of_its_own(office: Office) -
     assert (task.state, len(server.seen)) == (State.DEAD, 1)
 
 
+@pytest.mark.slow
 def test_a_connection_that_the_server_closes_between_two_requests_harms_nothing(office: Office) -> None:
     good = office.handler(lambda task: SUCCEEDED)
 
@@ -366,6 +372,7 @@ def test_a_connection_that_the_server_closes_between_two_requests_harms_nothing(
             assert task.state is State.SUCCEEDED
 
 
+@pytest.mark.slow
 def test_a_server_that_is_killed_in_the_middle_and_comes_back_finishes_everything(office: Office) -> None:
     handles = [office.put() for _ in range(200)]
     good = office.handler(lambda task: SUCCEEDED)
@@ -387,6 +394,7 @@ def test_a_server_that_is_killed_in_the_middle_and_comes_back_finishes_everythin
     assert {task.state for task in tasks} == {State.SUCCEEDED}
 
 
+@pytest.mark.slow
 def test_nobody_waits_longer_than_the_deadline_and_the_handler_settles(office: Office) -> None:
     handle = office.put(attempts=1)
     let_go, settled = threading.Event(), threading.Event()

@@ -85,6 +85,8 @@ def run(args: argparse.Namespace) -> int:
     log_to_stderr()
     plan = planned(args.to, args.route, args.allow_host)
     with open_store(args, must_exist=False) as deferq:
+        if deferq.settings["url"] is not None and deferq.settings["url"].startswith("memory:"):
+            raise CommandError("The store memory:// lives in one process, so nobody else could put tasks into it.")
         pushers = Pushers([_pusher(args, deferq, base, routes) for base, routes in plan.items()])
         Stopping().watch_over(pushers)
         _print_banner(args, deferq, plan)

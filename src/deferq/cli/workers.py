@@ -51,6 +51,15 @@ class WorkerSeen:
     #: Seconds since its last word.
     silent_s: float = 0.0
     children: tuple[ChildSeen, ...] = ()
+    #: Where it pushes tasks; None: it runs them.
+    base: str | None = None
+    #: The routes that it pushes, None among them for tasks without one; None: as `route` says.
+    pushed: tuple[str | None, ...] | None = None
+
+    @property
+    def routes(self) -> tuple[str | None, ...] | None:
+        """The routes that it serves, None among them for tasks without one; None: every task."""
+        return self.pushed if self.pushed or self.route is None else (None, self.route)
 
     def serves(self, queue: str) -> bool:
         """Whether it takes tasks of this queue."""
@@ -72,7 +81,7 @@ def _records(engine: LeasingEngine) -> Iterator[Record]:
 
 def _seen(record: Record, now: int) -> WorkerSeen:
     said = _read(record.document)
-    queues = _said(said, "queues", list)
+    queues, pushed = _said(said, "queues", list), _said(said, "routes", list)
     return WorkerSeen(
         key=record.key,
         alive=record.due is not None and record.due > now,
@@ -86,6 +95,8 @@ def _seen(record: Record, now: int) -> WorkerSeen:
         started=_said(said, "started", int),
         silent_s=_silent_s(record, now),
         children=tuple(_child(one) for one in _said(said, "children", list) or () if isinstance(one, dict)),
+        base=_said(said, "base", str),
+        pushed=None if pushed is None else tuple(None if route is None else str(route) for route in pushed),
     )
 
 
