@@ -351,6 +351,7 @@ def test_what_never_began_before_its_connection_broke_begins_at_the_second_deliv
     assert (task.state, task.attempts, len(server.seen)) == (State.SUCCEEDED, 1, 3)
 
 
+@pytest.mark.slow
 def test_a_single_start_is_not_sent_twice_to_a_path_of_its_own(office: Office) -> None:
     handle = office.put_url("/work", options='{"retry":{"max_attempts":1}}', at_most_once=True)
     with Scripted(lambda seen, connection: False) as server, office.pushing(server.url, lease_s=0.8):
@@ -439,6 +440,7 @@ def test_the_connection_goes_to_the_address_that_was_looked_at(office: Office) -
     assert server.seen[0].headers["host"] == f"shop.example:{server.port}"
 
 
+@pytest.mark.slow
 def test_a_name_that_is_bound_anew_to_another_kind_of_address_gets_nothing(
     office: Office, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -513,6 +515,7 @@ def test_a_stopping_pusher_waits_for_answers_and_sends_nothing_more(office: Offi
     assert len(server.seen) == 4
 
 
+@pytest.mark.slow
 def test_what_is_not_answered_when_draining_is_over_is_let_go(office: Office) -> None:
     handle = office.put()
     go_on = threading.Event()

@@ -41,6 +41,8 @@ EPILOG = (
 )
 CONCURRENCY = 64
 DEADLINE_S = 600.0
+#: Threads that carry requests must not keep the one that has the store's write lock waiting, as others wait for that.
+SWITCH_S = 0.0005
 #: It renews leases, and no task can keep it from that: so they are short.
 LEASE_S = 30.0
 
@@ -70,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="HOST", help="push there whatever it leads to"
     )
-    parser.add_argument("--client", choices=("aiohttp", "threads"), help="by default aiohttp, if it is installed")
+    parser.add_argument(
+        "--client", choices=("aiohttp", "threads"), help="by default threads up to 128 at a time, and aiohttp beyond"
+    )
     parser.add_argument("--once", action="store_true", help="push what is due now, then exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each task that starts or succeeds")
 
@@ -83,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
     from deferq.http.push.pusher import Pushers
 
     log_to_stderr()
+    sys.setswitchinterval(SWITCH_S)
     plan = planned(args.to, args.route, args.allow_host)
     with open_store(args, must_exist=False) as deferq:
         if deferq.settings["url"] is not None and deferq.settings["url"].startswith("memory:"):
@@ -145,9 +150,9 @@ def _pusher(args: argparse.Namespace, deferq: Deferq, base: Base, routes: tuple[
 
 
 def _manner(args: argparse.Namespace) -> Manner:
-    from deferq.http.push.pusher import Manner, default_client
+    from deferq.http.push.pusher import Manner, has_aiohttp
 
-    if args.client == "aiohttp" and default_client() != "aiohttp":
+    if args.client == "aiohttp" and not has_aiohttp():
         raise CommandError("--client aiohttp: it is not installed. Run: pip install 'deferq[push]'")
     if args.deadline <= 0:
         raise CommandError("--deadline: a handler needs some time; give more than 0 seconds.")
@@ -168,7 +173,7 @@ def _print_banner(args: argparse.Namespace, deferq: Deferq, plan: Plan) -> None:
 
     fields = [("store", deferq.engine.url), ("queues", ", ".join(args.queues) if args.queues else "all")]
     fields += [("to", f"{base}  {_in_words(routes)}") for base, routes in plan.items()]
-    fields += [("requests", f"{args.concurrency} at a time, by {args.client or default_client()}")]
+    fields += [("requests", f"{args.concurrency} at a time, by {args.client or default_client(args.concurrency)}")]
     lines = [f"deferq {version()} push (pid {os.getpid()})", *(f"  {name:<8} {printable(v)}" for name, v in fields)]
     print("\n".join(lines), file=sys.stderr, flush=True)
 

@@ -27,8 +27,11 @@ from deferq.runtime.listeners import Listener
 from deferq.runtime.pools import Pool
 from deferq.runtime.worker import AnyWorker
 
-#: The clients there are, the better one first.
+#: The clients there are.
 CLIENTS = ("aiohttp", "threads")
+#: Up to so many requests at a time threads are the faster client: they get in the way of the dispatcher's turns less
+#: than an event loop does, which is always busy. Beyond, there would be too many.
+THREADS_MAX = 128
 
 
 class Manner(NamedTuple):
@@ -36,7 +39,7 @@ class Manner(NamedTuple):
 
     #: Seconds that a handler may take.
     deadline_s: float = 600.0
-    #: One of CLIENTS; None: the first that is installed.
+    #: One of CLIENTS; None: the better one for so many requests at a time.
     client: str | None = None
     #: For https; None: as Python trusts by default.
     context: ssl.SSLContext | None = None
@@ -97,7 +100,7 @@ class Pusher(AnyWorker):
         context = self._manner.context
         if self.base.scheme == "https" and context is None:
             context = ssl.create_default_context()
-        make = _maker(self._manner.client or default_client())
+        make = _maker(self._manner.client or default_client(self.config.threads))
         return make(
             self.base,
             self._guard,
@@ -158,9 +161,14 @@ class Pushers:
             self.request_stop()
 
 
-def default_client() -> str:
-    """The client that is used if nobody names one."""
-    return CLIENTS[0] if find_spec("aiohttp") is not None else CLIENTS[1]
+def has_aiohttp() -> bool:
+    """Whether it is installed."""
+    return find_spec("aiohttp") is not None
+
+
+def default_client(concurrency: int) -> str:
+    """The client that is used for so many requests at a time if nobody names one."""
+    return "aiohttp" if concurrency > THREADS_MAX and has_aiohttp() else "threads"
 
 
 def _maker(client: str) -> Callable[..., Client]:
