@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from deferq import standin
 from deferq.calls import Call
 from deferq.codec.context import carriers
 from deferq.config import gather
@@ -44,6 +45,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 ID_MAX = (1 << 63) - 1
+#: What is made when the store is opened, and belongs to it.
+_OF_THE_STORE = ("_engine", "ids", "codec", "tasks", "_undeclared", "_embedded")
 
 
 class Deferq:
@@ -85,6 +88,7 @@ class Deferq:
         self.web: Web | None = None
         self._handler: Handler | None = None
         self.listeners: list[Listener] = []
+        standin.know(self)
 
     # ---- what it is made of
 
@@ -103,7 +107,7 @@ class Deferq:
                 from deferq.making import TaskMaker
                 from deferq.registry import registry
 
-                engine = stores.open_engine(self.settings)
+                engine = standin.current.open(self) if standin.current else stores.open_engine(self.settings)
                 self.ids = IdSource(engine.now)
                 self.codec = Codec(
                     lambda: stores.keyring_for(engine, self.settings),
@@ -120,6 +124,23 @@ class Deferq:
     def open_result(self, task_id: int, target: str, envelope: bytes | None) -> Any:
         """What a task returned, verified and restored."""
         return self.codec.open_result(task_id, target, envelope)
+
+    def before_waiting(self, task_id: int) -> None:
+        """Somebody waits for a task. Where tests have put a store in place of ours, nobody else may run it."""
+        if standin.current is not None:
+            standin.current.somebody_waits(self, task_id)
+
+    def set_aside(self) -> Callable[[], None]:
+        """Forget the open store without closing it, so that the next use opens one; the answer brings it back."""
+        with self._opening:
+            kept = {name: vars(self)[name] for name in _OF_THE_STORE if name in vars(self)}
+            self._engine = self._embedded = None
+
+        def bring_back() -> None:
+            with self._opening:
+                vars(self).update(kept)
+
+        return bring_back
 
     def close(self) -> None:
         """Stop the embedded worker, if there is one, and close the store. It opens again when it is used again."""
@@ -286,14 +307,16 @@ class Deferq:
             lambda: self.codec.keyring,
             base_url=self.settings["base_url"],
             failures_of=lambda task_id: engine.details(task_id).failures,
-            now_s=lambda: engine.now() / 1_000_000,
         )
         return self.web.deliverer(writer, loops)
 
     @property
     def embedded(self) -> EmbeddedWorker | None:
-        """The worker of this web process, which starts when it is asked to; None with DEFERQ_WORKER=external."""
-        if self.settings["worker"] != "embedded":
+        """The worker of this web process, which starts when it is asked to; None with DEFERQ_WORKER=external.
+
+        There is none either while `deferq.testing` has exchanged the store: the test says when tasks run.
+        """
+        if self.settings["worker"] != "embedded" or standin.current is not None:
             return None
         from deferq.runtime.embedded import EmbeddedWorker
 

@@ -105,11 +105,12 @@ def _place(name: str, value: Any) -> str:
 def _base_url(name: str, value: Any) -> str:
     from urllib.parse import urlsplit
 
-    with suppress(ValueError):
-        parts = urlsplit(value if isinstance(value, str) and value.isascii() and value.isprintable() else "")
-        plain = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc or " " in value)
+    text = value if isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value else ""
+    with suppress(ValueError):  # brackets that do not close, a port that is none
+        parts = urlsplit(text)
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
         if parts.scheme in ("http", "https") and parts.hostname and plain and parts.port != 0:
-            return str(value)
+            return text
     raise ConfigError(f"{name}: expected a scheme and a host, such as https://shop.example or http://localhost:8000.")
 
 

@@ -29,6 +29,10 @@ class Owner(Protocol):
     def open_result(self) -> Callable[[int, str, bytes | None], Any]:
         """Verifies and restores a result."""
 
+    @property
+    def before_waiting(self) -> Callable[[int], None]:
+        """Called before each look at a task that somebody waits for."""
+
 
 class TaskHandle:
     """A task that was deferred. Making one reads nothing; each method looks into the store."""
@@ -84,7 +88,7 @@ class TaskHandle:
         """
         deadline = _deadline(timeout)
         pauses = _pauses()
-        while not self.refresh().state.finished:
+        while not self._look().state.finished:
             time.sleep(self._next_pause(next(pauses), deadline))
         return self._result()
 
@@ -94,7 +98,7 @@ class TaskHandle:
 
         deadline = _deadline(timeout)
         pauses = _pauses()
-        while not (await asyncio.to_thread(self.refresh)).state.finished:
+        while not (await asyncio.to_thread(self._look)).state.finished:
             await asyncio.sleep(self._next_pause(next(pauses), deadline))
         return await asyncio.to_thread(self._result)
 
@@ -120,6 +124,10 @@ class TaskHandle:
         engine = self._owner.engine
         due = due_at({"countdown": countdown, "eta": eta}, engine.now())
         return bool(engine.change([self.id], Reschedule(due)))
+
+    def _look(self) -> Task:
+        self._owner.before_waiting(self.id)
+        return self.refresh()
 
     def _result(self) -> Any:
         task = self.task

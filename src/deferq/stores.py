@@ -30,7 +30,7 @@ def open_engine(settings: Settings) -> LeasingEngine:
     if parts.scheme == "memory":
         from deferq.engines.memory import MemoryEngine  # who stores tasks in a file need not load it
 
-        return MemoryEngine(payload_limit=_envelope_limit(settings), tombstone_s=settings["tombstone_s"])
+        return MemoryEngine(payload_limit=envelope_limit(settings), tombstone_s=settings["tombstone_s"])
     if parts.scheme == "sqlite":
         return _sqlite(_sqlite_path(parts), _options(parts.query), settings)
     wrong = f"no engine for {parts.scheme!r}" if parts.scheme else "it names no engine"
@@ -44,7 +44,17 @@ def keyring_for(engine: LeasingEngine, settings: Settings) -> Keyring:
     if isinstance(engine, SqliteEngine):
         engine.open()  # it refuses a file that is not ours, or not safe, before a secret is laid beside it
         return Keyring([_secret_beside(engine.path)])
-    return Keyring([secrets.token_bytes(32)])
+    own: bytes | None = getattr(engine, "secret", None)  # of a store of tests, which several Deferqs may share
+    return Keyring([own or secrets.token_bytes(32)])
+
+
+def keyring_if_any(engine: LeasingEngine, settings: Settings) -> Keyring | None:
+    """Like `keyring_for`, for somebody who only looks: no secret is made. None: there is none."""
+    if settings["secrets"] is not None:
+        return Keyring(settings["secrets"])
+    if isinstance(engine, SqliteEngine) and os.path.lexists(_secret_path(engine.path)):
+        return Keyring([_read_secret(_secret_path(engine.path))])
+    return None
 
 
 def retention_of(settings: Settings) -> Retention:
@@ -61,12 +71,12 @@ def _sqlite(path: Path, options: dict[str, str], settings: Settings) -> SqliteEn
     return SqliteEngine(
         path,
         synchronous=options.get("synchronous", "FULL"),
-        payload_limit=_envelope_limit(settings),
+        payload_limit=envelope_limit(settings),
         tombstone_s=settings["tombstone_s"],
     )
 
 
-def _envelope_limit(settings: Settings) -> int:
+def envelope_limit(settings: Settings) -> int:
     """The limit is for arguments, and the codec keeps it; what the engine stores is a little longer."""
     limit: int = settings["payload_limit"]
     return limit + _ENVELOPE_BYTES_MAX
@@ -121,10 +131,14 @@ def _default_path(settings: Settings) -> Path:
 
 def _secret_beside(database: Path) -> bytes:
     """The secret in a file of mode 0600 beside the database; made by whoever comes first."""
-    path = database.with_name(f"{database.name}-secret")
+    path = _secret_path(database)
     if not os.path.lexists(path):
         _make_secret(path)
     return _read_secret(path)
+
+
+def _secret_path(database: Path) -> Path:
+    return database.with_name(f"{database.name}-secret")
 
 
 def _read_secret(path: Path) -> bytes:

@@ -114,6 +114,7 @@ def test_an_asgi_application_that_cannot_start_ends_the_worker_with_its_reason(f
         assert worker.exit_code() == 2
 
 
+@pytest.mark.slow
 def test_without_an_application_they_stay_where_they_are(folder: Path, url: str, run: Run, deferq: Deferq) -> None:
     waiting, called = put(run, "--path", "/tasks/mail"), put(run)
     with Running(folder, "worker", "--url", url, "--once") as worker:

@@ -101,12 +101,6 @@ def test_an_error_cannot_command_the_terminal(run: Run, deferq: Deferq) -> None:
     assert "gone" in said.out
 
 
-def test_arguments_are_neither_shown_nor_restored(run: Run, deferq: Deferq) -> None:
-    handle = deferq.defer(jobs.add, "a secret argument")  # type: ignore[arg-type]
-
-    assert "secret" not in run("tasks", "show", handle.id).out
-
-
 @pytest.mark.parametrize("verb", ["show", "now", "requeue", "cancel", "wait"])
 def test_an_unknown_id_is_said_to_be_unknown(run: Run, deferq: Deferq, verb: str) -> None:
     deferq.engine.counts()

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from deferq.engines.base import Filter, LeasingEngine, QueueCounts, Retention, Total
-from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked
+from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed
 from deferq.model.settings import Pause, Resume
 from deferq.model.state import State
 from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each, settlement
@@ -135,6 +135,15 @@ def test_failures_are_counted_among_the_attempts(engine: LeasingEngine, new: Tas
     assert engine.totals(0, FOR_EVER) == [Total(START, "default", "app:work", 4, 2, 14 * US, 7 * US)]
 
 
+def test_a_snooze_is_no_failure_and_a_retry_that_spends_an_attempt_is_one(
+    engine: LeasingEngine, new: TaskMaker
+) -> None:
+    engine.put(new.many(2))
+    outcomes = (Snoozed(after_s=5), Retried(after_s=5))
+    engine.turn([settlement(engine, *pair) for pair in zip(lease(engine), outcomes, strict=True)], None)
+    assert engine.totals(0, FOR_EVER) == [Total(START, "default", "app:work", 2, 1, 0, 0)]
+
+
 def test_what_never_started_is_no_attempt(engine: LeasingEngine, new: TaskMaker) -> None:
     engine.put(new.many(3))
     outcomes = (INTERRUPTED, Cancelled(reason="expired"), Parked(error=ERROR))
@@ -208,3 +217,12 @@ def test_totals_go_when_their_retention_is_over(engine: LeasingEngine, put: Put,
     clock.advance(7_200)
     engine.sweep(Retention(totals_s=7_200))
     assert engine.totals(0, FOR_EVER) == []
+
+
+def test_the_oldest_totals_go_first(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
+    for _ in range(3):
+        put()
+        settle(engine, lease_one(engine), SUCCEEDED)
+        clock.advance(3_600)
+    engine.sweep(Retention(totals_s=9_000))
+    assert [total.at for total in engine.totals(0, FOR_EVER)] == [START + 3_600 * US, START + 7_200 * US]

@@ -65,6 +65,17 @@ def test_a_lease_that_is_over_can_be_buried(engine: LeasingEngine, put: Put, clo
     assert engine.get([task_id])[0].state is State.PENDING
 
 
+def test_a_lease_is_over_at_its_very_end(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
+    put()
+    held = lease_one(engine)
+    burial = settlement(engine, held, FAILED)._replace(only_if_over=True)
+    clock.now = held.leased_until - 1
+    assert (engine.stalled(), engine.turn([burial], None).lost) == ([], (held,))
+    clock.now = held.leased_until
+    assert [over.id for over in engine.stalled()] == [held.id]
+    assert engine.turn([burial], None).lost == ()
+
+
 def test_a_late_failure_leaves_no_trace_in_the_newer_attempt(engine: LeasingEngine, put: Put, clock: FakeClock) -> None:
     task_id = put(retry=AT_ONCE)
     late = lease_one(engine)

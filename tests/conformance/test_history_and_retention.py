@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from deferq.engines.base import FAILURES_KEPT, Cancel, LeasingEngine, Retention
+from deferq.engines.base import FAILURES_KEPT, Cancel, Filter, LeasingEngine, Retention
 from deferq.errors import TaskNotFound
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Outcome, Succeeded
 from deferq.model.state import State
@@ -105,6 +105,17 @@ def test_purging_goes_in_rounds_and_says_whether_more_is_left(
     assert engine.sweep(KEEP, limit=4).purged == 4
     assert engine.sweep(KEEP, limit=4).purged == 2
     assert engine.sweep(KEEP, limit=4) == (0, 0, 0, 0, False)
+
+
+def test_a_round_purges_no_more_than_its_limit_whatever_it_finds(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    engine.put(new.many(6))
+    settle_each(engine, lease(engine, 2), SUCCEEDED)
+    settle_each(engine, lease(engine, 2), DIES)
+    engine.change([task.id for task in engine.find(Filter(state=State.PENDING)).tasks], Cancel())
+    clock.advance(301)
+    assert [engine.sweep(KEEP, limit=3).purged for _ in range(3)] == [3, 3, 0]
 
 
 def test_sweeping_an_empty_engine_does_nothing(engine: LeasingEngine) -> None:

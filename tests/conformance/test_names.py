@@ -12,7 +12,7 @@ from deferq.engines.base import Cancel, Delete, LeasingEngine, Retention
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed
 from deferq.model.state import State
 from tests.conformance.engines import TOMBSTONE_S
-from tests.support import START, US, FakeClock, TaskMaker, lease_one, settle
+from tests.support import START, US, FakeClock, TaskMaker, lease, lease_one, settle, settle_each
 
 Put = Callable[..., int]
 DIES = Failed(error=ErrorText(error_type="ValueError", message="boom"), permanent=True, reason="permanent")
@@ -84,6 +84,18 @@ def test_a_tombstone_gives_the_name_free_when_its_time_is_over(
     assert engine.put([second]) == [Stored(second.id)]
     assert engine.put([new(name="n")]) == [Existing(second.id)]
     assert engine.get([first])[0].state is State.SUCCEEDED
+
+
+def test_a_tombstone_stands_to_the_very_microsecond(
+    engine: LeasingEngine, put: Put, new: TaskMaker, clock: FakeClock
+) -> None:
+    first = put(name="n")
+    settle(engine, lease_one(engine), SUCCEEDED)
+    clock.now += TOMBSTONE_S * US - 1
+    assert engine.put([new(name="n")]) == [Tombstoned(first, START + TOMBSTONE_S * US)]
+    clock.now += 1
+    second = new(name="n")
+    assert engine.put([second]) == [Stored(second.id)]
 
 
 def test_a_tombstone_outlives_the_row_of_its_task(
@@ -266,6 +278,26 @@ def test_sweeping_drops_tombstones_whose_time_is_over(engine: LeasingEngine, put
     assert engine.sweep(Retention()).tombstones == 0
     clock.advance(TOMBSTONE_S - 100)
     assert engine.sweep(Retention()).tombstones == 2
+
+
+def test_tombstones_are_swept_in_rounds(engine: LeasingEngine, new: TaskMaker, clock: FakeClock) -> None:
+    engine.put([new(name=f"n{number}") for number in range(5)])
+    settle_each(engine, lease(engine), SUCCEEDED)
+    clock.advance(TOMBSTONE_S + 1)
+    keep = Retention(succeeded_s=10 * TOMBSTONE_S)
+    swept = [engine.sweep(keep, limit=2) for _ in range(4)]
+    assert [(one.tombstones, one.more) for one in swept] == [(2, True), (2, True), (1, False), (0, False)]
+
+
+def test_sweeping_leaves_a_name_that_a_live_task_took_from_a_tombstone(
+    engine: LeasingEngine, put: Put, new: TaskMaker, clock: FakeClock
+) -> None:
+    put(name="n")
+    settle(engine, lease_one(engine), SUCCEEDED)
+    clock.advance(TOMBSTONE_S + 1)
+    second = put(name="n")
+    assert engine.sweep(Retention()).tombstones == 0
+    assert engine.put([new(name="n")]) == [Existing(second)]
 
 
 def test_sweeping_leaves_the_names_of_live_tasks_alone(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from deferq.engines.base import Delete, Filter, LeasingEngine
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed
 from deferq.model.state import State
@@ -93,6 +95,27 @@ def test_tasks_are_found_by_state(engine: LeasingEngine, put: Put) -> None:
     assert ids(engine, Filter(state=State.LEASED)) == [held]
     assert ids(engine, Filter(state=State.PENDING)) == [waiting]
     assert ids(engine, Filter(state=State.CANCELLED)) == []
+
+
+def test_dead_tasks_are_found_by_queue_target_and_name(engine: LeasingEngine, put: Put) -> None:
+    """They have an index, and so a statement, of their own."""
+    mail = put("mail", target="shop:send")
+    named = put("mail", target="shop:bill", name="bill-1")
+    index = put("index", target="shop:send")
+    settle_each(engine, lease(engine), DIES)
+    assert ids(engine, Filter(state=State.DEAD, queue="mail")) == [named, mail]
+    assert ids(engine, Filter(state=State.DEAD, target="shop:send")) == [index, mail]
+    assert ids(engine, Filter(state=State.DEAD, name="bill-1")) == [named]
+    assert ids(engine, Filter(state=State.DEAD, queue="index", name="bill-1")) == []
+
+
+@pytest.mark.parametrize("size", [0, 17, 100_000])
+def test_a_task_is_shown_with_the_size_of_its_payload(engine: LeasingEngine, new: TaskMaker, size: int) -> None:
+    engine.put([new()._replace(payload=b"x" * size)])
+    (found,) = engine.find(Filter()).tasks
+    assert (found.payload_bytes, engine.get([found.id])[0].payload_bytes) == (size, size)
+    settle(engine, lease_one(engine), DIES)
+    assert engine.find(Filter(state=State.DEAD)).tasks[0].payload_bytes == size
 
 
 def test_filtered_pages_show_every_match_once(engine: LeasingEngine, new: TaskMaker) -> None:

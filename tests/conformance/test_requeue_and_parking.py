@@ -34,6 +34,17 @@ def test_a_cancelled_task_can_be_requeued(engine: LeasingEngine, put: Put) -> No
     assert lease_one(engine).id == task_id
 
 
+def test_an_expiry_that_has_passed_does_not_end_a_requeued_task_again_and_a_later_one_stays(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    soon, later = (new()._replace(expires_at=START + seconds * US) for seconds in (50, 500))
+    engine.put([soon, later])
+    settle_each(engine, lease(engine), DIES)
+    clock.advance(100)
+    engine.requeue([soon.id, later.id])
+    assert [task.expires_at for task in engine.get([soon.id, later.id])] == [None, later.expires_at]
+
+
 def test_a_requeued_task_has_all_its_attempts_again(engine: LeasingEngine, put: Put) -> None:
     failed = Failed(error=ERROR)
     task_id = put(retry=RetryPolicy(max_attempts=2, min_backoff_s=0))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import deferq
+from deferq import testing
 from deferq.model.events import EventName
 from deferq.model.state import State
 from deferq.options import OPTION_NAMES
@@ -42,6 +43,12 @@ def test_every_page_can_be_reached_from_the_index() -> None:
 def test_every_public_name_has_its_paragraph() -> None:
     described = re.findall(r"^### `(\w+)`\n\n\S", API.read_text("utf-8"), re.MULTILINE)
     assert sorted(described) == sorted(deferq.__all__)
+
+
+def test_every_name_for_tests_has_its_paragraph() -> None:
+    text = (DOCS / "reference" / "testing.md").read_text("utf-8")
+    described = re.findall(r"^### `(\w+)`\n\n\S", text, re.MULTILINE)
+    assert sorted(described) == sorted(testing.__all__)
 
 
 def test_every_public_name_can_be_imported() -> None:

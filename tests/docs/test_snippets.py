@@ -9,9 +9,10 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -21,6 +22,7 @@ RUNNER = Path(__file__).with_name("run_page.py")
 WORKER = [sys.executable, "-m", "deferq", "worker", "--threads", "2"]
 #: Packages that are shown, and need not be installed to run the tests.
 FRAMEWORKS = ("flask", "django", "fastapi")
+PYTEST_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def with_python(pages: list[Path]) -> list[Path]:
@@ -73,6 +75,17 @@ def test_the_asgi_application_of_the_tutorial_runs_its_tasks(tmp_path: Path) -> 
     assert run([sys.executable, "-c", script], tmp_path).strip() == "receipt for order 7"
 
 
+def test_the_tests_on_the_page_about_tests_pass(tmp_path: Path) -> None:
+    write_files(ROOT / "docs" / "howto" / "test-your-tasks.md", tmp_path)
+    # As it is where deferq is installed, and whether it is installed here or not.
+    run(
+        [sys.executable, "-m", "pytest", "-p", "deferq.testing.plugin", "-p", "no:cacheprovider"],
+        tmp_path,
+        PYTEST_ALONE,
+    )
+    assert not (tmp_path / ".deferq").exists()
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "toml")], ids=name_of)
 def test_the_settings_of_a_page_are_accepted(page: Path, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("\n".join(blocks(page, "toml")))
@@ -106,9 +119,15 @@ def environment() -> dict[str, str]:
     return {**kept, "PYTHONPATH": str(ROOT / "src"), "PYTHONUNBUFFERED": "1"}
 
 
-def run(command: list[str], folder: Path) -> str:
+def run(command: list[str], folder: Path, more: Mapping[str, str] = MappingProxyType({})) -> str:
     ran = subprocess.run(
-        command, cwd=folder, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        command,
+        cwd=folder,
+        env={**environment(), **more},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     return ran.stdout

@@ -323,10 +323,13 @@ def lease_to_deliver(play: Play) -> None:
     assert len(play.notes["delivered"]) == 13
 
 
-def settle_delivered_under_limits(play: Play) -> None:
-    """The end of a lease lets another one begin: somebody looks whether there is one to deliver."""
+def find_no_room_to_deliver(play: Play) -> None:
     play.engine.put([play.task(40, "full", url="/work")])
     assert play.engine.turn((), play.want(5, queues=("full",), delivers=True)).leased == []
+
+
+def settle_delivered(play: Play) -> None:
+    """The end of a lease lets another one begin: somebody looks whether there is one to deliver."""
     task = play.notes["delivered"][0]
     play.engine.turn([play.settlement(task, SUCCEEDED)], None)
     assert play.engine.get([task.id])[0].state is State.SUCCEEDED
@@ -483,7 +486,11 @@ ACTS = (
         (work_in_three_queues,),
     ),
     Act("tasks are leased in a hurry", (lease_in_a_hurry,), (some_tasks,)),
-    Act("tasks are leased to be delivered", (lease_to_deliver, settle_delivered_under_limits), (some_of_each,)),
+    Act(
+        "tasks are leased to be delivered",
+        (lease_to_deliver, find_no_room_to_deliver, settle_delivered),
+        (some_of_each,),
+    ),
     Act("tasks are leased under limits", (lease_under_limits, settle_under_limits), (two_queues_with_limits,)),
     Act(
         "leases are renewed and buried",

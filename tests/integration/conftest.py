@@ -11,6 +11,7 @@ import pytest
 from deferq import Deferq
 from deferq import default as default_module
 from deferq.runtime.worker import Worker
+from deferq.testing import inline
 from tests.support import sample_tasks
 
 
@@ -63,6 +64,13 @@ def start_worker() -> Iterator[Callable[..., Worker]]:
 def worker(app: Deferq, start_worker: Callable[..., Worker]) -> Worker:
     """Runs the tasks of `app`."""
     return start_worker(app)
+
+
+@pytest.fixture
+def at_once() -> Iterator[None]:
+    """Tasks run as soon as they are deferred: for tests of what comes before and after the run, not of the worker."""
+    with inline():
+        yield
 
 
 @pytest.fixture

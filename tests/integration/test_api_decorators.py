@@ -148,7 +148,7 @@ def test_a_task_stored_under_an_old_name_runs_the_renamed_function(app: Deferq) 
 # ---- call_deferred
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("at_once")
 def test_calling_it_defers_it_and_now_runs_it(default_app: Deferq) -> None:
     handle = reindex(7, deep=True)
     assert isinstance(handle, TaskHandle)
@@ -160,7 +160,7 @@ def test_calling_it_defers_it_and_now_runs_it(default_app: Deferq) -> None:
     assert handle.wait(WAIT_S) == reindex.now(7, deep=True) == (7, True)
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("at_once")
 def test_a_coroutine_function_can_be_wrapped(default_app: Deferq) -> None:
     assert sample_tasks.reindex_async(7).wait(WAIT_S) == 7
 
@@ -202,7 +202,7 @@ ACCOUNT = Account(42)
     ],
     ids=lambda value: getattr(value, "__qualname__", None),
 )
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("at_once")
 def test_methods_of_every_kind_defer_themselves(
     default_app: Deferq, fn: Any, args: tuple[Any, ...], expected: object
 ) -> None:
@@ -213,7 +213,7 @@ def test_methods_of_every_kind_defer_themselves(
 
 
 @pytest.mark.parametrize("owner", [Account, Savings, ACCOUNT])
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("at_once")
 def test_below_classmethod_a_call_is_deferred_for_its_class(default_app: Deferq, owner: Any) -> None:
     assert owner.upside_down("moved").wait(WAIT_S) == "moved"
     assert default_app.defer(owner.upside_down, "moved").wait(WAIT_S) == "moved"
@@ -230,14 +230,14 @@ def test_a_method_of_a_local_class_is_refused_at_the_call(default_app: Deferq) -
 # ---- registered objects
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("at_once")
 def test_a_method_of_a_registered_object_is_stored_by_name(app: Deferq, registered: Unpicklable) -> None:
     handle = app.defer(registered.refund, 1)
     assert handle.wait(WAIT_S) == 99
     assert (handle.task.target, handle.task.queue) == ("@account:refund", "mail")
 
 
-@pytest.mark.usefixtures("worker")
+@pytest.mark.usefixtures("at_once")
 def test_a_deferring_method_of_a_registered_object_is_stored_by_name(
     default_app: Deferq, registered: Unpicklable
 ) -> None:

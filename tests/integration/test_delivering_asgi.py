@@ -12,12 +12,14 @@ import pytest
 
 from deferq import ConfigError, Deferq, RetryPolicy, State, TaskCancelled, TaskFailed, current_task
 from deferq.codec import wire
+from deferq.engines.base import Want, new_lease_id
 from deferq.http.callasgi import call_asgi
 from deferq.http.callwsgi import BODY_BYTES_MAX, BrokenAnswer
 from deferq.http.loops import Loops
 from deferq.http.message import DELIVERY_KEY
 from deferq.http.web import kind_of
-from deferq.model.outcome import Succeeded
+from deferq.model.outcome import Failed, Succeeded
+from deferq.runtime.executor import Executor
 from deferq.runtime.worker import Worker
 from tests.support.sample_tasks import add
 
@@ -147,6 +149,31 @@ def test_an_error_that_leaves_the_application_is_that_of_the_attempt(serve: Serv
     assert ended(app, handle.id) is State.DEAD
     assert error_of(app, handle.id) == "ValueError: broken"
     assert "in application" in app.engine.details(handle.id).failures[-1].traceback
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_a_view_cannot_end_the_loop_it_runs_in(app: Deferq, error: BaseException) -> None:
+    """It may be that of the server."""
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        raise error
+
+    app.wrap_asgi(application)
+    assert app.web is not None
+    server, deliverer = app.web.server, app.deliverer()
+    assert server is not None
+
+    async def notice() -> None:
+        server.seen()
+
+    with a_loop() as loop:
+        asyncio.run_coroutine_threadsafe(notice(), loop).result(WAIT_S)
+        app.call(add, 1).defer(url="/there")
+        (task,) = app.engine.turn((), Want(1, 0, new_lease_id(1, 1), 60_000_000, delivers=True)).leased
+        outcome = Executor(app.codec, now=app.engine.now, deliverer=deliverer).run(task)
+        assert isinstance(outcome, Failed)
+        assert outcome.error.error_type == type(error).__name__
+        asyncio.run_coroutine_threadsafe(notice(), loop).result(WAIT_S)
 
 
 def test_a_timeout_cancels_the_view(serve: Serve) -> None:

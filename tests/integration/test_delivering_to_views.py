@@ -187,10 +187,12 @@ def mounted(deferq: Deferq) -> Any:
     return deferq.wrap_wsgi(router)
 
 
-KINDS = [plain, mounted, flask, flask_that_says_ok, django, plain_asgi, starlette]
+QUICK = [plain, flask, plain_asgi]
+THOROUGH = [mounted, flask_that_says_ok, django, starlette]
+KINDS = [*QUICK, *(pytest.param(kind, marks=pytest.mark.slow) for kind in THOROUGH)]
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: kind.__name__)
+@pytest.fixture(params=KINDS, ids=[kind.__name__ for kind in (*QUICK, *THOROUGH)])
 def served(request: pytest.FixtureRequest, app: Deferq, start_worker: Start) -> Deferq:
     """An application whose view at PATH takes deliveries, and a worker that delivers to it."""
     counter.__init__()  # type: ignore[misc]
@@ -240,9 +242,8 @@ def test_what_a_task_raises_is_kept_with_its_own_traceback(served: Deferq) -> No
     assert "in raises" in failure.traceback
 
 
-@pytest.mark.parametrize(
-    ("kind", "state"), [(plain, State.SUCCEEDED), pytest.param(plain_asgi, State.CANCELLED, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "state"), [(plain, State.SUCCEEDED), (plain_asgi, State.CANCELLED)])
 def test_a_task_that_is_running_in_a_view_hears_of_its_cancellation(
     app: Deferq, start_worker: Start, kind: Callable[[Deferq], Any], state: State
 ) -> None:

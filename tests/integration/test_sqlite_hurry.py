@@ -15,7 +15,7 @@ from deferq.model.outcome import Succeeded
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Pause, SetLimits
 from deferq.model.task import Leased
-from tests.support import FakeClock, TaskMaker, lease_one, settlement, want
+from tests.support import US, FakeClock, TaskMaker, lease_one, settlement, want
 
 ONCE = RetryPolicy(max_attempts=1)
 
@@ -57,6 +57,8 @@ def test_the_task_is_whole_and_its_lease_counts_as_any_other(engine: SqliteEngin
     (leased,) = hurried(engine)
 
     assert (leased.payload, leased.name, leased.starts, leased.attempts) == (large.payload, "big", 1, 0)
+    assert leased.leased_until == engine.now() + 30 * US
+    assert engine.stalled() == []
     assert engine.turn([settlement(engine, leased, Succeeded())], None).lost == ()
     assert engine.get([large.id])[0].state.finished
 
@@ -91,6 +93,17 @@ def test_only_what_the_worker_serves_is_leased(engine: SqliteEngine, new: TaskMa
     assert hurried(engine, route="cpu") == []
     assert hurried(engine, queues=["mail"]) == []
     assert len(hurried(engine, route="gpu")) == 1
+    engine.put([new()])
+    assert len(hurried(engine, route="cpu")) == 1
+
+
+def test_a_task_of_a_single_start_is_leased_by_those_it_is_routed_to(engine: SqliteEngine, new: TaskMaker) -> None:
+    engine.put([new(route="gpu", retry=ONCE)])
+
+    assert hurried(engine, route="cpu") == []
+    assert len(hurried(engine, route="gpu")) == 1
+    engine.put([new(retry=ONCE)])
+    assert len(hurried(engine, route="cpu")) == 1
 
 
 def test_what_is_not_due_or_gone_is_left(engine: SqliteEngine, new: TaskMaker) -> None:

@@ -170,7 +170,7 @@ BROKEN: dict[str, Broken] = {
 }
 
 
-#: It hands them over to WSGI as the same header, where nobody can tell. The signature fits, so it is a delivery of ours.
+#: It hands them over to WSGI as the same header, where nobody can tell; the signature fits, so the delivery is ours.
 TAKES_UNDERSCORES = "granian, WSGI"
 
 

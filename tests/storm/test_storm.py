@@ -41,7 +41,7 @@ def weather(folder: Path, seed: int, kills: int, seconds: float, **options: Any)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_path: Path, round: int) -> None:
-    kills, seconds = sized((20, 8.0), (650, 210.0), (650, 600.0))
+    kills, seconds = sized((20, 8.0), (650, 270.0), (650, 600.0))
     weather(tmp_path, SEED + round, kills, seconds, workers=sized(2, 3, 3))
 
 
@@ -50,5 +50,5 @@ def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_pat
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_in_which_leases_run_out_lets_no_late_outcome_count(tmp_path: Path, round: int) -> None:
-    kills, seconds = sized((8, 8.0), (350, 150.0), (350, 600.0))
+    kills, seconds = sized((8, 8.0), (350, 190.0), (350, 600.0))
     weather(tmp_path, SEED + round, kills, seconds, lease_s=SHORT_S, **LONG_FREEZES)

@@ -192,6 +192,20 @@ def test_a_lane_that_ends_exactly_where_it_was_cut_is_looked_at_again() -> None:
         share_out([Line(lanes)], 0, 5)
 
 
+def test_what_is_not_seen_may_stand_behind_the_first_half_that_was_cut() -> None:
+    ordinary, once = [(0, 1), (5, 2)], [(0, 3), (1, 4)]
+    assert Lane(ordinary, once, limit=2).horizon == (1, 4)
+    assert Lane(ordinary, once[:1], limit=2).horizon == (5, 2)
+    assert Lane(ordinary, once, limit=3).horizon is None
+    with pytest.raises(CutShort):  # between 4 and 2 there may be a task of a single start
+        share_out([Line([Lane(ordinary, once, limit=2)])], 5, 4)
+
+
+def test_a_lane_is_served_up_to_where_it_was_cut() -> None:
+    lane = Lane([(0, 1), (5, 2)], [(0, 3), (1, 4)], limit=2)
+    assert share_out([Line([lane])], 5, 2) == [3, 1]
+
+
 def test_without_room_or_without_lanes_nothing_is_leased() -> None:
     assert share_out([], 5, 5) == []
     assert share_out([Line([Lane([(0, 1)], [], 5)])], 5, 0) == []

@@ -1,6 +1,7 @@
-"""Everything about one task: where it stands, how it got there, and what went wrong.
+"""Everything about one task: what it calls, where it stands, how it got there, and what went wrong.
 
-The arguments are not restored, since that would run code of theirs: size and codec are shown.
+Arguments and result are read without importing, calling or restoring anything, whoever made them. Arguments may be
+private: --no-arguments leaves them out.
 """
 
 from __future__ import annotations
@@ -8,8 +9,9 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
+from deferq.cli import payloads
 from deferq.cli.arguments import EXIT_FAILED, EXIT_OK, add_json, add_store, task_id
 from deferq.cli.loading import open_store
 from deferq.cli.output import plural, print_fields, print_json, printable, size
@@ -25,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the verb takes."""
     add_store(parser)
     add_json(parser)
+    payloads.add_arguments(parser)
     parser.add_argument("id", metavar="ID", type=task_id)
 
 
@@ -37,23 +40,41 @@ def run(args: argparse.Namespace) -> int:
             return EXIT_FAILED
         details = deferq.engine.details(args.id)
         now = deferq.engine.now()
+        seen = _Seen(
+            found[0],
+            details,
+            payloads.call_inside(deferq, found[0], details, args),
+            payloads.result_inside(deferq, found[0], details, args),
+        )
     if args.json:
-        print_json(_document(found[0], details, now))
+        print_json(_document(seen, now))
     else:
-        _print_for_people(found[0], details, now)
+        _print_for_people(seen, now)
     return EXIT_OK
 
 
-def _document(task: Task, details: Details, now: int) -> dict[str, Any]:
+class _Seen(NamedTuple):
+    task: Task
+    details: Details
+    call: payloads.Inside
+    result: payloads.Inside | None
+
+
+def _document(seen: _Seen, now: int) -> dict[str, Any]:
+    task, details = seen.task, seen.details
     return {
         **task_document(task, now),
         "codec": codec_of(details.payload),
+        "signature": seen.call.signature.code,
+        "call": payloads.call_document(seen.call, task.target),
         "result_bytes": None if details.result is None else len(details.result),
+        "result": payloads.result_document(seen.result),
         "failures": [failure_document(failure) for failure in details.failures],
     }
 
 
-def _print_for_people(task: Task, details: Details, now: int) -> None:
+def _print_for_people(seen: _Seen, now: int) -> None:
+    task, details = seen.task, seen.details
     print_fields(
         (
             ("id", task.id),
@@ -69,10 +90,12 @@ def _print_for_people(task: Task, details: Details, now: int) -> None:
             ("tags", ", ".join(task.options.tags)),
             ("headers", ", ".join(f"{name}: {value}" for name, value in task.options.headers)),
             ("timeout", None if task.options.timeout_s is None else f"{task.options.timeout_s:g} s"),
-            ("arguments", f"{size(task.payload_bytes)}, {codec_of(details.payload or b'')}"),
-            ("result", None if details.result is None else size(len(details.result))),
+            ("arguments", _envelope(task.payload_bytes, details.payload, seen.call)),
+            ("result", _envelope(len(details.result or b""), details.result, seen.result)),
         )
     )
+    payloads.print_call(seen.call, task.target)
+    payloads.print_result(seen.result)
     print("\ntimeline")
     for at, words in sorted(_timeline(task, details)):
         print(f"  {local(at)}  {printable(words)} ({relative(at, now)})")
@@ -82,6 +105,12 @@ def _print_for_people(task: Task, details: Details, now: int) -> None:
     for failure in [failure for failure in details.failures if failure.report][-1:]:
         print(f"\nreport of its quarantine (attempt {failure.attempt})")
         print(printable(failure.report.rstrip()))
+
+
+def _envelope(length: int, envelope: bytes | None, inside: payloads.Inside | None) -> str | None:
+    if inside is None:
+        return None
+    return f"{size(length)}, {codec_of(envelope) or 'no envelope'}, {inside.signature.words}"
 
 
 def _crashes(task: Task) -> str | None:

@@ -387,7 +387,10 @@ class LeasingEngine(Engine):
 
     @abstractmethod
     def sweep(self, retention: Retention, *, limit: int = 1_000) -> Swept:
-        """One short round of upkeep: expire, purge what is past its retention, drop old tombstones, fold totals."""
+        """One short round of upkeep: expire, purge what is past its retention, drop old tombstones, fold totals.
+
+        Each of the first three handles at most `limit`; the answer says whether one of them may have left something.
+        """
 
     @abstractmethod
     def records(self, kind: str, *, after: str | None = None, limit: int = 100) -> list[Record]:

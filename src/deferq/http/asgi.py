@@ -161,7 +161,7 @@ class _Voice:
 
 
 def _is_delivery(scope: Scope) -> bool:
-    return any(name.lower() == b"x-deferq-task" for name, _ in scope["headers"])
+    return any(name.lower() == b"x-deferq-task" for name, _ in scope.get("headers", ()))
 
 
 def _saying_outcome(scope: Scope, send: Send) -> Send:

@@ -76,7 +76,7 @@ class Writer:
         failures_of: Callable[[int], Sequence[Failure]] = lambda task_id: (),
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        """`failures_of` is asked for the failed attempts of a task that has been started before."""
+        """`failures_of` is asked for the failed attempts of a task that has some. `now_s` is the clock of handlers."""
         self._keyring = keyring
         self.base = base_of(base_url)
         self._failures_of = failures_of

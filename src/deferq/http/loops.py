@@ -50,14 +50,17 @@ class Loops:
         self._starting = threading.Lock()
 
     async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """What the coroutine returns; None: the loop has ended, and nothing was begun.
+        """What the coroutine returns; None: the loop has ended, and nothing was begun. Raises what it raises.
 
         Cancelling the wait cancels the coroutine. It sees the context of whoever waits.
         """
         loop = self._server.loop or await self._own_loop()
         if not loop.is_running():
             return None
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(make(), loop))
+        returned, error = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_guarded(make()), loop))
+        if error is not None:
+            raise error
+        return returned
 
     def state(self) -> State | None:
         """A copy of what the lifespan left for requests; None: it left nothing."""
@@ -87,6 +90,16 @@ class Loops:
         own, self._own = self._own, None
         if own is not None and own.pid == os.getpid():
             own.stop()
+
+
+async def _guarded(coroutine: Coroutine[Any, Any, T]) -> tuple[T | None, BaseException | None]:
+    """What it returns, and what it raises: SystemExit of a view would end the loop, and the server with it."""
+    try:
+        return await coroutine, None
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:
+        return None, error
 
 
 class OwnLoop:

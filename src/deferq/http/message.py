@@ -136,7 +136,7 @@ class Request:
     @classmethod
     def from_asgi(cls, scope: MutableMapping[str, Any], body: bytes) -> Request:
         """The request of an ASGI application or view, whose body was read already."""
-        headers, repeated = _headers_of_scope(scope["headers"])
+        headers, repeated = _headers_of_scope(scope.get("headers", ()))
         return cls(
             scope["method"],
             path_of_scope(scope),

@@ -28,6 +28,11 @@ class Names:
         #: In the order in which they were set up; the name may be somebody else's by now.
         self._tombstones: deque[tuple[int, tuple[str, str]]] = deque()
 
+    def clear(self) -> None:
+        """Let every name be free."""
+        self._names.clear()
+        self._tombstones.clear()
+
     def holder(self, queue: str, name: str, now: int) -> Name | None:
         """Who has it, alive or as a tombstone; None: it is free."""
         taken = self._names.get((queue, name))

@@ -71,6 +71,12 @@ class Queue:
         """Whether a task is due, and its limits let it start."""
         return not self.paused and self.is_due(now) and self.standing(now).allowance(now) > 0
 
+    def first(self, now: int) -> Entry | None:
+        """The due task that is offered first to whoever takes any; None: none is due."""
+        self.promote(now)
+        heads = [(-lane.priority, head) for lane, agenda in self._lanes.items() if (head := agenda.head())]
+        return min(heads)[1] if heads else None
+
     def is_due(self, now: int) -> bool:
         """Whether one of its tasks is due."""
         self.promote(now)

@@ -31,15 +31,17 @@ def sweep(
     expired = _ids(connection, "expired", now=now, limit=limit)
     if expired:
         cancel_pending(connection, expired, "expired", now, tombstone_us)
-    purged = [
-        _purge(connection, State.SUCCEEDED, max(too_many, _ago(now, retention.succeeded_s)), limit, now, tombstone_us),
-        _purge(connection, State.CANCELLED, _ago(now, retention.cancelled_s), limit, now, tombstone_us),
-        _purge(connection, State.DEAD, _ago(now, retention.dead_s), limit, now, tombstone_us),
-    ]
+    purged = 0
+    for state, before in (
+        (State.SUCCEEDED, max(too_many, _ago(now, retention.succeeded_s))),
+        (State.CANCELLED, _ago(now, retention.cancelled_s)),
+        (State.DEAD, _ago(now, retention.dead_s)),
+    ):
+        purged += _purge(connection, state, before, limit - purged, now, tombstone_us)
     tombstones = connection.execute(SQL["drop_tombstones"], {"now": now, "limit": limit}).rowcount
     folded = _fold(connection, retention, now)
-    more = limit in (len(expired), tombstones, *purged)
-    return Swept(expired=len(expired), purged=sum(purged), tombstones=tombstones, folded=folded, more=more)
+    more = limit in (len(expired), tombstones, purged)
+    return Swept(expired=len(expired), purged=purged, tombstones=tombstones, folded=folded, more=more)
 
 
 def _ids(connection: Connection, statement: str, **parameters: int) -> list[int]:

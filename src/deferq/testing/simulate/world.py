@@ -146,10 +146,10 @@ class SimulatedWorld:
         """A pool starts a task: the executor runs it now, and its outcome is there when its time is over."""
         invocation = node.executor.prepare(task)
         if not isinstance(invocation, Invocation):
-            invocation = portable(invocation)
-            self.history.note(self.now, node.name, f"refused: {type(invocation).__name__}", task.id, task.lease_id)
-            self.history.books.refused(task, invocation, self.now)
-            return Run(self.now, task, lease, invocation)
+            refusal = portable(invocation)
+            self.history.note(self.now, node.name, f"refused: {type(refusal).__name__}", task.id, task.lease_id)
+            self.history.books.refused(task, refusal, self.now)
+            return Run(self.now, task, lease, refusal)
         current = node.executor.current(task)
         outcome = node.executor.call(invocation, current)
         assert not isinstance(outcome, Awaiting)
