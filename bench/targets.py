@@ -228,6 +228,7 @@ TARGETS = (
         value=ours(http.JUNK_MEMORY),
         at_most=16e6 / 2**20,
         form="{:.1f} MiB",
+    ),
     *(
         Target(
             text=f"push to {server}: 3,000/s, or 80 % of a bare aiohttp client",

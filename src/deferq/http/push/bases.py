@@ -1,7 +1,7 @@
-"""Where tasks are pushed to: a base URL that the operator names, and paths below it, which tasks may choose.
+"""Where tasks are pushed to: a base URL that the operator names. Tasks may choose a path below it.
 
 The base is trusted, so it may be private, as most are in a cluster. But it is read strictly: what two parsers could
-read differently is refused. A task names a path, and whatever it names, the host stays that of the base.
+read differently is refused.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import re
 from collections.abc import Collection
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
-from deferq.errors import ConfigError, InvalidOption
+from deferq.errors import ConfigError
 from deferq.http.push.addresses import Address, kind_of, why_refused
+from deferq.model.urls import URL_BYTES_MAX
 
-URL_BYTES_MAX = 2083
 PORTS = {"http": 80, "https": 443}
 #: Below this, ports belong to other services, but for the two of the web.
 OWN_PORTS_FROM = 1024
@@ -24,9 +23,6 @@ METADATA_NAMES = frozenset({"metadata.google.internal", "metadata.goog", "metada
 
 _BASE = re.compile(r"(https?)://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?((?:/[A-Za-z0-9._~-]+)*)/?")
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-#: Visible ASCII. `#` would end it, and a backslash is a slash to some.
-_PATH = re.compile(r"/[!-\"$-\[\]-~]*")
-_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
 class Base(NamedTuple):
@@ -80,23 +76,6 @@ def address_of(host: str) -> Address | None:
         return IPv6Address(host) if ":" in host else IPv4Address(host)
     except ValueError:
         return None
-
-
-def check_path(url: str) -> str:
-    """The path (and query) of a task below its base. Raises InvalidOption: it is none, or could lead elsewhere."""
-    path, _, _ = url.partition("?")
-    if len(url) > URL_BYTES_MAX or not _PATH.fullmatch(url) or _ESCAPE.search(url):
-        raise InvalidOption("url: a path of visible ASCII characters with a leading slash is expected.", field="url")
-    if url.startswith("//"):
-        raise InvalidOption("url: two leading slashes would name another host.", field="url")
-    decoded = unquote_to_bytes(path)
-    if set(decoded.split(b"/")) & {b".", b".."} or b"\\" in decoded or min(decoded) < 0x20 or _hides_slash(path):
-        raise InvalidOption("url: it has '.', '..', a hidden slash or a control character.", field="url")
-    return url
-
-
-def _hides_slash(path: str) -> bool:
-    return "%2f" in path.lower()
 
 
 def _what_is_wrong(text: str) -> str:

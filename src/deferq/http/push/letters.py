@@ -14,10 +14,11 @@ from deferq.codec.signing import Keyring
 from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
 from deferq.errors import CodecNotAllowed, InvalidOption, PayloadCorrupt, UnknownKey, UnsupportedEnvelope
 from deferq.http.answers import HELD, Held, outcome_of_answer
-from deferq.http.push.bases import URL_BYTES_MAX, Base, check_path
+from deferq.http.push.bases import Base
 from deferq.http.push.exchange import Answer, Request
 from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked
 from deferq.model.task import Failure, Leased, decode_options
+from deferq.model.urls import URL_BYTES_MAX, check_url
 
 #: A handler that ends a task at its timeout has so many seconds to say so.
 GRACE_S = 5.0
@@ -91,7 +92,7 @@ class Letters:
     def _written(self, task: Leased, now: float, wait_s: float) -> Request:
         if task.url is not None:
             self._verify(task)
-        url = RUN_PATH if task.url is None else check_path(task.url)
+        url = RUN_PATH if task.url is None else check_url(task.url)  # what is stored may be damaged
         path, _, query = url.partition("?")
         now_s = self._now_s()
         headers = [
