@@ -19,8 +19,8 @@ def run(bench: Bench) -> list[Row]:
 
 
 def _rows(bench: Bench, server: str) -> list[Row]:
-    ours, loop = Pushed(server, "threads", "ours"), Pushed(server, "aiohttp", "variant")
-    return bench.side_by_side([_bare(bench, server), _pushed(bench, server, ours), _pushed(bench, server, loop)])
+    ours, threads = Pushed(server, "aiohttp", "ours"), Pushed(server, "threads", "variant")
+    return bench.side_by_side([_bare(bench, server), _pushed(bench, server, ours), _pushed(bench, server, threads)])
 
 
 def _bare(bench: Bench, server: str) -> Case:

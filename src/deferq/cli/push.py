@@ -72,9 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-host", action="append", default=[], metavar="HOST", help="push there whatever it leads to"
     )
-    parser.add_argument(
-        "--client", choices=("aiohttp", "threads"), help="by default threads up to 128 at a time, and aiohttp beyond"
-    )
+    parser.add_argument("--client", choices=("aiohttp", "threads"), help="by default aiohttp, if it is installed")
     parser.add_argument("--once", action="store_true", help="push what is due now, then exit")
     parser.add_argument("-v", "--verbose", action="store_true", help="a line for each task that starts or succeeds")
 
@@ -173,7 +171,7 @@ def _print_banner(args: argparse.Namespace, deferq: Deferq, plan: Plan) -> None:
 
     fields = [("store", deferq.engine.url), ("queues", ", ".join(args.queues) if args.queues else "all")]
     fields += [("to", f"{base}  {_in_words(routes)}") for base, routes in plan.items()]
-    fields += [("requests", f"{args.concurrency} at a time, by {args.client or default_client(args.concurrency)}")]
+    fields += [("requests", f"{args.concurrency} at a time, by {args.client or default_client()}")]
     lines = [f"deferq {version()} push (pid {os.getpid()})", *(f"  {name:<8} {printable(v)}" for name, v in fields)]
     print("\n".join(lines), file=sys.stderr, flush=True)
 

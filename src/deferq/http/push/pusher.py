@@ -27,11 +27,8 @@ from deferq.runtime.listeners import Listener
 from deferq.runtime.pools import Pool
 from deferq.runtime.worker import AnyWorker
 
-#: The clients there are.
+#: The clients there are, the better one first.
 CLIENTS = ("aiohttp", "threads")
-#: Up to so many requests at a time threads are the faster client: they get in the way of the dispatcher's turns less
-#: than an event loop does, which is always busy. Beyond, there would be too many.
-THREADS_MAX = 128
 
 
 class Manner(NamedTuple):
@@ -39,7 +36,7 @@ class Manner(NamedTuple):
 
     #: Seconds that a handler may take.
     deadline_s: float = 600.0
-    #: One of CLIENTS; None: the better one for so many requests at a time.
+    #: One of CLIENTS; None: the first that is installed.
     client: str | None = None
     #: For https; None: as Python trusts by default.
     context: ssl.SSLContext | None = None
@@ -100,7 +97,7 @@ class Pusher(AnyWorker):
         context = self._manner.context
         if self.base.scheme == "https" and context is None:
             context = ssl.create_default_context()
-        make = _maker(self._manner.client or default_client(self.config.threads))
+        make = _maker(self._manner.client or default_client())
         return make(
             self.base,
             self._guard,
@@ -166,9 +163,9 @@ def has_aiohttp() -> bool:
     return find_spec("aiohttp") is not None
 
 
-def default_client(concurrency: int) -> str:
-    """The client that is used for so many requests at a time if nobody names one."""
-    return "aiohttp" if concurrency > THREADS_MAX and has_aiohttp() else "threads"
+def default_client() -> str:
+    """The client that is used if nobody names one."""
+    return CLIENTS[0] if has_aiohttp() else CLIENTS[1]
 
 
 def _maker(client: str) -> Callable[..., Client]:
