@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import shutil
 import socket
 import sqlite3
+import ssl
+import subprocess
 import threading
 import time
 from collections import Counter
@@ -15,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from deferq import Deferq
 from deferq.codec import wire
 from deferq.http.push.exchange import BODY_BYTES_MAX
 from deferq.model.outcome import (
@@ -155,6 +159,14 @@ def test_a_thousand_tasks_are_delivered_exactly_once(office: Office) -> None:
     assert server.connections <= 32 + 8  # they are kept
 
 
+def test_it_works_on_every_engine_from_which_workers_lease(office: Office) -> None:
+    office.deferq.close()
+    office.deferq = Deferq("memory://")
+    handles = [office.put() for _ in range(20)]
+    with Scripted(office.handler(lambda task: SUCCEEDED)) as server, office.pushing(server.url):
+        assert {task.state for task in office.ended(*handles)} == {State.SUCCEEDED}
+
+
 # ---- answers of others
 
 
@@ -175,6 +187,14 @@ def test_what_is_held_elsewhere_and_never_settled_counts_as_lost_when_its_lease_
     assert (task.state, task.reason, len(server.seen)) == (State.DEAD, "attempts spent, last: worker lost", 1)
     (failure,) = handle.details().failures
     assert server.url in failure.message
+
+
+def test_what_ran_and_could_not_be_stored_by_its_handler_is_left_to_it(office: Office) -> None:
+    handle = office.put()
+    with Scripted(says(answer(503, ("Retry-After", "5"), (wire.HELD, "1")))) as server, office.pushing(server.url):
+        until(lambda: server.seen, "nothing came")
+        time.sleep(0.3)
+        assert (office.task(handle).state, len(server.seen)) == (State.LEASED, 1)
 
 
 def test_what_the_handler_has_settled_is_left_alone(office: Office) -> None:
@@ -468,6 +488,47 @@ def test_a_stored_url_that_was_tampered_with_goes_nowhere(office: Office) -> Non
         tasks = office.ended(*evil, forged)
     assert {(task.state, task.reason) for task in tasks} == {(State.DEAD, "corrupt")}
     assert server.seen == []
+
+
+def test_proxies_of_the_environment_are_not_used(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    with Scripted(office.handler(lambda task: SUCCEEDED)) as server, office.pushing(server.url):
+        assert office.ended(office.put())[0].state is State.SUCCEEDED
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for shop.example that nobody trusts, with its key."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=shop.example",
+         "-addext", "subjectAltName=DNS:shop.example", "-keyout", path.with_name("key.pem"), "-out", path],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return path
+
+
+@pytest.mark.slow
+def test_a_certificate_must_be_trusted_and_be_for_that_name(
+    office: Office, certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    handle = office.put()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, certificate.with_name("key.pem"))
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    home = resolver("127.0.0.1")
+    with Scripted(office.handler(lambda task: SUCCEEDED), context) as server:
+        base = f"https://shop.example:{server.port}"
+        with office.pushing(base, resolve=home):
+            until(lambda: "certificate is not accepted" in caplog.text, "it was accepted")
+        with office.pushing(f"https://other.example:{server.port}", resolve=home, context=trusting):
+            until(lambda: caplog.text.count("certificate is not accepted") == 2, "it was accepted")
+        assert (server.seen, office.task(handle).attempts) == ([], 0)
+        with office.pushing(base, resolve=home, context=trusting):
+            assert office.ended(handle)[0].state is State.SUCCEEDED
 
 
 # ---- routes and stopping

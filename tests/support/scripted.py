@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,8 +34,9 @@ def answer(status: int = 200, *headers: tuple[str, str], body: bytes = b"") -> b
 class Scripted:
     """The server. It listens on a port of its own as long as the block lasts, unless it is told to be away."""
 
-    def __init__(self, script: Script) -> None:
+    def __init__(self, script: Script, context: ssl.SSLContext | None = None) -> None:
         self.script = script
+        self._context = context
         self.seen: list[Seen] = []
         self.connections = 0
         self._open: set[socket.socket] = set()
@@ -78,8 +80,8 @@ class Scripted:
 
     def _serve(self, connection: socket.socket, number: int) -> None:
         self._open.add(connection)
-        with suppress(OSError), connection, connection.makefile("rb") as stream:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with suppress(OSError), self._secured(connection) as secured, secured.makefile("rb") as stream:
+            secured.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             while line := stream.readline():
                 method, path, _ = line.decode("latin-1").split(" ", 2)
                 headers = {}
@@ -92,6 +94,9 @@ class Scripted:
                     break
                 seen = Seen(method, path, headers, body, number)
                 self.seen.append(seen)
-                if self.script(seen, connection) is False:
+                if self.script(seen, secured) is False:
                     break
         self._open.discard(connection)
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        return connection if self._context is None else self._context.wrap_socket(connection, server_side=True)

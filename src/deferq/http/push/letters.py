@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from deferq.codec import wire
 from deferq.codec.headers import CONTENT_TYPE, USER_AGENT, delivery_headers, signed_headers
 from deferq.codec.signing import Keyring
 from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
@@ -32,7 +33,7 @@ _BUSY = (429, 503)
 _UNKNOWN = (502, 504)
 #: A process with other keys, or a newer release, may know better.
 _NOT_HERE = (UnknownKey, UnsupportedEnvelope, CodecNotAllowed)
-_OUTCOME = OUTCOME.lower()
+_OUTCOME, _HELD = OUTCOME.lower(), wire.HELD.lower()
 _PLAIN = [("User-Agent", USER_AGENT), ("Content-Type", CONTENT_TYPE)]
 
 
@@ -115,10 +116,12 @@ class Letters:
     def read(self, request: Request, answer: Answer) -> Reading:
         """What the answer means for the task, and for the base."""
         status, headers, body = answer
-        said = next((value for name, value in headers if name.lower() == _OUTCOME), None)
-        if said is not None:
+        known = {name.lower(): value for name, value in headers}
+        if _OUTCOME in known:
             with suppress(PayloadCorrupt):  # then the status says it
-                return Reading(unpack_answer(said, body) or HELD)
+                return Reading(unpack_answer(known[_OUTCOME], body) or HELD)
+        if _HELD in known:  # with 503: it has run, and the handler could not store what came of it
+            return Reading(HELD)
         own_url = request.task.url is not None
         path = request.path.partition("?")[0]
         outcome = outcome_of_answer(status, headers, own_url=own_url, body=body, path=path, now_s=self._now_s())

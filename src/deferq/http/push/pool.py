@@ -18,7 +18,7 @@ from contextlib import suppress
 from deferq.http.answers import Held
 from deferq.http.push.exchange import Answer, Broken, Client, NotSent, Report, Request, Result, Take
 from deferq.http.push.flow import Flow
-from deferq.http.push.letters import Letters
+from deferq.http.push.letters import Letters, Reading
 from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Interrupted, Outcome
 from deferq.model.task import Leased
 from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
@@ -217,7 +217,10 @@ class PushPool:
             return Finished(request.task, back), result.why, None
         if isinstance(result, Broken):
             return self._again(request, f"the connection broke: {result.why}", now), result.why, None
-        reading = self._letters.read(request, result)
+        try:
+            reading = self._letters.read(request, result)
+        except Exception as error:  # a thread that is struck here would take its task along
+            reading = Reading(None, f"its answer cannot be read ({type(error).__name__})")
         if reading.outcome is None or (request.unsure and isinstance(reading.outcome, Interrupted) and reading.trouble):
             return self._again(request, reading.trouble, now), reading.trouble, reading.after_s
         if isinstance(reading.outcome, Held):
