@@ -13,6 +13,7 @@ Importing this package opens no file, socket, thread or process.
 from deferq.app import Deferq
 from deferq.calls import Call
 from deferq.codec.context import Carried
+from deferq.codec.typecodecs import register_codec
 from deferq.current import CurrentTask, current_task, in_task
 from deferq.decorators import call_deferred, deferrable, register
 from deferq.default import call, configure, defer, defer_async, defer_many, handler, start, stop, wrap_asgi, wrap_wsgi
@@ -26,6 +27,8 @@ from deferq.errors import (
     NaiveDatetime,
     NotDeferrable,
     NotSerializable,
+    PayloadTooComplex,
+    PayloadTooDeep,
     PayloadTooLargeError,
     PermanentTaskFailure,
     RetryTask,
@@ -62,6 +65,8 @@ __all__ = [
     "NaiveDatetime",
     "NotDeferrable",
     "NotSerializable",
+    "PayloadTooComplex",
+    "PayloadTooDeep",
     "PayloadTooLargeError",
     "PermanentTaskFailure",
     "Queue",
@@ -94,6 +99,7 @@ __all__ = [
     "handler",
     "in_task",
     "register",
+    "register_codec",
     "start",
     "stop",
     "wrap_asgi",

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from deferq.engines.base import LeasingEngine
     from deferq.http.asgi import AsgiApp
     from deferq.http.handler import Handler
-    from deferq.http.loops import Loops
     from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
     from deferq.model.events import Event
@@ -114,6 +113,8 @@ class Deferq:
                     registry,
                     allow=self.settings["allow"],
                     carry=self._carry,
+                    payload=self.settings["payload"],
+                    accept=self.settings["payload_accept"],
                     payload_limit=self.settings["payload_limit"],
                 )
                 self.tasks = TaskMaker(self.codec, self.queues)
@@ -147,6 +148,8 @@ class Deferq:
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
+        if self.web is not None:
+            self.web.stop()
         if self._handler is not None:
             self._handler.close()
         with self._opening:
@@ -293,11 +296,8 @@ class Deferq:
             deliverer=deliverer,
         )
 
-    def deliverer(self, loops: Loops | None = None) -> Deliverer | None:
-        """Who brings tasks with an url to the application, in this process; None: no application is known.
-
-        `loops` are those of an ASGI application that was started already.
-        """
+    def deliverer(self) -> Deliverer | None:
+        """Who brings tasks with an url to the application, in this process; None: no application is known."""
         if self.web is None:
             return None
         from deferq.http.delivering import Writer
@@ -308,7 +308,7 @@ class Deferq:
             base_url=self.settings["base_url"],
             failures_of=lambda task_id: engine.details(task_id).failures,
         )
-        return self.web.deliverer(writer, loops)
+        return self.web.deliverer(writer)
 
     @property
     def embedded(self) -> EmbeddedWorker | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SECRET_BYTES_MIN = 16
+PAYLOADS = ("pickle", "json")
 
 
 class Setting(NamedTuple):
@@ -114,6 +115,19 @@ def _base_url(name: str, value: Any) -> str:
     raise ConfigError(f"{name}: expected a scheme and a host, such as https://shop.example or http://localhost:8000.")
 
 
+def _payload(name: str, value: Any) -> str:
+    if isinstance(value, str) and value in PAYLOADS:
+        return str.__str__(value)
+    raise ConfigError(f"{name}: expected 'pickle' (any arguments) or 'json' (strict JSON, a closed set of types).")
+
+
+def _payloads(name: str, value: Any) -> tuple[str, ...]:
+    parts = tuple(_parts(value))
+    if parts and all(isinstance(part, str) and part in PAYLOADS for part in parts):
+        return parts
+    raise ConfigError(f"{name}: expected 'json', 'pickle' or both.")
+
+
 SETTINGS: Mapping[str, Setting] = {
     setting.name: setting
     for setting in (
@@ -142,6 +156,13 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("async_slots", 100, _count, "how many coroutines a worker runs at the same time"),
         Setting("drain_s", 30.0, _seconds, "how long a stopping worker lets running tasks finish"),
+        Setting("payload", "pickle", _payload, "how arguments and results are stored: pickle or json (strict JSON)"),
+        Setting(
+            "payload_accept",
+            None,
+            _payloads,
+            "which of pickle and json is read; by default json alone with payload=json, else both",
+        ),
         Setting("payload_limit", 16 * 1024 * 1024, _count, "largest size of a task's arguments in bytes"),
         Setting("tombstone_s", 24 * 3600.0, _seconds, "how long the name of a finished task stays taken"),
         Setting("keep_succeeded_s", 3600.0, _seconds, "how long succeeded tasks stay in the history"),
@@ -188,6 +209,7 @@ def gather(
     values = {
         setting.name: _value(setting, given, environ, from_project, project_file) for setting in SETTINGS.values()
     }
+    _check_accepted(values)
     return Settings(values, project)
 
 
@@ -214,6 +236,15 @@ def _value(
         where = f"[tool.deferq] in {project_file}"
         return Value(setting.parse(f"{setting.name} of {where}", from_project[setting.name]), where)
     return Value(setting.default, "default")
+
+
+def _check_accepted(values: Mapping[str, Value]) -> None:
+    payload, accepted = values["payload"].value, values["payload_accept"].value
+    if accepted is not None and payload not in accepted:
+        raise ConfigError(
+            f"payload_accept: it leaves out {payload!r}, in which this application stores its own tasks; add it, or set"
+            " payload."
+        )
 
 
 def _read_project(project_file: Path | None) -> dict[str, Any]:

@@ -5,6 +5,8 @@
     │   ├── NotDeferrable          this cannot be called later            (also a TypeError)
     │   ├── NotSerializable        an argument cannot be stored           (also a TypeError)
     │   ├── PayloadTooLargeError   the arguments are larger than the limit (also a ValueError)
+    │   ├── PayloadTooDeep         the arguments are nested too deeply for strict JSON (also a ValueError)
+    │   ├── PayloadTooComplex      the arguments have too many values for strict JSON (also a ValueError)
     │   ├── InvalidOption          an option has a value that makes no sense (also a ValueError)
     │   │   ├── InvalidName        a queue, task or route name
     │   │   ├── InvalidUrl         no path of the application that a task could be delivered to
@@ -15,6 +17,7 @@
     │   └── TombstonedTaskError    the name was used a short while ago
     ├── PayloadError               stored bytes that will not be run
     │   ├── PayloadCorrupt         they are not an envelope, or end early
+    │   │   └── PayloadFormatError strict JSON that breaks its rules
     │   ├── PayloadSignatureError  the signature does not fit these bytes, this task, this target
     │   ├── UnknownKey             signed with a key this process does not have
     │   ├── UnsupportedEnvelope    written by a newer deferq
@@ -78,6 +81,22 @@ class PayloadTooLargeError(CallError, ValueError):
         self.limit = limit
 
 
+class PayloadTooDeep(CallError, ValueError):
+    """An argument is nested more deeply than strict JSON stores. `path` says which one."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class PayloadTooComplex(CallError, ValueError):
+    """The arguments have more values in them than strict JSON stores. `path` says at which one it became too many."""
+
+    def __init__(self, message: str, *, path: str = "") -> None:
+        super().__init__(message)
+        self.path = path
+
+
 class InvalidOption(CallError, ValueError):
     """An option has a value that makes no sense. `field` names it."""
 
@@ -129,6 +148,14 @@ class PayloadError(DeferqError):
 
 class PayloadCorrupt(PayloadError):
     """The bytes are not an envelope of ours, end early, or cannot be decoded."""
+
+
+class PayloadFormatError(PayloadCorrupt):
+    """The bytes are not the strict JSON that deferq writes. `offset` is the byte of the body at which it shows."""
+
+    def __init__(self, message: str, *, offset: int) -> None:
+        super().__init__(message)
+        self.offset = offset
 
 
 class PayloadSignatureError(PayloadError):

@@ -33,6 +33,20 @@ class DeferrableOptions(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
+class TypeCodec(NamedTuple):
+    """How a type of the application is stored in strict JSON."""
+
+    kind: type
+    #: The name it is stored under.
+    tag: str
+    #: Gives what strict JSON stores, or other registered types.
+    encode: Callable[[Any], Any]
+    #: Gives the value again.
+    decode: Callable[[Any], Any]
+    #: Whether `encode` gives a dict of the value's fields.
+    by_fields: bool = False
+
+
 class Registry:
     """Names that one process knows. Nothing here imports anything."""
 
@@ -44,6 +58,8 @@ class Registry:
         self._aliases: dict[str, str] = {}
         self._objects: dict[str, object] = {}
         self._names: dict[int, str] = {}
+        self._type_codecs: dict[type, TypeCodec] = {}
+        self._tags: dict[str, TypeCodec] = {}
 
     def declare(self, target: str, fn: Callable[..., Any], options: DeferrableOptions) -> None:
         """Remember the defaults of the deferrable `fn`, and its old names.
@@ -109,6 +125,37 @@ class Registry:
         self._objects[name] = obj
         self._names[id(obj)] = name
         self.version += 1
+
+    def register_codec(self, codec: TypeCodec) -> None:
+        """Remember how a type is stored in strict JSON.
+
+        Raises ConfigError for a tag that is malformed or belongs to another type, and for a type that has another tag.
+        A reloaded module may register its new class.
+        """
+        if not is_object_name(codec.tag):
+            raise ConfigError(
+                f"register_codec: {codec.kind.__qualname__} needs a tag of 1 to 100 ASCII letters, digits, '_', '-' or"
+                " '.'."
+            )
+        taken = self._tags.get(codec.tag)
+        if taken is not None and taken.kind is not codec.kind and not _reimported(taken.kind, codec.kind):
+            raise ConfigError(f"register_codec: {codec.tag!r} already stands for another type; choose another tag.")
+        known = self._type_codecs.get(codec.kind, codec)
+        if known.tag != codec.tag:
+            raise ConfigError(
+                f"register_codec: {codec.kind.__qualname__} is registered as {known.tag!r} already; a type has one tag."
+            )
+        if taken is not None:
+            self._type_codecs.pop(taken.kind, None)
+        self._tags[codec.tag] = self._type_codecs[codec.kind] = codec
+
+    def type_codec(self, kind: type) -> TypeCodec | None:
+        """How values of exactly this type are stored; None if nobody said."""
+        return self._type_codecs.get(kind)
+
+    def type_codec_of_tag(self, tag: str) -> TypeCodec | None:
+        """What is stored under `tag`; None if nobody said."""
+        return self._tags.get(tag)
 
     def name_of(self, obj: object) -> str | None:
         """The name this very object was registered under, or None."""

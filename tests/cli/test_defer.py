@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from deferq import Deferq, State
+from deferq import default as default_module
 from tests.cli.conftest import Run, work_off
 
 
@@ -102,3 +103,22 @@ def test_waiting_for_it(run: Run, deferq: Deferq) -> None:
 
     assert said.code == 2
     assert deferq.task(said.out.split()[0]).state is State.PENDING
+
+
+def test_a_call_is_stored_as_strict_json_where_the_settings_say_so(
+    run: Run, deferq: Deferq, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(default_module, "_default", None)  # a command starts without one
+    monkeypatch.setenv("DEFERQ_PAYLOAD", "json")
+
+    said = run("defer", "tests.cli.jobs:add", "1", "--kw", "b=2")
+
+    handle = deferq.task(said.out.strip())
+    assert handle.details().payload.endswith(b'[[1],{"b":2}]')
+    work_off(deferq)
+    assert handle.wait(timeout=5) == 3
+    assert "json" in run("tasks", "show", handle.id).out
+
+    refused = run("defer", "tests.cli.jobs:add", str(2**63))
+    assert refused.code == 2
+    assert "args[0] cannot be stored: it is an integer outside" in refused.err

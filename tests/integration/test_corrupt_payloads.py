@@ -214,7 +214,7 @@ CORRUPT: list[tuple[str, Callable[[Place, TaskHandle], bytes], str]] = [
     ("B21 the body of another task", _of_another_task, "PayloadSignatureError"),
     ("B22 another purpose", _result_as_payload, "PayloadSignatureError"),
     ("B24 another codec written over", _codec_changed, "PayloadSignatureError"),
-    ("B24 a genuine envelope of a codec not allowed", _sealed_with_codec(b"j"), "CodecNotAllowed"),
+    ("B24 a genuine envelope of a codec that its body is not", _sealed_with_codec(b"j"), "PayloadFormatError"),
     ("B24 a genuine envelope of an unknown codec", _sealed_with_codec(b"\0"), "CodecNotAllowed"),
     ("B25 a pickle that calls, unsigned", _unsigned_pickle, "PayloadCorrupt"),
     ("B25 a pickle that calls, forged", _forged_pickle, "PayloadSignatureError"),

@@ -293,6 +293,19 @@ def test_it_is_started_once_before_the_first_delivery_and_stopped_once() -> None
     assert living.events == ["started", *["asked with 5"] * 3, "stopped"]
 
 
+def test_closing_a_deferq_ends_the_application_that_it_has_started(
+    app: Deferq, start_worker: Callable[..., Worker]
+) -> None:
+    living = Living()
+    app.wrap_asgi(living)
+    worker = start_worker(app)
+    for _ in range(2):
+        assert ended(app, app.call(add, 1).defer(url="/there").id) is State.SUCCEEDED
+    worker.stop()
+    app.close()
+    assert living.events == ["started", "asked with 5", "asked with 5", "stopped"]
+
+
 def test_one_that_cannot_start_says_why() -> None:
     with pytest.raises(ConfigError, match="did not start: no database"):
         Loops(Living("failed")).start()

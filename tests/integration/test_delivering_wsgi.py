@@ -246,6 +246,18 @@ def test_a_forged_envelope_is_not_delivered(app: Deferq, start_worker: Callable[
     assert handle.cancel()
 
 
+def test_strict_json_is_delivered_as_pickle_is(
+    make_app: Callable[..., Deferq], start_worker: Callable[..., Worker]
+) -> None:
+    view = Seen()
+    app = make_app(payload="json")
+    app.wrap_wsgi(view)
+    start_worker(app)
+    handle = app.call(add, 1, 2).defer(url="/there")
+    assert ended(app, handle.id) is State.SUCCEEDED
+    assert b"[1,2]" in view.bodies[0].replace(b" ", b"")
+
+
 def test_a_worker_that_knows_no_application_leaves_them_ready(
     app: Deferq, worker: Worker, start_worker: Callable[..., Worker]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed, Succeeded
 from deferq.model.state import State
-from tests.support import lease_one, sample_tasks, settle
+from tests.support import bury_stalled, lease_one, sample_tasks, settle, want
 from tests.support.deliveries import Answered, Sent, Transport, delivery, over_asgi, over_wsgi
 
 WAIT_S = 20
@@ -208,6 +209,25 @@ def test_an_envelope_that_was_changed_before_it_was_sent_is_corrupt(web: Web) ->
     assert sample_tasks.seen == []
 
 
+def fork_and_come_back() -> None:
+    if child := os.fork():
+        sample_tasks.seen.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
+def test_a_task_that_forks_and_comes_back_twice_is_answered_once(web: Web) -> None:
+    assert web.deliver(fork_and_come_back).status == 200
+    assert sample_tasks.seen == [1]
+
+
+@pytest.mark.parametrize("options", ["{", "[]", '{"timeout_s": "x"}', '{"retry": 5}', '{"headers": [1]}'])
+def test_options_that_make_no_sense_fail_the_attempt_and_nothing_else(web: Web, options: str) -> None:
+    """A damaged store, say: the sender hands over what stands there."""
+    web.app.defer(sample_tasks.note, 1)
+    answered = web.send(delivery(web.app, lease_one(web.app.engine)._replace(options=options)))
+    assert (answered.status, type(answered.outcome)) == (500, Failed)
+    assert sample_tasks.seen == []
+
+
 # ---- what comes twice
 
 
@@ -295,6 +315,27 @@ def test_what_ends_after_its_sender_has_gone_is_settled_by_the_handler(web: Web)
     thread.join()
     assert (answers[0].status, answers[0].outcome) == (200, None)
     assert handle.wait(0) == "through"
+
+
+def test_no_other_attempt_begins_beside_one_whose_sender_has_gone(web: Web) -> None:
+    handle = web.app.call(sample_tasks.wait_for_gate).defer(retry=RetryPolicy(min_backoff_s=0))
+    web.app.handler().keeper._tick_s = 0.01
+    task = lease_one(web.app.engine, lease_s=30)
+    sent = delivery(web.app, task, wait_s=0.1)
+    answers: list[Answered] = []
+    thread = threading.Thread(target=lambda: answers.append(web.send(sent)))
+    thread.start()
+    assert sample_tasks.begun.wait(WAIT_S)
+    ends = time.monotonic() + WAIT_S
+    while web.app.engine.get([task.id])[0].leasable_at < task.leased_until + 60_000_000:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert bury_stalled(web.app.engine) == []
+    assert web.app.engine.turn((), want(1)).leased == []
+    sample_tasks.gate.set()
+    thread.join()
+    assert answers[0].outcome is None
+    assert (handle.wait(0), handle.refresh().attempts) == ("through", 1)
 
 
 def test_what_was_sent_long_ago_has_less_time(web: Web) -> None:

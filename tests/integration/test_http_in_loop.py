@@ -295,6 +295,23 @@ def test_a_sender_in_this_process_that_gives_up_takes_the_attempt_along(app: Def
     asyncio.run(main())
 
 
+def test_a_scope_that_says_nothing_of_headers_is_one_without(app: Deferq) -> None:
+    """ASGI wants them; test clients made by hand leave them out."""
+
+    async def inner(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status"))
+
+    for path, status in (("/", 204), ("/_deferq/run", 411)):
+        statuses: list[Any] = []
+        scope = {"type": "http", "method": "POST", "path": path}
+        asyncio.run(app.wrap_asgi(inner)(scope, None, send))  # type: ignore[arg-type]
+        assert statuses[0] == status
+
+
 def test_bytes_that_are_no_request_of_ours_stay_with_the_application(app: Deferq) -> None:
     """The scope of a websocket under our path is nothing that the handler takes."""
     seen: list[Any] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from enum import Enum
 from typing import assert_type
 
-from deferq import Call, TaskHandle, call, call_deferred, defer, defer_async, defer_many, deferrable
+from deferq import Call, TaskHandle, call, call_deferred, defer, defer_async, defer_many, deferrable, register_codec
 
 
 def send(to: str, times: int = 1, *, urgent: bool = False) -> str:
@@ -52,6 +53,17 @@ async def right(report: Report) -> None:
     call(send, "ann").defer(countdown=timedelta(1), eta=None, queue=None, name="once", if_exists="return")
     await report.mail.call(2030).defer_async(expires=60, tags=["a"])
     defer_many([call(send, "ann"), call(fetch, "x")])
+
+
+@register_codec
+class Color(Enum):
+    RED = 1
+
+
+def registered() -> None:
+    assert_type(Color["RED"], Color)
+    assert_type(register_codec(Report, "report", lambda report: report.build(1), lambda _: Report()), type[Report])
+    register_codec(Report, "report", repr, repr)  # wrong: arg-type
 
 
 def wrong(report: Report) -> None:

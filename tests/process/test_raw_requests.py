@@ -187,9 +187,14 @@ def test_what_is_broken_on_the_wire_runs_nothing(site: Site, good: Good, name: s
     assert b"X-Deferq-Outcome" not in said
     assert refusals(site) - lines <= 1
     assert len(site.lines("ran")) == ran
-    assert "Traceback" not in site.output()
+    assert not passed_through_us(site)
     serve(site, good)
     assert len(site.lines("ran")) == ran + 1
+
+
+def passed_through_us(site: Site) -> bool:
+    """An error that came through deferq's code. Servers may have errors of their own about such requests."""
+    return any(line.startswith("  File ") and "/deferq/" in line for line in site.output().splitlines())
 
 
 def refusals(site: Site) -> int:

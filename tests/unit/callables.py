@@ -183,6 +183,13 @@ class HostileLocked(Hostile):
         self.lock = threading.Lock()
 
 
+class HostileThroughout(Hostile):
+    """Not even its class can be asked for, and it cannot be pickled."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError(f"{name} was asked for")
+
+
 class OddError(Exception):
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(f"{code} {reason}")

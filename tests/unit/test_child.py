@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import select
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -212,3 +214,24 @@ def test_a_child_notices_the_end_of_its_parent_whatever_it_does(monkeypatch: pyt
     ours.close()
     assert ended.wait(10)
     theirs.close()
+
+
+def test_a_child_that_fails_while_it_loads_does_not_take_its_own_end_for_that_of_its_parent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it ends at once, with another exit code than the one that says what is wrong."""
+    ended, failed = threading.Event(), threading.Event()
+    monkeypatch.setattr(child_module.os, "_exit", lambda code: ended.set())
+
+    def poll_late() -> Any:
+        assert failed.wait(10)
+        return select.poll()
+
+    monkeypatch.setattr(child_module, "select", SimpleNamespace(poll=poll_late))
+    ours, theirs = socket.socketpair()
+    end_with_parent(theirs)
+    del theirs  # as when an exception leaves whoever had it
+    failed.set()
+    assert not ended.wait(0.2)
+    ours.close()
+    assert ended.wait(10)

@@ -55,8 +55,16 @@ def test_the_nearest_project_file_counts_and_its_folder_is_the_project(tmp_path:
 
 @pytest.mark.parametrize("name", list(SETTINGS))
 def test_every_setting_has_a_variable(tmp_path: Path, name: str) -> None:
-    text = {"url": "memory://", "app": "a:b", "worker": "external", "allow": "a.,b.", "secrets": SECRET}
-    text = {**text, "base_url": "https://shop.example"}.get(name, "7")
+    text = {
+        "url": "memory://",
+        "app": "a:b",
+        "worker": "external",
+        "allow": "a.,b.",
+        "secrets": SECRET,
+        "base_url": "https://shop.example",
+        "payload": "json",
+        "payload_accept": "pickle,json",
+    }.get(name, "7")
     value = gathered(tmp_path, {SETTINGS[name].variable: text}).values[name]
     assert value.origin == f"environment DEFERQ_{name.upper()}"
     assert SETTINGS[name].help

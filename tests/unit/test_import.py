@@ -85,7 +85,14 @@ NOT_BEFORE_THE_FIRST_TASK = {
     *("importlib.metadata", "importlib.resources", "importlib.util", "json", "logging", "pathlib", "pickle", "random"),
     *("secrets", "selectors", "shutil", "signal", "socket", "sqlite3", "subprocess", "tempfile", "tokenize", "tomllib"),
     *("traceback", "urllib.parse", "uuid"),
-    *("deferq.cli", "deferq.codec.codec", "deferq.engines.base", "deferq.engines.memory", "deferq.engines.sqlite"),
+    *(
+        "deferq.cli",
+        "deferq.codec.codec",
+        "deferq.codec.strictjson",
+        "deferq.engines.base",
+        "deferq.engines.memory",
+        "deferq.engines.sqlite",
+    ),
     *("deferq.making", "deferq.model.task", "deferq.model.transitions", "deferq.runtime", "deferq.stores"),
 }
 
@@ -129,11 +136,21 @@ def test_declaring_a_function_with_options_loads_none_of_it_either(tmp_path: Pat
     assert loaded(tmp_path, more) & NOT_BEFORE_THE_FIRST_TASK == set()
 
 
+def test_registering_a_type_for_strict_json_loads_none_of_it_either(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import enum, deferq\n\n"
+        "@deferq.register_codec\nclass Color(enum.Enum):\n    RED = 1\n\n"
+        "class Money: ...\n\ndeferq.register_codec(Money, 'money', repr, lambda _: Money())\n"
+    )
+    more = "sys.path.insert(0, ''); import shop"
+    assert loaded(tmp_path, more) & NOT_BEFORE_THE_FIRST_TASK == set()
+
+
 def test_the_first_task_loads_it_so_the_names_are_right(tmp_path: Path) -> None:
     more = "import json; deferq.Deferq('sqlite:///jobs.db').defer(json.dumps, 1)"
     found = loaded(tmp_path, more)
     assert {"dataclasses", "hashlib", "inspect", "pickle", "sqlite3", "deferq.engines.base", "deferq.stores"} <= found
-    assert "deferq.engines.memory" not in found
+    assert not {"deferq.engines.memory", "deferq.codec.strictjson", "decimal", "zoneinfo"} & found
 
 
 def test_declaring_wrapping_and_making_an_application_open_nothing_either(tmp_path: Path) -> None:

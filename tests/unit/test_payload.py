@@ -190,6 +190,8 @@ def test_an_error_message_never_calls_the_code_of_an_argument() -> None:
         encode_call((hostile, callables.HostileLocked()), {})
     with pytest.raises(NotSerializable, match=r"^args\[0\]\[0\]\[1\]"):
         encode_call(([(hostile, threading.Lock())],), {})
+    with pytest.raises(NotSerializable, match=r"^args\[0\]\[0\]"):
+        encode_call(([callables.HostileThroughout()],), {})
 
 
 def test_a_long_key_is_cut_in_the_path() -> None:
@@ -575,7 +577,8 @@ def test_a_genuine_payload_moved_elsewhere_is_never_restored(codec: Codec, evil:
     assert not canary.exists()
 
 
-def test_a_codec_that_is_not_accepted_is_never_decoded(codec: Codec, evil: bytes, canary: Path) -> None:
+def test_a_codec_that_is_not_accepted_is_never_decoded(evil: bytes, canary: Path) -> None:
+    codec = Codec(RING, Registry(), accept=["pickle"])
     for other in (ord("j"), 0, 255):
         sealed = RING.seal("payload", 7, f"{HERE}:plain", evil, codec=other)
         rejected(codec, leased(sealed), CodecNotAllowed)

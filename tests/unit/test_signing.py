@@ -116,7 +116,7 @@ def test_a_newer_version_is_left_to_a_newer_deferq() -> None:
 def test_a_genuine_envelope_with_another_codec_is_refused() -> None:
     sealed = RING.seal("payload", 7, "app:send", b"{}", codec=JSON)
     assert RING.open("payload", 7, "app:send", sealed, codecs=frozenset({JSON})) == (JSON, b"{}")
-    with pytest.raises(CodecNotAllowed, match=f"codec {JSON}"):
+    with pytest.raises(CodecNotAllowed, match="is stored as json, and this application accepts pickle"):
         RING.open("payload", 7, "app:send", sealed)
 
 

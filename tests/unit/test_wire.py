@@ -8,6 +8,7 @@ from deferq.codec.signing import Keyring
 from deferq.codec.wire import (
     HEADER_BYTES_MAX,
     IN_BODY,
+    RUN_PATH,
     SETTLED,
     Delivered,
     Signed,
@@ -23,6 +24,7 @@ from deferq.codec.wire import (
     verify,
 )
 from deferq.errors import PayloadCorrupt, PayloadSignatureError
+from deferq.http import paths
 from deferq.model.outcome import (
     INTERRUPTED,
     Cancelled,
@@ -91,6 +93,17 @@ def test_it_says_for_how_long_its_sender_waits(wait_s: float | None) -> None:
 def test_what_is_no_number_of_seconds_is_corrupt(wait_s: object) -> None:
     with pytest.raises(PayloadCorrupt):
         unpack_delivery(pack_task(TASK, wait_s), b"")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+@pytest.mark.parametrize("field", ["id", "lease_id", "starts"])
+def test_a_number_that_no_store_holds_is_corrupt(field: str, number: int) -> None:
+    with pytest.raises(PayloadCorrupt):
+        unpack_task(pack_task(TASK._replace(**{field: number})), b"")
+
+
+def test_the_wrappers_know_the_path_without_loading_this() -> None:
+    assert (paths.RUN_PATH, paths.RUN_PATH.startswith(paths.OUR_PATHS)) == (RUN_PATH, True)
 
 
 OUTCOMES: list[Outcome] = [

@@ -14,8 +14,6 @@ from deferq.cli.narrating import Narrator
 from deferq.cli.stopping import SIGNALS, end_soon
 from deferq.cli.streams import log_to_stderr, show_output_at_once
 from deferq.config import SETTINGS
-from deferq.http.loops import Loops
-from deferq.http.web import Web
 from deferq.model.events import EventName
 from deferq.runtime import stacks
 from deferq.runtime.children.child import Child, end_with_parent
@@ -44,9 +42,10 @@ def be_child(args: argparse.Namespace) -> int:
     deferq = loaded.deferq
     deferq.engine  # noqa: B018  # opening it makes the codec
     deferq.codec.keyring  # noqa: B018  # a secret that cannot be read is better known now
-    loops = _started(deferq.web)
+    if deferq.web is not None:
+        deferq.web.start()
     listeners = Listeners([*([_StartNarrator()] if args.verbose else []), *deferq.listeners])
-    executor, cap = _executor(deferq, deferq.deliverer(loops), ours, args)
+    executor, cap = _executor(deferq, deferq.deliverer(), ours, args)
     child = Child(
         executor,
         ours.end,
@@ -57,8 +56,8 @@ def be_child(args: argparse.Namespace) -> int:
         now=deferq.engine.now,
     )
     child.run({**_hello(loaded, config), "memory_cap": cap})
-    if loops is not None:
-        loops.stop()
+    if deferq.web is not None:
+        deferq.web.stop()
     end_soon(EXIT_OK)
     return EXIT_OK
 
@@ -67,15 +66,6 @@ def _write_crash(ours: Inherited) -> None:
     """In quarantine the parent wants to know where it crashed."""
     if ours.crash is not None:
         stacks.write_crash(ours.crash)
-
-
-def _started(web: Web | None) -> Loops | None:
-    """An ASGI application lives in a loop, and is started there before its first task. Raises ConfigError."""
-    if web is None or web.kind == "WSGI":
-        return None
-    loops = web.loops()
-    loops.start()
-    return loops
 
 
 def _executor(

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
-from deferq.codec.signing import Keyring
+from deferq.codec.signing import CODECS, PICKLE, Keyring
+from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
 from deferq.codec.targets import Located, find
-from deferq.errors import ConfigError, PayloadTooLargeError
+from deferq.errors import ConfigError
 from deferq.locks import ProcessLock
 from deferq.model.task import Leased
 from deferq.registry import Registry
 
-PAYLOAD_LIMIT = 16 * 1024 * 1024
+if TYPE_CHECKING:
+    from deferq.codec.strictjson.calls import StrictJson
 
 
 class Invocation(NamedTuple):
@@ -40,6 +42,8 @@ class Codec:
         *,
         allow: Iterable[str] | None = None,
         carry: Iterable[ContextVar[Any] | Carried] = (),
+        payload: str = "pickle",
+        accept: Iterable[str] | None = None,
         payload_limit: int = PAYLOAD_LIMIT,
     ) -> None:
         """Nothing is read yet: a callable `keyring` is asked when the first envelope is sealed or opened.
@@ -49,6 +53,8 @@ class Codec:
             registry: aliases and registered objects.
             allow: module prefixes that targets must lie under; None: no limit.
             carry: context that travels with each task.
+            payload: "pickle" or "json": how new calls and results are stored.
+            accept: what of these is restored; None: "json" alone with "json", else both.
             payload_limit: bytes that the arguments, or a result, may have.
 
         Raises ConfigError for an `allow` or `carry` that is not what it should be.
@@ -60,6 +66,12 @@ class Codec:
         self._allow = _checked_allow(allow)
         self.carried = carriers(carry)
         self.payload_limit = payload_limit
+        self._number = CODECS[payload]
+        self._accepted = frozenset(CODECS[name] for name in accept or _accepted_with(payload))
+        self._strict: StrictJson | None = None
+        pickled = self._number == PICKLE
+        self._encode_call = encode_call if pickled else self._strict_json().encode_call
+        self._encode_result = encode_result if pickled else self._strict_json().encode_result
 
     @property
     def keyring(self) -> Keyring:
@@ -77,29 +89,30 @@ class Codec:
     ) -> bytes:
         """The signed envelope of one call, good for this task and target only.
 
-        Raises NotSerializable or PayloadTooLargeError; nothing has been stored then.
+        Raises NotSerializable, PayloadTooLargeError or, with strict JSON, PayloadTooDeep or PayloadTooComplex; nothing
+        has been stored then.
         """
         target, first, named = located
         if named:
             kwargs = {**named, **kwargs}
         context = capture(self.carried) if self.carried else None
-        body = encode_call(first + args, kwargs, context, bound=len(first))
+        body = self._encode_call(first + args, kwargs, context, bound=len(first))
         self._check_size("arguments", body)
-        return self.keyring.seal("payload", task_id, target, body, url=url)
+        return self.keyring.seal("payload", task_id, target, body, codec=self._number, url=url)
 
     def decode(self, task: Leased) -> Invocation:
         """The call that `task` stands for. Nothing is imported or restored before its signature fits.
 
         Raises PayloadError, TargetNotAllowed or TargetUnknown.
         """
-        _, body = self.keyring.open("payload", task.id, task.target, task.payload, url=task.url)
+        codec, body = self._open(task)
         fn, is_async = find(task.target, self._registry, self._allow)
-        args, kwargs, extras = decode_call(body)
+        args, kwargs, extras = decode_call(body) if codec == PICKLE else self._strict_json().decode_call(body)
         return Invocation(fn, args, kwargs, extras.get("context") or {}, is_async)
 
     def verify(self, task: Leased) -> None:
         """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
-        self.keyring.open("payload", task.id, task.target, task.payload, url=task.url)
+        self._open(task)
 
     def seal_result(self, task_id: int, target: str, value: Any) -> bytes | None:
         """The signed envelope of what a task returned; None stays None.
@@ -108,16 +121,27 @@ class Codec:
         """
         if value is None:
             return None
-        body = encode_result(value)
+        body = self._encode_result(value)
         self._check_size("result", body)
-        return self.keyring.seal("result", task_id, target, body)
+        return self.keyring.seal("result", task_id, target, body, codec=self._number)
 
     def open_result(self, task_id: int, target: str, envelope: bytes | None) -> Any:
         """What the task returned; raises PayloadError, or TargetUnknown for a class that is not known here."""
         if envelope is None:
             return None
-        _, body = self.keyring.open("result", task_id, target, envelope)
-        return decode_result(body)
+        codec, body = self.keyring.open("result", task_id, target, envelope, codecs=self._accepted)
+        return decode_result(body) if codec == PICKLE else self._strict_json().decode_result(body)
+
+    def _open(self, task: Leased) -> tuple[int, bytes]:
+        return self.keyring.open("payload", task.id, task.target, task.payload, url=task.url, codecs=self._accepted)
+
+    def _strict_json(self) -> StrictJson:
+        """Loaded by who uses it."""
+        if self._strict is None:
+            from deferq.codec.strictjson.calls import StrictJson
+
+            self._strict = StrictJson(self._registry, self.payload_limit)
+        return self._strict
 
     def _loaded_keyring(self) -> Keyring:
         with self._loading:
@@ -127,14 +151,12 @@ class Codec:
             return self._keyring
 
     def _check_size(self, what: str, body: bytes) -> None:
-        size, limit = len(body), self.payload_limit
-        if size > limit:
-            raise PayloadTooLargeError(
-                f"{what}: {size:,} bytes, and at most {limit:,} can be stored; keep the data in a file or a table and"
-                " pass its key, or raise the payload limit.",
-                size=size,
-                limit=limit,
-            )
+        if len(body) > self.payload_limit:
+            raise oversized(what, len(body), self.payload_limit)
+
+
+def _accepted_with(payload: str) -> tuple[str, ...]:
+    return ("json",) if payload == "json" else ("pickle", "json")
 
 
 def _checked_allow(allow: Iterable[str] | None) -> tuple[str, ...] | None:

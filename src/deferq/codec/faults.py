@@ -40,21 +40,19 @@ class _Fault(NamedTuple):
 def explain_unstorable(roots: Roots, error: BaseException) -> NotSerializable:
     """The error for arguments that pickle refused; `roots` are the arguments by name."""
     fault = _deepest(roots, _storing, error)
-    type_name = _type_name(fault.value)
-    return NotSerializable(
-        f"{fault.path} cannot be stored: {_what(type_name, fault)}", path=fault.path, type_name=type_name
-    )
+    kind = type_name(fault.value)
+    return NotSerializable(f"{fault.path} cannot be stored: {_what(kind, fault)}", path=fault.path, type_name=kind)
 
 
 def explain_unrestorable(roots: Roots, error: BaseException) -> NotSerializable:
     """The error for arguments that pickle took, but could not give back."""
     fault = _deepest(roots, _restoring, error)
-    type_name = _type_name(fault.value)
+    kind = type_name(fault.value)
     return NotSerializable(
-        f"{fault.path} could not be restored: a {type_name} was stored, and loading it again raised"
+        f"{fault.path} could not be restored: a {kind} was stored, and loading it again raised"
         f" {type(fault.error).__name__}. Give the class a __reduce__ that fits its __init__, or pass plain values.",
         path=fault.path,
-        type_name=type_name,
+        type_name=kind,
     )
 
 
@@ -124,7 +122,7 @@ def _items(values: Iterable[Any]) -> Iterator[tuple[str, Any]]:
 def _entries(items: Iterable[tuple[Any, Any]]) -> Iterator[tuple[str, Any]]:
     for index, (key, value) in enumerate(items):
         yield f"{{key {index}}}", key
-        yield f"[{_key(key)}]", value
+        yield f"[{key_step(key)}]", value
 
 
 def _reduced_parts(value: Any) -> Iterator[tuple[str, Any]]:
@@ -151,7 +149,7 @@ def _state(state: Any) -> Iterator[tuple[str, Any]]:
         yield ".__getstate__()", state
 
 
-def _key(key: Any) -> str:
+def key_step(key: Any) -> str:
     """A key as people write it; of a key with code of its own only the type."""
     if type(key) not in (str, int, bool, bytes, float, type(None)):
         return f"<{type(key).__qualname__}>"
@@ -159,25 +157,33 @@ def _key(key: Any) -> str:
     return shown if len(shown) <= _KEY_SHOWN_MAX + 3 else shown[:_KEY_SHOWN_MAX] + "…"
 
 
-def _type_name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The type of `value`, with its module unless it is built in."""
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
-def _what(type_name: str, fault: _Fault) -> str:
+def advice_for(value: Any) -> str | None:
+    """What to pass instead of something that belongs to this process alone; None: it is no such thing."""
+    return next((advice for applies, advice in _ADVICE if applies(value)), None)
+
+
+def _what(kind: str, fault: _Fault) -> str:
     if isinstance(fault.error, RecursionError):
-        return f"this {type_name} is nested too deeply; pass a flat list, or a reference to where the data lies."
-    for applies, advice in _ADVICE:
-        if applies(fault.value):
-            return advice
-    return (
-        f"pickle refuses a {type_name} ({type(fault.error).__name__}); pass plain values, or a key by which the task"
+        return f"this {kind} is nested too deeply; pass a flat list, or a reference to where the data lies."
+    return advice_for(fault.value) or (
+        f"pickle refuses a {kind} ({type(fault.error).__name__}); pass plain values, or a key by which the task"
         " can load it."
     )
 
 
 def _is_function(value: Any, mark: str) -> bool:
-    return isinstance(value, FunctionType | type) and mark in value.__qualname__
+    return _is(value, FunctionType, type) and mark in value.__qualname__
+
+
+def _is(value: Any, *kinds: type) -> bool:
+    """Like isinstance, which asks an object that is no such thing for its `__class__`, and so runs code of its own."""
+    return issubclass(type(value), kinds)
 
 
 def _from_module(*modules: str) -> Callable[[Any], bool]:
@@ -195,20 +201,20 @@ _ADVICE: tuple[tuple[Callable[[Any], bool], str], ...] = (
         "it is defined inside a function; move the function or class to the top of a module.",
     ),
     (
-        lambda value: isinstance(value, GeneratorType | AsyncGeneratorType),
+        lambda value: _is(value, GeneratorType, AsyncGeneratorType),
         "a generator exists only in this process; pass a list of its items.",
     ),
     (
-        lambda value: isinstance(value, CoroutineType),
+        lambda value: _is(value, CoroutineType),
         "a coroutine exists only in this process; await it and pass its result.",
     ),
-    (lambda value: isinstance(value, ModuleType), "a module cannot be stored; import it in the task."),
+    (lambda value: _is(value, ModuleType), "a module cannot be stored; import it in the task."),
     (
-        lambda value: isinstance(value, io.IOBase),
+        lambda value: _is(value, io.IOBase),
         "an open file belongs to this process; pass its path and open it in the task.",
     ),
     (
-        lambda value: isinstance(value, TracebackType | FrameType),
+        lambda value: _is(value, TracebackType, FrameType),
         "a traceback exists only in this process; pass its text.",
     ),
     (

@@ -10,7 +10,7 @@ into the next. The purpose is BLAKE2b's personalisation: a result never passes f
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 from struct import Struct
 from typing import Final, Literal
@@ -25,8 +25,9 @@ from deferq.errors import (
 )
 
 PICKLE: Final = ord("p")
-#: Reserved for the strict mode.
 JSON: Final = ord("j")
+#: By the names that settings use.
+CODECS: Final[Mapping[str, int]] = {"pickle": PICKLE, "json": JSON}
 VERSION: Final = 1
 SECRET_BYTES_MIN: Final = 16
 
@@ -61,7 +62,7 @@ def codec_of(envelope: bytes | None) -> str | None:
     """The name of the codec an envelope claims, unverified, for people to read; None if it is no envelope."""
     if envelope is None or len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
         return None
-    return {PICKLE: "pickle", JSON: "json"}.get(envelope[3], "unknown")
+    return _name_of(envelope[3]) or "unknown"
 
 
 class Keyring:
@@ -139,7 +140,7 @@ class Keyring:
                 f"The signature of this {purpose} does not fit it, its task or its target; it will not be run."
             )
         if header[3] not in codecs:
-            raise CodecNotAllowed(f"The {purpose} uses codec {header[3]}, which this application does not accept.")
+            raise _not_accepted(purpose, header[3], codecs)
         return header[3], body
 
     def sign_request(self, parts: Iterable[bytes]) -> tuple[bytes, bytes]:
@@ -180,6 +181,23 @@ def _text(text: str | None) -> bytes:
         return _NO_TEXT
     encoded = text.encode("utf-8", "surrogatepass")
     return _LENGTH(len(encoded)) + encoded
+
+
+def _name_of(codec: int) -> str | None:
+    return next((name for name, number in CODECS.items() if number == codec), None)
+
+
+def _not_accepted(purpose: Purpose, codec: int, codecs: frozenset[int]) -> CodecNotAllowed:
+    name = _name_of(codec)
+    if name is None:
+        return CodecNotAllowed(
+            f"The {purpose} uses codec {codec}, which this deferq does not know; it will not be run."
+        )
+    accepted = ", ".join(known for known, number in CODECS.items() if number in codecs)
+    return CodecNotAllowed(
+        f"The {purpose} is stored as {name}, and this application accepts {accepted}; it will not be run. While there"
+        f" are such tasks, set payload_accept to {accepted},{name}."
+    )
 
 
 def _not_an_envelope(envelope: bytes) -> PayloadCorrupt | UnsupportedEnvelope:

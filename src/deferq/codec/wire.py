@@ -59,6 +59,9 @@ DOCUMENT_BYTES_MAX = 64 * 1024
 
 _FIELDS = tuple(field for field in Leased._fields if field != "payload")
 _TEXTS = {"queue", "target", "name", "route", "url", "options"}
+_NUMBERS = set(_FIELDS) - _TEXTS - {"cancel_requested"}
+#: No store holds larger ones.
+_NUMBER_MAX = 2**63 - 1
 #: What stands in a task for a field that its document leaves out.
 _UNSET = {
     **dict.fromkeys(("expires_at", "name", "route", "url", "options")),
@@ -150,7 +153,9 @@ def _wait_s(value: object) -> float | None:
 def _field(field: str, value: object) -> object:
     if value is None and field in _UNSET:
         return _UNSET[field]
-    if type(value) is (str if field in _TEXTS else bool if field == "cancel_requested" else int):
+    if type(value) is int and field in _NUMBERS and abs(value) <= _NUMBER_MAX:
+        return value
+    if type(value) is (str if field in _TEXTS else bool if field == "cancel_requested" else None):
         return value
     raise PayloadCorrupt(f"{TASK}: its {field} is missing, or is not what it should be.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from threading import Lock
 
@@ -16,12 +17,14 @@ MARGIN_S, MARGIN_SHARE = 2.0, 0.1
 class Attempt:
     """Who waits for it, and until when. It ends once, and is deserted at most once, by whichever thread."""
 
-    __slots__ = ("_lock", "began", "current", "deserted", "ours", "outcome", "stop", "task", "until")
+    __slots__ = ("_lock", "began", "current", "deserted", "ours", "outcome", "pid", "stop", "task", "until")
 
     def __init__(self, task: Leased, began: float, sender_waits_s: float | None) -> None:
         """`began` is monotonic time; `sender_waits_s` counts from there, None: the sender waits to the end."""
         self.task = task
         self.began = began
+        #: The process it began in.
+        self.pid = os.getpid()
         #: Monotonic time up to which an answer is sure to be heard; None: at any time.
         self.until = None if sender_waits_s is None else began + sender_waits_s - margin(sender_waits_s)
         #: What the task sees of itself, once it runs.

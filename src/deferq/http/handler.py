@@ -27,9 +27,10 @@ from deferq.http.loop import InLoop, Say
 from deferq.http.message import ANSWER_KEY, OUTCOME_KEY, Answer, Request, Response
 from deferq.http.refusals import already_settled, answer, answer_with, complain, refuse
 from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retried, Snoozed, Succeeded
-from deferq.runtime.executor import Awaiting, Executor, timed_out
+from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
 from deferq.runtime.guarded import LEFT_FROM, left_to_others
 from deferq.runtime.listeners import Listeners
+from deferq.runtime.pools import end_if_forked
 from deferq.runtime.settling import settle
 
 #: What each outcome is called in the body, for people.
@@ -148,7 +149,13 @@ class Handler:
         return _not_taken(taken)
 
     def prepare(self, attempt: Attempt) -> Invocation | Outcome:
-        """What to call; or, if it is not to be called at all, the outcome."""
+        """What to call; or, if it is not to be called at all, the outcome. Nothing that is stored can make it raise."""
+        try:
+            return self._prepare(attempt)
+        except Exception as error:  # a damaged row may hold anything, and the task must not be lost
+            return outcome_of(error)
+
+    def _prepare(self, attempt: Attempt) -> Invocation | Outcome:
         if attempt.task.crashes >= LEFT_FROM and attempt.current is None:  # a worker of this process knows better
             return left_to_others(attempt.task)
         executor = self.executor
@@ -168,6 +175,7 @@ class Handler:
 
     def conclude(self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool) -> Response:
         """Say the outcome to whom it concerns; or store it, where nobody would hear of it."""
+        end_if_forked(attempt.pid)  # the task has, and this is the copy: the other one answers
         text = pack_fitting(outcome)
         if (local := request.local) is not None:
             local.outcome = outcome

@@ -33,6 +33,8 @@ class InLoop:
     def __init__(self, handler: Handler, threads: int) -> None:
         self._handler = handler
         self._threads = LoopThreads(threads)
+        #: Whether a delivery was looked at before: the first one may have to wait until the store is open.
+        self._opened = False
         #: The loop itself would let go of them.
         self._under_way: set[asyncio.Task[Response]] = set()
 
@@ -62,9 +64,11 @@ class InLoop:
         self._threads.close()
 
     async def _admitted(self, request: Request) -> Delivered | Response:
-        if len(request.body) <= QUICK_BYTES if isinstance(request.body, bytes) else False:
+        if self._opened and isinstance(request.body, bytes) and len(request.body) <= QUICK_BYTES:
             return self._handler.admit(request)
-        return await self._threads.call(lambda: self._handler.admit(request))
+        delivered = await self._threads.call(lambda: self._handler.admit(request))
+        self._opened = True
+        return delivered
 
     def _spawn(self, coroutine: Coroutine[Any, Any, Response]) -> asyncio.Task[Response]:
         task = asyncio.get_running_loop().create_task(coroutine)

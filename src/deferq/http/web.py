@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from deferq.http.delivering import Writer
@@ -12,29 +12,43 @@ if TYPE_CHECKING:
 Kind = Literal["WSGI", "ASGI"]
 
 
-class Web(NamedTuple):
+class Web:
     """The application that tasks with an url are delivered to."""
 
-    kind: Kind
-    app: Any
-    #: The loop of its server; None: it has none, or needs none.
-    server: ServerLoop | None = None
-    #: What it is called in banners.
-    name: str = "the wrapped application"
+    def __init__(
+        self, kind: Kind, app: Any, server: ServerLoop | None = None, *, name: str = "the wrapped application"
+    ) -> None:
+        """`server` is where the server of an ASGI application will be seen, if it gets one; `name` is for banners."""
+        self.kind = kind
+        self.name = name
+        self.server = server
+        self._app = app
+        self._loops: Loops | None = None
 
-    def loops(self) -> Loops:
-        """Where an ASGI application runs."""
-        from deferq.http.loops import Loops
+    def start(self) -> None:
+        """Start an ASGI application that has no server; else the first delivery does. Raises ConfigError."""
+        if self.kind == "ASGI":
+            self._its_loops().start()
 
-        return Loops(self.app, self.server)
+    def stop(self) -> None:
+        """Let an application that was started here come to its end. It is started again when it is needed."""
+        if self._loops is not None:
+            self._loops.stop()
 
-    def deliverer(self, writer: Writer, loops: Loops | None = None) -> Deliverer:
-        """Who delivers to it; `loops` are those of an application that was started already."""
+    def deliverer(self, writer: Writer) -> Deliverer:
+        """Who delivers to it."""
         from deferq.http.delivering import AsgiDeliverer, WsgiDeliverer
 
         if self.kind == "WSGI":
-            return WsgiDeliverer(self.app, writer)
-        return AsgiDeliverer(self.app, writer, loops or self.loops())
+            return WsgiDeliverer(self._app, writer)
+        return AsgiDeliverer(self._app, writer, self._its_loops())
+
+    def _its_loops(self) -> Loops:
+        from deferq.http.loops import Loops
+
+        if self._loops is None:
+            self._loops = Loops(self._app, self.server)
+        return self._loops
 
 
 def kind_of(app: Any) -> Kind | None:

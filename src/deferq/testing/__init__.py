@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deferq.testing.clock import FakeClock
     from deferq.testing.deferred import DeferredTask
+    from deferq.testing.effects import Effects
+    from deferq.testing.faultpoints import Crashed, crash_at, fail_at, fault_point
+    from deferq.testing.idempotent import CannotTell, NotAllTried, NotIdempotent, Trials, assert_idempotent
     from deferq.testing.inlining import inline
     from deferq.testing.ran import Ran
     from deferq.testing.recorder import (
@@ -32,31 +35,51 @@ if TYPE_CHECKING:
 
 #: Where each public name is.
 _HOMES = {
+    "CannotTell": "idempotent",
+    "Crashed": "faultpoints",
     "DeferredTask": "deferred",
     "DeferredTasks": "recorder",
+    "Effects": "effects",
     "FakeClock": "clock",
+    "NotAllTried": "idempotent",
+    "NotIdempotent": "idempotent",
     "Ran": "ran",
+    "Trials": "idempotent",
     "assert_deferred": "recorder",
+    "assert_idempotent": "idempotent",
     "assert_not_deferred": "recorder",
     "clear": "recorder",
+    "crash_at": "faultpoints",
     "deferred_tasks": "recorder",
     "drain": "recorder",
     "drain_async": "recorder",
+    "fail_at": "faultpoints",
+    "fault_point": "faultpoints",
     "inline": "inlining",
     "recording": "recorder",
 }
 
 __all__ = [
+    "CannotTell",
+    "Crashed",
     "DeferredTask",
     "DeferredTasks",
+    "Effects",
     "FakeClock",
+    "NotAllTried",
+    "NotIdempotent",
     "Ran",
+    "Trials",
     "assert_deferred",
+    "assert_idempotent",
     "assert_not_deferred",
     "clear",
+    "crash_at",
     "deferred_tasks",
     "drain",
     "drain_async",
+    "fail_at",
+    "fault_point",
     "inline",
     "recording",
 ]

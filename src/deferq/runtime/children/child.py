@@ -28,12 +28,13 @@ def end_with_parent(end: socket.socket) -> None:
 
     That is for systems whose kernel does not see to it, and for a parent that died before the kernel was asked.
     """
-    threading.Thread(target=_await_hang_up, args=(end.fileno(),), name="deferq-parent", daemon=True).start()
+    threading.Thread(target=_await_hang_up, args=(end,), name="deferq-parent", daemon=True).start()
 
 
-def _await_hang_up(descriptor: int) -> None:
+def _await_hang_up(end: socket.socket) -> None:
+    """It holds the socket, since one that is closed here looks like one that was closed over there."""
     poll = select.poll()
-    poll.register(descriptor, 0)  # POLLHUP and POLLERR are noticed anyway
+    poll.register(end, 0)  # POLLHUP and POLLERR are noticed anyway
     poll.poll()
     os._exit(1)
 

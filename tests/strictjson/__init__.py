@@ -1,0 +1,1 @@
+"""Strict JSON: what goes in comes out, or is refused."""
