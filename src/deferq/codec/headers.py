@@ -46,14 +46,21 @@ def delivery_headers(task: Leased, failures: Sequence[Failure] = ()) -> list[tup
 
 
 def signed_headers(
-    keyring: Keyring, task: Leased, *, method: str = "POST", path: str, query: str = "", now_s: float
+    keyring: Keyring,
+    task: Leased,
+    *,
+    method: str = "POST",
+    path: str,
+    query: str = "",
+    now_s: float,
+    wait_s: float | None = None,
 ) -> list[tuple[str, str]]:
     """The three headers that make it our delivery: the task, the time, and the signature over all of it.
 
     `path` is decoded, as the application sees it; `query` raw, without the question mark; `now_s` in seconds since the
-    epoch.
+    epoch; `wait_s` is for how long the sender waits, None: to the end.
     """
-    time, document = str(int(now_s)), wire.pack_task(task)
+    time, document = str(int(now_s)), wire.pack_task(task, wait_s)
     signature = wire.sign(keyring, wire.Signed(method, path, query, time, document, task.payload))
     return [(wire.TASK, document), (wire.TIME, time), (wire.SIGNATURE, signature)]
 

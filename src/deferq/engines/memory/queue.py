@@ -27,9 +27,7 @@ class Lane(NamedTuple):
 
     def serves(self, want: Want) -> bool:
         """Whether a dispatcher that wants this may have its tasks."""
-        return (want.delivers or not self.delivered) and (
-            want.route is None or self.route is None or self.route == want.route
-        )
+        return (want.delivers or not self.delivered) and (want.routes is None or self.route in want.routes)
 
 
 class Queue:

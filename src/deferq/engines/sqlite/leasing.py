@@ -168,7 +168,7 @@ def lease_first(connection: Connection, want: Want, queue: str, now: int) -> lis
     """Take the first task of the highest priority of `queue`, if it is due. Needs no transaction around it."""
     parameters = {
         "queue": queue,
-        "route": want.route,
+        "routes": _routes(want),
         "delivers": want.delivers,
         "now": now,
         "lease_id": want.lease_id,
@@ -227,7 +227,7 @@ def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[La
         asked = [name for name in names if name.delivered == delivered]
         if not asked:
             continue
-        parameters = {"lanes": json_list(asked), "now": wish.now, "route": wish.want.route, "limit": limit}
+        parameters = {"lanes": json_list(asked), "now": wish.now, "routes": _routes(wish.want), "limit": limit}
         answer = json.loads(connection.execute(SQL[_CANDIDATES[delivered]], parameters).fetchone()[0])
         for place, tasks in answer:
             queue, priority, once, *_ = asked[place]
@@ -238,6 +238,11 @@ def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[La
         half = halves[queue, priority]
         by_queue[queue].append(Lane(half.get(0, ()), half.get(1, ()), limit))
     return by_queue
+
+
+def _routes(want: Want) -> str | None:
+    """As JSON; no route is the empty one."""
+    return None if want.routes is None else json_list(route or "" for route in want.routes)
 
 
 def _rotated(queues: set[str], rotation: int) -> list[str]:

@@ -101,7 +101,6 @@ def _soon(act: Callable[[], bool], caller: FrameType) -> None:
     What runs within the call that `caller` makes does not count: it may be an SQL function, or somebody else's audit
     hook, and the statement is still under way.
     """
-
     where = caller.f_lasti
 
     def next_thing(frame: FrameType, event: str, argument: Any) -> None:

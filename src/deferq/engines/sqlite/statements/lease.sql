@@ -34,7 +34,7 @@ select json_group_array(json_array(lane.key, json((
     select leasable_at, id from deferq_task indexed by deferq_ready
     where state = 0 and url is null and queue = lane.value ->> 0 and priority = lane.value ->> 1
       and at_most_once = lane.value ->> 2 and leasable_at <= :now
-      and (:route is null or route is null or route = :route)
+      and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit :limit)))))
 from json_each(:lanes) as lane cross join deferq_queue as q
 where q.name = lane.value ->> 0 and not q.paused
@@ -55,14 +55,14 @@ where id = (
     where state = 0 and url is null and queue = :queue and at_most_once = 0 and leasable_at <= :now
       and priority = (select max(priority) from deferq_task indexed by deferq_ready
                       where state = 0 and url is null and queue = :queue)
-      and (:route is null or route is null or route = :route)
+      and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit 1)
   union all select leasable_at, id from (
     select leasable_at, id from deferq_task indexed by deferq_ready
     where state = 0 and url is null and queue = :queue and at_most_once = 1 and leasable_at <= :now
       and priority = (select max(priority) from deferq_task indexed by deferq_ready
                       where state = 0 and url is null and queue = :queue)
-      and (:route is null or route is null or route = :route)
+      and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit 1)
   ) order by leasable_at, id limit 1)
 and exists (select 1 from deferq_queue q
