@@ -73,6 +73,7 @@ class Mode:
             store = f"{store} of {id(owner)}"  # nobody else ever sees what is in it
         engine = RecordingEngine(
             self.clock,
+            lambda tasks: self._owners.update((task.id, owner) for task in tasks),
             lambda view, tasks, answers: self._stored(owner, view, tasks, answers),
             self._engines.get(store),
             payload_limit=stores.envelope_limit(settings),
@@ -146,7 +147,6 @@ class Mode:
             self._puts += 1
             for task, answer in zip(tasks, answers, strict=True):
                 if isinstance(answer, Stored):
-                    self._owners[task.id] = owner
                     self._deferred.append(DeferredTask(view, task, engine.deferred_at(task)))
         self._after_put()
 

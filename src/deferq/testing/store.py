@@ -25,12 +25,14 @@ _serials = count(1)
 class RecordingEngine(MemoryEngine):
     """A view of one Deferq on a store in memory; a second Deferq of the same URL has another view of the same store.
 
-    `stored` is called after tasks were put, outside of any lock: it may run them.
+    `announced` is called before tasks are put, since another thread may lease them before `put` has returned; `stored`
+    afterwards, outside of any lock: it may run them.
     """
 
     def __init__(
         self,
         clock: Clock,
+        announced: Callable[[Sequence[NewTask]], None],
         stored: Callable[[RecordingEngine, Sequence[NewTask], Sequence[PutAnswer]], None],
         twin: RecordingEngine | None = None,
         *,
@@ -42,7 +44,7 @@ class RecordingEngine(MemoryEngine):
         self.secret = secrets.token_bytes(32)
         #: How long finished tasks stay.
         self.retention = retention or Retention()
-        self._stored = stored
+        self._announced, self._stored = announced, stored
         self._asked = threading.local()
         if twin is not None:
             self._share(twin)
@@ -65,6 +67,7 @@ class RecordingEngine(MemoryEngine):
         return next((at for at in times if (task.eta - at) % 1_000 == 0), times[0])
 
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        self._announced(tasks)
         answers = super().put(tasks)
         self._stored(self, tasks, answers)
         return answers

@@ -25,6 +25,8 @@ _CARRIERS = (
     (IPv6Network("2002::/16"), 80),
     (IPv6Network("::/96"), 0),
 )
+#: Among the carriers, and addresses of their own; from Python 3.13 on `is_loopback` looks through a carrier.
+_PLAIN = (IPv6Address("::1"), IPv6Address("::"))
 _SHARED = IPv4Network("100.64.0.0/10")
 
 
@@ -105,7 +107,7 @@ def connect(addresses: Iterable[tuple[int, str]], port: int, timeout_s: float) -
 
 
 def _hidden(address: IPv6Address) -> IPv4Address | None:
-    if address.is_loopback or address.is_unspecified:
+    if address in _PLAIN:
         return None
     for network, shift in _CARRIERS:
         if address in network:
