@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
@@ -18,8 +19,10 @@ from tests.fuzz.catalogue import Target
 ROOT = Path(__file__).resolve().parents[2]
 AT_ONCE = 2
 #: Seconds that a process may take to start, and to end, beside what it is told.
-SPARE_S = 60
+SPARE_S = 30
 _EXECUTED = re.compile(r"^stat::number_of_executed_units:\s*(\d+)", re.MULTILINE)
+#: What comes before it is of no interest.
+_WRONG = "=== Uncaught Python exception"
 _WRITTEN = re.compile(r"(?:Test unit|input) (?:is )?written to (\S+)")
 
 
@@ -33,11 +36,14 @@ class Told:
     """How to search."""
 
     folder: Path
+    #: For each target.
     seconds: int
     seed: int
     plain: bool
     #: None: as many as fit into the time.
     executions: int | None = None
+    #: Monotonic time at which all of it is to end.
+    until: float = math.inf
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,18 +90,19 @@ def run_one(target: Target, told: Told) -> Report:
     """One target, until something is wrong or it has done enough."""
     folder = told.folder / target.name
     folder.mkdir(parents=True, exist_ok=True)
-    options = ["--folder", str(folder), "--seconds", str(told.seconds), "--seed", str(told.seed)]
+    seconds = int(max(1, min(told.seconds, told.until - time.monotonic())))
+    options = ["--folder", str(folder), "--seconds", str(seconds), "--seed", str(told.seed)]
     options += [] if told.executions is None else ["--executions", str(told.executions)]
     options += ["--plain"] if told.plain else []
     began = time.monotonic()
-    ok, said = _said([*_command(target).split(), *options], told.seconds + SPARE_S)
+    ok, said = _said([*_command(target).split(), *options], seconds + SPARE_S)
     executed, written = _EXECUTED.search(said), _WRITTEN.search(said)
     return Report(
         target=target,
         executions=int(executed[1]) if executed else 0,
         seconds=time.monotonic() - began,
         ok=ok,
-        said=said[-4_000:],
+        said=said[max(said.find(_WRONG), len(said) - 4_000, 0) :],
         finding=Path(written[1]) if written else None,
     )
 

@@ -5,6 +5,7 @@ X-Deferq-Task: *{...}       after a star the document itself, which is put into 
 X-Deferq-Signature: *       signed by us, as all the rest is
 Content-Length: *           the length that fits
 !take: 1                    a wish of how server and store behave
+!rest                       what is missing of time, signature and length is as if it were there, with a star
                             an empty line
 the body                    sealed by us, after the wish `!seal`
 """
@@ -23,6 +24,7 @@ from tests.fuzz.fixtures import KEYRING, NOW_S, document_of, task_of
 from tests.fuzz.victim import NAMES
 
 _ANSWERS: Final = list(TakeUp)
+_STARRED: Final = (b"X-Deferq-Time", b"X-Deferq-Signature", b"Content-Length")
 
 
 class Drawn(NamedTuple):
@@ -56,6 +58,9 @@ def draw(data: bytes) -> Drawn:
     pairs = [(name, value.removeprefix(b" ")) for name, _, value in (line.partition(b":") for line in lines)]
     wishes = {name[1:]: value for name, value in pairs if name[:1] == b"!"}
     headers = [(name, value) for name, value in pairs if name and name[:1] != b"!"]
+    if b"rest" in wishes:
+        there = {name.lower() for name, _ in headers}
+        headers += [(name, b"*") for name in _STARRED if name.lower() not in there]
     headers = [(name, _encoded(value) if value[:2] == b"*{" else value) for name, value in headers]
     sealed = _sealed(headers, body) if b"seal" in wishes else None
     body = body if sealed is None else sealed
@@ -106,8 +111,10 @@ def requests() -> list[bytes]:
     tasks += [task_of(options='{"timeout_s":9,"retry":{"max_attempts":1}}'), task_of(expires_at=5)]
     made = [_request(task.id and document_of(task, wait_s)) for task in tasks for wait_s in (None, 20, 0)]
     document = document_of(tasks[0])
+    short = [b"POST /_deferq/run\n!rest\n!seal\nX-Deferq-Task: *" + document_of(task) for task in tasks]
     return [
         *made,
+        *(request + b'\n\n[["a"],{}]' for request in short),
         _request(document, wishes=b"!take: 2\n"),
         _request(document, wishes=b"!seal:\n!take: 1\n", path=b"/view?a=1"),
         _request(document, wishes=b"!seal:\n!in: short\n"),

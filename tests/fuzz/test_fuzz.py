@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz import plain
+from tests.fuzz import campaign, plain
+from tests.fuzz.campaign import Told
 from tests.fuzz.catalogue import FINDINGS, TARGETS, Target
 from tests.fuzz.guard import Deed, Guard
 from tests.support import sized
@@ -105,3 +106,24 @@ def test_the_plain_search_tries_what_it_is_told_and_the_same_again(tmp_path: Pat
     assert len(runs[0]) == 500
     assert runs[0] == runs[1]
     assert len(set(runs[0])) > 300
+
+
+def test_a_search_is_a_process_that_says_how_much_it_has_tried(tmp_path: Path) -> None:
+    told = Told(folder=tmp_path, seconds=60, executions=200, seed=1, plain=True)
+
+    report = campaign.run_one(TARGETS["signature"], told)
+
+    assert report.ok, report.said
+    assert report.executions == 200
+    assert report.finding is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not campaign.has_atheris(), reason="atheris is not installed")
+def test_a_guided_search_tries_what_it_is_told(tmp_path: Path) -> None:
+    told = Told(folder=tmp_path, seconds=60, executions=2_000, seed=1, plain=False)
+
+    report = campaign.run_one(TARGETS["signature"], told)
+
+    assert report.ok, report.said
+    assert report.executions == 2_000
