@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from deferq.engines.base import LeasingEngine
     from deferq.http.asgi import AsgiApp
     from deferq.http.handler import Handler
+    from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
     from deferq.model.events import Event
     from deferq.model.task import NewTask
+    from deferq.runtime.delivery import Deliverer
     from deferq.runtime.embedded import EmbeddedWorker
     from deferq.runtime.worker import Worker
 
@@ -85,6 +87,8 @@ class Deferq:
         self._undeclared: frozenset[str] = frozenset()
         self._opening = ProcessLock()
         self._embedded: EmbeddedWorker | None = None
+        #: What tasks with an url are delivered to: the application that was wrapped last, or that a worker was told.
+        self.web: Web | None = None
         self._handler: Handler | None = None
         self.listeners: list[Listener] = []
         standin.know(self)
@@ -148,6 +152,8 @@ class Deferq:
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
+        if self.web is not None:
+            self.web.stop()
         if self._handler is not None:
             self._handler.close()
         with self._opening:
@@ -166,8 +172,8 @@ class Deferq:
     def defer(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
         """Call `fn(*args, **kwargs)` later. When this returns, the task is stored.
 
-        App Engine's options (`_countdown`, `_eta`, `_name`, `_queue`, `_target`, `_headers`, `_retry_options`) are
-        taken too; the typed way to give options is `call(fn, ...).defer(countdown=60)`.
+        App Engine's options (`_countdown`, `_eta`, `_name`, `_queue`, `_target`, `_url`, `_headers`, `_retry_options`)
+        are taken too; the typed way to give options is `call(fn, ...).defer(countdown=60)`.
 
         Raises NotDeferrable, NotSerializable, PayloadTooLargeError or another CallError, TypeError if the function does
         not take these arguments, StoreError if the store cannot be written.
@@ -264,10 +270,17 @@ class Deferq:
     def worker(self, *, listeners: Iterable[Listener] | None = None, **config: Any) -> Worker:
         """A worker of this store that runs tasks in threads of this process.
 
+        It delivers tasks with an url if an application was wrapped, or is known otherwise.
+
         Args:
             listeners: who hears of what it does; None: the log, and the listeners of this Deferq.
             config: the fields of `WorkerConfig`, such as threads, async_slots, queues, route; None: the default.
         """
+        return self._make_worker(listeners, config, self.deliverer())
+
+    def _make_worker(
+        self, listeners: Iterable[Listener] | None, config: Mapping[str, Any], deliverer: Deliverer | None
+    ) -> Worker:
         from deferq import stores
         from deferq.runtime.config import WorkerConfig
         from deferq.runtime.logs import LogListener
@@ -278,6 +291,7 @@ class Deferq:
             "async_slots": self.settings["async_slots"],
             "drain_s": self.settings["drain_s"],
         }
+        defaults["delivers"] = deliverer is not None
         chosen = {name: value for name, value in {**defaults, **config}.items() if value is not None}
         engine = self.engine
         return Worker(
@@ -287,7 +301,25 @@ class Deferq:
             retention=stores.retention_of(self.settings),
             queues=self.queues,
             listeners=(LogListener(), *self.listeners) if listeners is None else listeners,
+            deliverer=deliverer,
         )
+
+    def deliverer(self, *, beside_server: bool = False) -> Deliverer | None:
+        """Who brings tasks with an url to the application, in this process; None: no application is known.
+
+        `beside_server`: this process serves an ASGI application, or is about to; then nobody else is to start it.
+        """
+        if self.web is None:
+            return None
+        from deferq.http.delivering import Writer
+
+        engine = self.engine
+        writer = Writer(
+            lambda: self.codec.keyring,
+            base_url=self.settings["base_url"],
+            failures_of=lambda task_id: engine.details(task_id).failures,
+        )
+        return self.web.deliverer(writer, beside_server=beside_server)
 
     @property
     def embedded(self) -> EmbeddedWorker | None:
@@ -301,7 +333,7 @@ class Deferq:
 
         with self._opening:
             if self._embedded is None:
-                self._embedded = EmbeddedWorker(self.worker)
+                self._embedded = EmbeddedWorker(lambda: self._make_worker(None, {}, self.deliverer(beside_server=True)))
             return self._embedded
 
     def start(self) -> None:
@@ -328,16 +360,32 @@ class Deferq:
             self._embedded.stop(drain_s)
 
     def wrap_wsgi(self, app: WsgiApp) -> WsgiApp:
-        """`app`, with a worker in each of its processes that starts at the first request."""
+        """`app`, with a worker in each of its processes that starts at the first request.
+
+        The worker delivers tasks with an url to `app`.
+        """
+        from deferq.http.web import Web
         from deferq.http.wsgi import WrappedWsgi
 
-        return WrappedWsgi(app, lambda: self.embedded, self.handler)
+        self.web = Web("WSGI", app)
+        wrapped = WrappedWsgi(app, lambda: self.embedded, self.handler)
+        wrapped.owner = self
+        return wrapped
 
     def wrap_asgi(self, app: AsgiApp) -> AsgiApp:
-        """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
-        from deferq.http.asgi import WrappedAsgi
+        """`app`, with a worker in each of its processes that starts with the server, or at the first request.
 
-        return WrappedAsgi(app, lambda: self.embedded, self.handler)
+        The worker delivers tasks with an url to `app`, in the event loop of the server.
+        """
+        from deferq.http.asgi import WrappedAsgi
+        from deferq.http.loops import ServerLoop
+        from deferq.http.web import Web
+
+        server = ServerLoop()
+        self.web = Web("ASGI", app, server)
+        wrapped = WrappedAsgi(app, lambda: self.embedded, self.handler, server)
+        wrapped.owner = self
+        return wrapped
 
     def handler(self) -> Handler:
         """What takes deliveries, for a view at a path of the application's own.

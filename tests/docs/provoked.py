@@ -136,6 +136,7 @@ PROVOKED: dict[str, list[Callable[[Shop], object]]] = {
         lambda shop: Queue(rate="fast"),
         lambda shop: RetryPolicy(max_attempts=0),
     ],
+    "InvalidUrl": [lambda shop: shop.call(url="//evil.example/"), lambda shop: shop.call(url="tasks/mail")],
     "InvalidName": [lambda shop: shop.call(queue="my mail"), lambda shop: shop.call(name="für Ann")],
     "ScheduleError": [
         lambda shop: shop.call(countdown="soon"),

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze
-from deferq.codec.wire import HELD, OUTCOME, RUN_PATH
+from deferq.codec.wire import HELD, OUTCOME, RUN_PATH, SETTLED
 from deferq.engines.base import Cancel
 from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
@@ -244,7 +244,7 @@ def test_the_same_delivery_again_runs_nothing(web: Web) -> None:
     settle(web.app.engine, task, SUCCEEDED)
     answered = web.send(sent)
     assert (answered.status, json.loads(answered.body)) == (200, {"deferq": "already settled"})
-    assert OUTCOME.lower() not in answered.headers
+    assert answered.headers[OUTCOME.lower()] == SETTLED
     assert sample_tasks.seen == [(1,)]
 
 
