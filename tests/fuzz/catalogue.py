@@ -32,6 +32,7 @@ class Target(NamedTuple):
 
 
 _SIGNING, _WIRE, _RUNTIME = "deferq.codec.signing", "deferq.codec.wire", "deferq.runtime"
+_PUSH = (_WIRE, "deferq.codec.headers", "deferq.http.answers", "deferq.http.push", "deferq.model.urls")
 
 #: What takes longest comes first, so that two at a time end together.
 TARGETS = {
@@ -39,12 +40,15 @@ TARGETS = {
     for target in (
         Target("inert", "inert", ("deferq.codec.inert",), 100_000),
         Target("asgi", "asgi", ("deferq.http", _WIRE, _SIGNING), 150_000),
-        Target("wsgi", "wsgi", ("deferq.http", _WIRE, _SIGNING), 250_000),
-        Target("options", "options", ("deferq.options", "deferq.model"), 200_000),
-        Target("json", "json", ("deferq.codec.strictjson", "deferq.codec.typecodecs"), 300_000),
-        Target("task", "wire", (_WIRE, "deferq.model", _RUNTIME), 350_000),
-        Target("outcome", "wire", (_WIRE, "deferq.model"), 300_000),
-        Target("envelope", "envelope", (_SIGNING, "deferq.codec.codec"), 250_000),
+        Target("wsgi", "wsgi", ("deferq.http", _WIRE, _SIGNING), 200_000),
+        Target("options", "options", ("deferq.options", "deferq.model"), 150_000),
+        Target("json", "json", ("deferq.codec.strictjson", "deferq.codec.typecodecs"), 250_000),
+        Target("letter", "push", _PUSH, 150_000),
+        Target("answer", "push", _PUSH, 150_000),
+        Target("task", "wire", (_WIRE, "deferq.model", _RUNTIME), 250_000),
+        Target("outcome", "wire", (_WIRE, "deferq.model"), 250_000),
+        Target("url", "push", _PUSH, 200_000),
+        Target("envelope", "envelope", (_SIGNING, "deferq.codec.codec"), 200_000),
         Target("signature", "wire", (_WIRE, _SIGNING), 200_000),
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import unicodedata  # noqa: F401 -- urllib imports it when it first sees a letter beyond ASCII
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any, Final

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deferq.http.asgi import WrappedAsgi
+from deferq.http.loops import ServerLoop
 from deferq.http.message import Request, path_of_scope
 from tests.fuzz.checks import HANDLER, OWN_STATUS, Watched
 from tests.fuzz.drawn import Drawn, draw, requests
@@ -59,7 +60,7 @@ async def _application(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-_WRAPPED = WrappedAsgi(_application, lambda: None, lambda: HANDLER)
+_WRAPPED = WrappedAsgi(_application, lambda: None, lambda: HANDLER, ServerLoop())
 
 
 def _scope(drawn: Drawn) -> dict[str, Any]:

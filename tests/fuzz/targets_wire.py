@@ -46,7 +46,7 @@ from tests.fuzz import fixtures
 from tests.fuzz.fixtures import CODEC, KEYRING, NOW, NOW_S, OLD_KEYRING, STRANGER, task_of
 
 _ERROR = ErrorText(error_type="ValueError", message="no", traceback="File ...")
-_OUTCOMES: tuple[Outcome, ...] = (
+OUTCOMES: tuple[Outcome, ...] = (
     SUCCEEDED,
     Succeeded(KEYRING.seal("result", 7, "a:b", b"[1]", codec=PICKLE)),
     Failed(error=_ERROR),
@@ -88,7 +88,7 @@ def fuzz_task(data: bytes) -> None:
     Attempt(task, 12.5, wait_s).is_late(99.0)
     assert not isinstance(_EXECUTOR.prepare(task), Invocation)
     left_to_others(task)
-    for outcome in _OUTCOMES:
+    for outcome in OUTCOMES:
         _settle(task, outcome)
 
 
@@ -106,7 +106,7 @@ def seeds_outcome() -> list[bytes]:
     """Documents as JSON, and what stands in the header."""
     import json
 
-    documents = [json.dumps(document_of(outcome)).encode() for outcome in _OUTCOMES]
+    documents = [json.dumps(document_of(outcome)).encode() for outcome in OUTCOMES]
     return [*documents, b"=" + pack_header(SUCCEEDED).encode(), b"=" + SETTLED.encode(), b"=" + IN_BODY.encode()]
 
 
