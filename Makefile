@@ -1,11 +1,11 @@
 # One set-up path: scripts/environment makes each virtual environment and makes it anew when it is out of date.
-# PYTHON=/path/to/python3 chooses the interpreter; ARGS="..." goes to deferq demo, pytest or the bench.
+# PYTHON=/path/to/python3 chooses the interpreter; ARGS="..." goes to deferq demo, pytest, the bench or the fuzzing.
 
 PYTHON ?=
 ARGS ?=
 ONLY ?=
 
-.PHONY: help demo test check bench proof proof-long clean
+.PHONY: help demo test check bench proof proof-long fuzz clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,10 @@ proof:  ## every test on every Python found, the wheel, and the programme of see
 proof-long:  ## the same, and the programme for a night
 	python3 scripts/proof --tier long --minutes 600 $(ARGS)
 
+fuzz:  ## search for inputs that break a promise, 10 minutes for each target (ARGS="--target json --seconds 60")
+	@scripts/environment .venv test,check,cli $(PYTHON)
+	.venv/bin/python -m tests.fuzz $(ARGS)
+
 clean:  ## remove environments, caches and results
-	rm -rf .venv* .bench .deferq dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv* .bench .fuzz .deferq dist .pytest_cache .hypothesis .mypy_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+import pickle
+from collections import OrderedDict, deque
 from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 from deferq.codec.inert import BRIEF, FULL, Limits, Shown, show_body, show_call, show_result
 from deferq.codec.inert.machine import STEPS_MAX
 from deferq.codec.signing import JSON, PICKLE
+from deferq.model.outcome import ErrorText
 
 #: What may come on top of the limit: the last argument, what is made besides, and what is wrong.
 SPARE_CHARS = 3_500
 _HEADER = b"DQ\x01%c" + bytes(36)
 
 
+def seeds_inert() -> list[bytes]:
+    """Calls and results, as every protocol of pickle writes them, and as strict JSON does."""
+    values: list[Any] = [
+        *(None, True, 17, 2**70, 1.5, "a\n\u00e4", b"ab", [1, [2]], (1, (2, 3, 4, 5)), {"a": {1}}, frozenset({1})),
+        *(date(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC), timedelta(days=-1), Decimal("1.50"), UUID(int=7)),
+        *(Path("a/b"), OrderedDict(a=1), deque([1]), ValueError("no"), 2 + 3j, range(3), ErrorText, bytearray(b"x")),
+    ]
+    bodies = [pickle.dumps(((value, [value]), {"name": value}), protocol) for value in values for protocol in range(6)]
+    bad = [b"cos\nsystem\n(S'id'\ntR.", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R."]
+    headed = [_HEADER % PICKLE + body for body in bodies[::7]]
+    return [*bodies, *bad, *headed, b'[[17,"Ann"],{"user":{"$tuple":[null]}}]']
+
+
 def fuzz_inert(data: bytes) -> None:
     """Raises AssertionError if a promise is broken, and whatever the reader lets through."""
+    as_result = len(data) % 2  # both every time would take twice as long
     for codec in (PICKLE, JSON):
-        check(show_body(data, 0, codec), BRIEF)
-        check(show_result(_HEADER % codec + data), BRIEF)
+        check(show_result(_HEADER % codec + data) if as_result else show_body(data, 0, codec), BRIEF)
     check(show_body(data, 0, PICKLE, FULL), FULL)
     check(show_call(data), BRIEF)
 

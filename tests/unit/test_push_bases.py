@@ -77,6 +77,8 @@ def test_a_base_is_scheme_host_port_and_perhaps_a_path(text: str, base: Base, or
         ("http://[2002:7f00:1::]/", "hides another"),
         ("http://[::127.0.0.1]/", "hides another"),
         ("http://[:::1]/", "not written in the plain way"),
+        ("http://[127.0.0.1]/", "not written in the plain way"),
+        ("http://[ab.cd]/", "not written in the plain way"),
         ("http://169.254.169.254/", "link-local"),
         ("http://[fe80::1]/", "link-local"),
         ("http://[fd00:ec2::254]/", "metadata"),

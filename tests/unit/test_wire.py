@@ -89,7 +89,7 @@ def test_it_says_for_how_long_its_sender_waits(wait_s: float | None) -> None:
     assert unpack_delivery(pack_task(TASK, wait_s), TASK.payload) == Delivered(TASK, wait_s)
 
 
-@pytest.mark.parametrize("wait_s", [-1, "600", True, float("nan"), float("inf")])
+@pytest.mark.parametrize("wait_s", [-1, "600", True, float("nan"), float("inf"), 1e300, 10**400])
 def test_what_is_no_number_of_seconds_is_corrupt(wait_s: object) -> None:
     with pytest.raises(PayloadCorrupt):
         unpack_delivery(pack_task(TASK, wait_s), b"")  # type: ignore[arg-type]
@@ -172,6 +172,19 @@ def test_a_message_of_four_thousand_odd_characters_is_cut_too() -> None:
 def test_what_is_no_outcome_is_corrupt(text: str) -> None:
     with pytest.raises(PayloadCorrupt):
         unpack_header(text)
+
+
+@pytest.mark.parametrize("after_s", ["1e300", "-1e300", f"1{'0' * 400}", "Infinity", "NaN", '"5"', "null", "[]"])
+def test_an_outcome_has_a_number_of_seconds_that_a_store_holds(after_s: str) -> None:
+    with pytest.raises(PayloadCorrupt):
+        unpack_answer(IN_BODY, f'{{"outcome":"snoozed","after_s":{after_s},"reason":""}}'.encode())
+
+
+def test_a_document_is_utf_8_and_nothing_else() -> None:
+    body = pack_body(Snoozed(after_s=5))
+    assert unpack_answer(IN_BODY, body) == Snoozed(after_s=5)
+    with pytest.raises(PayloadCorrupt):
+        unpack_answer(IN_BODY, body.decode().encode("utf-16"))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"outcome":"failed"}'])

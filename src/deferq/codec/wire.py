@@ -40,6 +40,7 @@ from deferq.model.outcome import (
     Snoozed,
     Succeeded,
 )
+from deferq.model.retry import is_seconds
 from deferq.model.task import Leased
 
 #: Where the handler takes deliveries of tasks without an own url.
@@ -145,7 +146,7 @@ def unpack_delivery(text: str, payload: bytes) -> Delivered:
 
 
 def _wait_s(value: object) -> float | None:
-    if value is None or (type(value) in (int, float) and 0 <= value < float("inf")):  # type: ignore[operator]
+    if value is None or is_seconds(value):
         return value  # type: ignore[return-value]
     raise PayloadCorrupt(f"{TASK}: its wait_s is no number of seconds.")
 
@@ -253,12 +254,12 @@ def _outcome_of(document: Mapping[str, Any]) -> Outcome:
     if kind == "cancelled":
         return Cancelled(reason=reason)
     if kind == "interrupted":
-        return Interrupted(after_s=float(document["after_s"]), reason=reason) if reason else INTERRUPTED
+        return Interrupted(after_s=_seconds(document["after_s"]), reason=reason) if reason else INTERRUPTED
     if kind == "snoozed":
-        return Snoozed(after_s=float(document["after_s"]), reason=reason)
+        return Snoozed(after_s=_seconds(document["after_s"]), reason=reason)
     if kind == "retried":
         after_s = document["after_s"]
-        return Retried(after_s=None if after_s is None else float(after_s), reason=reason)
+        return Retried(after_s=None if after_s is None else _seconds(after_s), reason=reason)
     raise ValueError(kind)
 
 
@@ -272,6 +273,13 @@ def _error_of(document: Mapping[str, Any]) -> ErrorText:
         message=_text(document["message"]),
         traceback=_text(document.get("traceback", "")),
     )
+
+
+def _seconds(value: Any) -> float:
+    """Also negative ones, which mean now; but none that no store can hold."""
+    if not is_seconds(abs(value)):
+        raise ValueError("a number of seconds is expected")
+    return float(value)
 
 
 def _text(value: object) -> str:
@@ -303,7 +311,7 @@ def _unpacked(text: str) -> dict[str, Any]:
 
 def _read(document: bytes) -> dict[str, Any]:
     try:
-        read = json.loads(document)
+        read = json.loads(document.decode())  # left to itself it takes other encodings too, and imports them
     except (ValueError, RecursionError) as error:
         raise PayloadCorrupt("What should be a document is none.") from error
     if not isinstance(read, dict):
