@@ -15,7 +15,7 @@ from pathlib import Path
 
 from bench import machine, report, targets
 from bench.compare import Bench, Row
-from bench.measures import beside, bulk, crowd, deaths, defer, drain, idle, lock, mixed, pickup, start, threads
+from bench.measures import beside, bulk, crowd, deaths, defer, drain, http, idle, lock, mixed, pickup, start, threads
 from bench.peers.redis_server import RedisServer
 from bench.processes import ROOT, end_all
 
@@ -32,6 +32,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "idle": idle.run,
     "start": start.run,
     "lock": lock.run,
+    "http": http.run,
 }
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bench.compare import Row
 from bench.judging import Target, Verdict, against, ours, variant
-from bench.measures import beside, bulk, crowd, deaths, defer, drain, idle, lock, mixed, pickup, start, threads
+from bench.measures import beside, bulk, crowd, deaths, defer, drain, http, idle, lock, mixed, pickup, start, threads
 
 #: How the systems call themselves.
 TWO = "2 children"
@@ -188,6 +188,19 @@ TARGETS = (
         value=ours(deaths.STOP),
         at_most=1.0,
         form="{:.2f} s",
+    ),
+    Target(
+        text="handler: a delivery over WSGI costs under 150 us",
+        value=ours(http.WSGI),
+        at_most=150,
+        form="{:.0f} us",
+    ),
+    Target(text="handler: 1 MiB of junk is refused in under 5 ms", value=ours(http.JUNK), at_most=5, form="{:.1f} ms"),
+    Target(
+        text="handler: refusing it takes under 16 MB (15.3 MiB) more memory",
+        value=ours(http.JUNK_MEMORY),
+        at_most=16e6 / 2**20,
+        form="{:.1f} MiB",
     ),
     Target(text="deferq --help: under 150 ms", value=ours(start.HELP), at_most=150, form="{:.0f} ms"),
     Target(text="import deferq: under 60 ms", value=ours(start.IMPORT), at_most=60, form="{:.0f} ms"),

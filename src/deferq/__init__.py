@@ -16,7 +16,7 @@ from deferq.codec.context import Carried
 from deferq.codec.typecodecs import register_codec
 from deferq.current import CurrentTask, current_task, in_task
 from deferq.decorators import call_deferred, deferrable, register
-from deferq.default import call, configure, defer, defer_async, defer_many, start, stop, wrap_asgi, wrap_wsgi
+from deferq.default import call, configure, defer, defer_async, defer_many, handler, start, stop, wrap_asgi, wrap_wsgi
 from deferq.errors import (
     CallError,
     ConfigError,
@@ -45,6 +45,7 @@ from deferq.errors import (
     UnknownQueueError,
 )
 from deferq.handles import TaskHandle
+from deferq.http.message import Request, Response
 from deferq.model.queue import Queue
 from deferq.model.retry import RetryPolicy
 from deferq.model.state import State
@@ -67,6 +68,8 @@ __all__ = [
     "PayloadTooLargeError",
     "PermanentTaskFailure",
     "Queue",
+    "Request",
+    "Response",
     "RetryPolicy",
     "RetryTask",
     "ScheduleError",
@@ -91,6 +94,7 @@ __all__ = [
     "defer_async",
     "defer_many",
     "deferrable",
+    "handler",
     "in_task",
     "register",
     "register_codec",

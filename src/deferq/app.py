@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from deferq.engines.answers import Existing, PutAnswer
     from deferq.engines.base import LeasingEngine
     from deferq.http.asgi import AsgiApp
+    from deferq.http.handler import Handler
     from deferq.http.wsgi import WsgiApp
     from deferq.model.events import Event
     from deferq.model.task import NewTask
@@ -84,6 +85,7 @@ class Deferq:
         self._undeclared: frozenset[str] = frozenset()
         self._opening = ProcessLock()
         self._embedded: EmbeddedWorker | None = None
+        self._handler: Handler | None = None
         self.listeners: list[Listener] = []
         standin.know(self)
 
@@ -146,6 +148,8 @@ class Deferq:
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
+        if self._handler is not None:
+            self._handler.close()
         with self._opening:
             engine, self._engine = self._engine, None
         if engine is not None:
@@ -327,13 +331,40 @@ class Deferq:
         """`app`, with a worker in each of its processes that starts at the first request."""
         from deferq.http.wsgi import WrappedWsgi
 
-        return WrappedWsgi(app, lambda: self.embedded)
+        return WrappedWsgi(app, lambda: self.embedded, self.handler)
 
     def wrap_asgi(self, app: AsgiApp) -> AsgiApp:
         """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
         from deferq.http.asgi import WrappedAsgi
 
-        return WrappedAsgi(app, lambda: self.embedded)
+        return WrappedAsgi(app, lambda: self.embedded, self.handler)
+
+    def handler(self) -> Handler:
+        """What takes deliveries, for a view at a path of the application's own.
+
+        `handler().handle(Request.from_wsgi(environ))` runs the task that the request delivers and returns the Response.
+        A wrapped application has a view for it already, at `/_deferq/run`.
+        """
+        return self._handler or self._make_handler()
+
+    def _make_handler(self) -> Handler:
+        from deferq.http.handler import Handler, Parts
+        from deferq.runtime.config import default_threads
+        from deferq.runtime.listeners import Listeners
+        from deferq.runtime.logs import LogListener
+
+        def parts() -> Parts:
+            engine = self.engine
+            return Parts(engine, self.codec)
+
+        with self._opening:
+            if self._handler is None:
+                self._handler = Handler(
+                    parts,
+                    lambda: Listeners((LogListener(), *self.listeners)),
+                    threads=self.settings["threads"] or default_threads(),
+                )
+            return self._handler
 
 
 def _caller() -> str:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from deferq.codec.context import Carried
     from deferq.handles import TaskHandle
     from deferq.http.asgi import AsgiApp
+    from deferq.http.handler import Handler
     from deferq.http.wsgi import WsgiApp
     from deferq.model.queue import Queue
 
@@ -89,15 +90,20 @@ def stop(drain_s: float | None = None) -> None:
         _default.stop(drain_s)
 
 
+def handler() -> Handler:
+    """What takes deliveries, for a view of your own. See `Deferq.handler`."""
+    return default().handler()
+
+
 def wrap_wsgi(app: WsgiApp) -> WsgiApp:
     """`app`, with a worker in each of its processes that starts at the first request."""
     from deferq.http.wsgi import WrappedWsgi
 
-    return WrappedWsgi(app, lambda: default().embedded)
+    return WrappedWsgi(app, lambda: default().embedded, handler)
 
 
 def wrap_asgi(app: AsgiApp) -> AsgiApp:
     """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
     from deferq.http.asgi import WrappedAsgi
 
-    return WrappedAsgi(app, lambda: default().embedded)
+    return WrappedAsgi(app, lambda: default().embedded, handler)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from deferq.engines.answers import Existing, PutAnswer, Stored, Tombstoned
+from deferq.engines.answers import Existing, PutAnswer, Stored, TakeUp, Tombstoned
 from deferq.engines.base import Cancel, Delete, Reschedule, Retention
 from deferq.model.outcome import (
     INTERRUPTED,
@@ -74,6 +74,7 @@ class Expected:
     crashes: int = 0
     lease_id: int | None = None
     lease_ends: int = 0
+    taken_up: int | None = None
     cancel_requested: bool = False
     finished_at: int = 0
 
@@ -223,6 +224,24 @@ class EngineMachine(RuleBasedStateMachine):
         else:
             assert (lost, len(to_cancel)) == ([], int(task.cancel_requested))
             task.lease_ends = until
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def take_up(self, data: st.DataObject) -> None:
+        lease = data.draw(st.sampled_from(self.leases))
+        task = self.tasks.get(lease.id)
+        if task is not None and task.state.finished:
+            expected = TakeUp.FINISHED
+        elif (
+            task is None
+            or (task.state, task.lease_id) != (State.LEASED, lease.lease_id)
+            or task.lease_ends <= self.clock.now
+        ):
+            expected = TakeUp.NOT_HELD
+        else:
+            expected = TakeUp.TAKEN_BEFORE if lease.lease_id == task.taken_up else TakeUp.TAKEN
+            task.taken_up = lease.lease_id
+        assert self.engine.take_up([(lease.id, lease.lease_id)]) == [expected]
 
     @precondition(lambda self: self.tasks)
     @rule(data=st.data())

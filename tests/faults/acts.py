@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from deferq.engines.answers import Clash, Existing, Stored, Tombstoned
+from deferq.engines.answers import Clash, Existing, Stored, TakeUp, Tombstoned
 from deferq.engines.base import Cancel, Delete, Filter, RecordChange, Reschedule, Retention
 from deferq.engines.sqlite.statements import schema_scripts
 from deferq.model.limits import Limits
@@ -247,6 +247,17 @@ def renew(play: Play) -> None:
     assert [task.id for task in unwanted] == [id_of(1)]
 
 
+def take_up(play: Play) -> None:
+    """One that cannot be certain that it was first must not run the task; another one it can."""
+    (first, *others), wrong = play.notes["theirs"], (id_of(99), 1)
+    (answer,) = play.engine.take_up([(first.id, first.lease_id)])
+    assert answer is TakeUp.TAKEN or (play.again and answer is TakeUp.TAKEN_BEFORE)
+    answers = play.engine.take_up([(first.id, first.lease_id), *((one.id, one.lease_id) for one in others), wrong])
+    assert answers[0] is TakeUp.TAKEN_BEFORE
+    assert play.again or answers[1:-1] == [TakeUp.TAKEN] * 2
+    assert answers[-1] is TakeUp.NOT_HELD
+
+
 def time_passes(play: Play) -> None:
     play.clock.advance(LEASE_S + 1)
 
@@ -459,7 +470,15 @@ ACTS = (
     Act("tasks are leased under limits", (lease_under_limits, settle_under_limits), (two_queues_with_limits,)),
     Act(
         "leases are renewed and buried",
-        (renew, time_passes, bury_the_stalled, a_stale_lease_changes_nothing, the_holder_dies, bury_the_orphaned),
+        (
+            renew,
+            take_up,
+            time_passes,
+            bury_the_stalled,
+            a_stale_lease_changes_nothing,
+            the_holder_dies,
+            bury_the_orphaned,
+        ),
         (some_are_leased,),
     ),
     Act(

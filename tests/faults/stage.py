@@ -32,7 +32,7 @@ TOMBSTONE_S = 3600.0
 #: What the caller may be told.
 TOLD = (StoreError, MemoryError, KeyboardInterrupt)
 #: They differ when something is leased once more: a new lease has a new id, and takes its tokens from the bucket again.
-LEFT_OUT = {"lease_id", "full_at", "full_at_parts"}
+LEFT_OUT = {"lease_id", "taken_up", "full_at", "full_at_parts"}
 Dump = dict[str, list[tuple[Any, ...]]]
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from deferq.engines.answers import Stored
+from deferq.engines.answers import Stored, TakeUp
 from deferq.engines.base import RecordChange
 from deferq.engines.sqlite import SqliteEngine, migrations
 from deferq.engines.sqlite.statements import schema_scripts
 from deferq.errors import SchemaTooNew, StoreError
 from deferq.model.retry import RetryPolicy
-from tests.support import FakeClock, TaskMaker, bury_stalled, lease
+from tests.support import US, FakeClock, TaskMaker, bury_stalled, lease
 
 ROOT = Path(__file__).parents[2]
 
@@ -137,6 +137,23 @@ def test_tasks_of_the_release_before_are_kept_and_have_crashed_nothing(
         assert engine.requeue([tasks[2].id]) == [tasks[2].id]
         assert engine.check(full=True) == []
     assert meta(path)["schema"] == str(migrations.newest_version())
+
+
+def test_leases_of_a_store_that_knew_no_taking_up_can_be_taken_up(path: Path, clock: FakeClock, new: TaskMaker) -> None:
+    """Schema 3: what was leased then goes on, and nothing of it counts as taken up."""
+    task = new()
+    path.touch(0o600)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        _make_tables(connection, 3)
+        connection.execute("insert into deferq_queue (name) values ('default')")
+        connection.execute(
+            "insert into deferq_task (id, queue, target, state, leasable_at, eta, first_due, starts, lease_id, payload)"
+            " values (?, 'default', ?, 1, ?, ?, ?, 1, 5, ?)",
+            (task.id, task.target, clock.now + 30 * US, task.eta, task.eta, task.payload),
+        )
+    with closing(SqliteEngine(path, clock=clock)) as engine:
+        assert engine.take_up([(task.id, 5)] * 2) == [TakeUp.TAKEN, TakeUp.TAKEN_BEFORE]
+        assert engine.check(full=True) == []
 
 
 def _make_tables(connection: sqlite3.Connection, version: int) -> None:

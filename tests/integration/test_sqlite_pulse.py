@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from deferq.engines.base import Settlement, new_lease_id
+from deferq.engines.answers import TakeUp
+from deferq.engines.base import Filter, Settlement, new_lease_id
 from deferq.engines.sqlite import SqliteEngine
 from deferq.model.task import Leased, State
 from deferq.runtime.settling import WORKER_LOST
@@ -116,6 +117,24 @@ def test_the_tasks_of_a_killed_dispatcher_are_stalled_at_once(
         assert engine.stalled() == []
         other.kill()
         assert {task.id for task in engine.stalled()} == {task.id for task in tasks}
+
+
+def test_what_was_taken_up_is_not_lost_with_its_dispatcher(
+    engine: SqliteEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    """Another process runs it, and may be well: it has until the end of the lease, and may renew it."""
+    engine.put(new.many(2))
+    with holder(engine) as other:
+        first, second = sorted(engine.get([task.id for task in engine.find(Filter()).tasks]), key=lambda task: task.id)
+        assert engine.take_up([(first.id, first.lease_id or 0)]) == [TakeUp.TAKEN]
+        other.kill()
+        assert [task.id for task in engine.stalled()] == [second.id]
+    clock.advance(31)
+    over = {task.id: task for task in engine.stalled()}
+    assert set(over) == {first.id, second.id}
+    engine.renew([over[first.id]], clock.now + 30_000_000)
+    assert engine.turn([burial(over[first.id]), burial(over[second.id])], None).lost == (over[first.id],)
+    assert engine.get([first.id])[0].state is State.LEASED
 
 
 def test_a_dispatcher_that_was_never_seen_alive_is_seen_to_be_dead(engine: SqliteEngine, new: TaskMaker) -> None:

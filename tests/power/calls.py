@@ -46,7 +46,7 @@ class Workload(Noted):
             *[self.put_many] * 2,
             *(self.put_large, self.mistake, self.meet),
             *[self.turn] * 8,
-            *(self.renew, self.bury, self.sweep, self.sweep),
+            *(self.renew, self.take_up, self.take_up, self.bury, self.sweep, self.sweep),
             *(self.cancel, self.reschedule, self.delete, self.purge, self.requeue, self.wake),
             *(self.change_queue, self.change_record),
             *(self.reopen, self.reopen_all, self.checkpoint, self.hold, self.let_go),
@@ -160,6 +160,11 @@ class Workload(Noted):
             lost, _ = self.engine.renew(self.held, until)
             self.held = [one for one in self.held if one not in lost]
             promises.renewed(self.held, until)
+
+    def take_up(self) -> None:
+        """Promises nothing that a power cut could break, and must not break what others have been promised."""
+        with self.step("take up"):
+            self.engine.take_up([(one.id, one.lease_id) for one in self.held[:3]])
 
     def bury(self) -> None:
         """What a dispatcher does about leases that are over."""

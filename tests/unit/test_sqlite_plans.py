@@ -38,6 +38,8 @@ PLANS = {
     "lease.stalled": {"deferq_held"},
     "lease.orphaned": {"deferq_held"},
     "lease.renew": {"rowid"},
+    "lease.take_up": {"rowid"},
+    "lease.why_not": {"rowid"},
     "lease.still_held": {"rowid"},
     "settle.settle_succeeded": {"rowid"},
     "settle.settle": {"rowid"},

@@ -5,8 +5,26 @@ from __future__ import annotations
 import pytest
 
 from deferq.codec.signing import Keyring
-from deferq.codec.wire import Signed, pack_header, pack_task, sign, unpack_header, unpack_task, verify
+from deferq.codec.wire import (
+    HEADER_BYTES_MAX,
+    IN_BODY,
+    RUN_PATH,
+    SETTLED,
+    Delivered,
+    Signed,
+    pack_body,
+    pack_fitting,
+    pack_header,
+    pack_task,
+    sign,
+    unpack_answer,
+    unpack_delivery,
+    unpack_header,
+    unpack_task,
+    verify,
+)
 from deferq.errors import PayloadCorrupt, PayloadSignatureError
+from deferq.http import paths
 from deferq.model.outcome import (
     INTERRUPTED,
     Cancelled,
@@ -58,6 +76,35 @@ def test_what_is_no_task_is_corrupt(text: str) -> None:
         unpack_task(text, b"")
 
 
+@pytest.mark.parametrize("cancel_requested", [0, 1])
+def test_a_task_comes_back_as_an_engine_has_leased_it(cancel_requested: int) -> None:
+    """A row of SQLite has numbers in place of truth values."""
+    task = TASK._replace(cancel_requested=cancel_requested)  # type: ignore[arg-type]
+    assert unpack_task(pack_task(task), TASK.payload) == task
+
+
+@pytest.mark.parametrize("wait_s", [None, 0, 600, 0.5])
+def test_it_says_for_how_long_its_sender_waits(wait_s: float | None) -> None:
+    assert unpack_delivery(pack_task(TASK, wait_s), TASK.payload) == Delivered(TASK, wait_s)
+
+
+@pytest.mark.parametrize("wait_s", [-1, "600", True, float("nan"), float("inf")])
+def test_what_is_no_number_of_seconds_is_corrupt(wait_s: object) -> None:
+    with pytest.raises(PayloadCorrupt):
+        unpack_delivery(pack_task(TASK, wait_s), b"")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+@pytest.mark.parametrize("field", ["id", "lease_id", "starts"])
+def test_a_number_that_no_store_holds_is_corrupt(field: str, number: int) -> None:
+    with pytest.raises(PayloadCorrupt):
+        unpack_task(pack_task(TASK._replace(**{field: number})), b"")
+
+
+def test_the_wrappers_know_the_path_without_loading_this() -> None:
+    assert (paths.RUN_PATH, paths.RUN_PATH.startswith(paths.OUR_PATHS)) == (RUN_PATH, True)
+
+
 OUTCOMES: list[Outcome] = [
     Succeeded(),
     Succeeded(b"\x00\xff"),
@@ -78,10 +125,58 @@ def test_an_outcome_comes_back_as_it_was(outcome: Outcome) -> None:
     assert unpack_header(pack_header(outcome)) == outcome
 
 
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=repr)
+def test_an_outcome_that_is_small_fits_whole_and_in_a_body_all_do(outcome: Outcome) -> None:
+    assert unpack_answer(pack_fitting(outcome) or "", b"") == outcome
+    assert unpack_answer(IN_BODY, pack_body(outcome)) == outcome
+
+
+def test_who_has_settled_says_so_in_place_of_an_outcome() -> None:
+    assert unpack_answer(SETTLED, b"") is None
+
+
+def test_a_result_fits_or_does_not() -> None:
+    assert unpack_answer(pack_fitting(Succeeded(bytes(3_000))) or "", b"") == Succeeded(bytes(3_000))
+    for size in (4_000, 6_000, 1_000_000):
+        assert pack_fitting(Succeeded(bytes(size))) is None
+
+
+@pytest.mark.parametrize("letter", ["x", "é", "\U0001f40d", "\0"])
+@pytest.mark.parametrize("kind", [Failed, Parked])
+def test_of_a_long_traceback_the_end_fits(letter: str, kind: type[Failed] | type[Parked]) -> None:
+    lines = "".join(f"line {number} {letter * 40}\n" for number in range(400))
+    long = kind(error=ErrorText(error_type="E", message=letter * 100, traceback=lines))
+    text = pack_fitting(long)
+    assert text is not None
+    assert len(text) <= HEADER_BYTES_MAX
+    cut = unpack_header(text)
+    assert isinstance(cut, kind)
+    assert cut.error.message.startswith(letter * 100)
+    *_, last = lines.splitlines()
+    assert cut.error.traceback == "" or cut.error.traceback.endswith(f"{last}\n")
+    if letter == "x":
+        assert len(cut.error.traceback) > 2_000
+
+
+def test_a_message_of_four_thousand_odd_characters_is_cut_too() -> None:
+    error = ErrorText(error_type="E" * 256, message="\0" * 4096, traceback="\0" * 16_384)
+    text = pack_fitting(Failed(error=error, reason="permanent", detail="d" * 200))
+    assert text is not None
+    cut = unpack_header(text)
+    assert isinstance(cut, Failed)
+    assert cut.error.message.startswith("\0" * 250)
+
+
 @pytest.mark.parametrize("text", ["e30=", "eyJvdXRjb21lIjoieCIsInJlYXNvbiI6IiJ9", "eyJvdXRjb21lIjoiZmFpbGVkIn0="])
 def test_what_is_no_outcome_is_corrupt(text: str) -> None:
     with pytest.raises(PayloadCorrupt):
         unpack_header(text)
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"outcome":"failed"}'])
+def test_a_body_that_is_no_outcome_is_corrupt(body: bytes) -> None:
+    with pytest.raises(PayloadCorrupt):
+        unpack_answer(IN_BODY, body)
 
 
 def test_a_signature_fits_what_was_signed_within_five_minutes() -> None:

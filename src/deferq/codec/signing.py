@@ -174,7 +174,8 @@ class Keyring:
 def _request_mac(key: _Key, parts: Iterable[bytes]) -> bytes:
     mac = key.macs["request"].copy()
     for part in parts:
-        mac.update(_LENGTH(len(part)) + part)
+        mac.update(_LENGTH(len(part)))
+        mac.update(part)  # apart: a body may be large
     return mac.digest()
 
 

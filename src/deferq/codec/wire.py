@@ -8,6 +8,12 @@
 
 The MAC covers method, path, query, time, document and body, each with its length. A delivery in process carries the
 same headers as one that was pushed.
+
+The document may say for how long the sender waits for the answer (`wait_s`). Up to then the sender renews the lease and
+settles; from then on whoever runs the task does both. The answer carries
+
+    X-Deferq-Outcome    the outcome, as a document; or a word: `in-body`, `settled`
+    X-Deferq-Held       with 409: another delivery of the same lease has begun, and this one did nothing
 """
 
 from __future__ import annotations
@@ -15,13 +21,15 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, assert_never
 
 from deferq.codec.signing import Keyring
 from deferq.errors import PayloadCorrupt, PayloadSignatureError
 from deferq.model.outcome import (
     INTERRUPTED,
+    SUCCEEDED,
     Cancelled,
     ErrorText,
     Failed,
@@ -37,6 +45,13 @@ from deferq.model.task import Leased
 #: Where the handler takes deliveries of tasks without an own url.
 RUN_PATH = "/_deferq/run"
 TASK, TIME, SIGNATURE, OUTCOME = "X-Deferq-Task", "X-Deferq-Time", "X-Deferq-Signature", "X-Deferq-Outcome"
+HELD = "X-Deferq-Held"
+#: In place of an outcome. The body is the document, as it would be too large for a header: an answer of our handler.
+IN_BODY = "in-body"
+#: In place of an outcome: the handler has settled the task, and nothing is left to do.
+SETTLED = "settled"
+#: Servers and proxies take headers of 8 KiB, all in all; an outcome may take so much of it.
+HEADER_BYTES_MAX = 6 * 1024
 #: Seconds that a signature may be old, or that two clocks may differ.
 TOLERANCE_S = 300
 #: The longest document of a task that is read.
@@ -44,6 +59,9 @@ DOCUMENT_BYTES_MAX = 64 * 1024
 
 _FIELDS = tuple(field for field in Leased._fields if field != "payload")
 _TEXTS = {"queue", "target", "name", "route", "url", "options"}
+_NUMBERS = set(_FIELDS) - _TEXTS - {"cancel_requested"}
+#: No store holds larger ones.
+_NUMBER_MAX = 2**63 - 1
 #: What stands in a task for a field that its document leaves out.
 _UNSET = {
     **dict.fromkeys(("expires_at", "name", "route", "url", "options")),
@@ -95,23 +113,49 @@ def _is_recent(text: str, now_s: float) -> bool:
 # ---- the task
 
 
-def pack_task(task: Leased) -> str:
-    """The value of X-Deferq-Task: base64url of a JSON object of all fields but the payload, unset ones left out."""
+class Delivered(NamedTuple):
+    """What a delivery brings."""
+
+    task: Leased
+    #: Seconds from X-Deferq-Time on for which the sender waits for the answer, and keeps the lease; None: to the end.
+    wait_s: float | None
+
+
+def pack_task(task: Leased, wait_s: float | None = None) -> str:
+    """The value of X-Deferq-Task: base64url of a JSON object of all fields but the payload, unset ones left out.
+
+    `wait_s`: for so many seconds from X-Deferq-Time on the sender waits for the answer, and renews the lease meanwhile.
+    """
     document = {field: getattr(task, field) for field in _FIELDS}
+    document["cancel_requested"] = bool(task.cancel_requested)  # SQLite has numbers for it
+    document["wait_s"] = wait_s
     return _packed({field: value for field, value in document.items() if value is not None and value is not False})
 
 
 def unpack_task(text: str, payload: bytes) -> Leased:
+    """The task of `pack_task`. Raises PayloadCorrupt. Fields of a newer deferq are passed over."""
+    return unpack_delivery(text, payload).task
+
+
+def unpack_delivery(text: str, payload: bytes) -> Delivered:
     """The inverse of `pack_task`. Raises PayloadCorrupt. Fields of a newer deferq are passed over."""
     document = _unpacked(text)
     fields: dict[str, Any] = {field: _field(field, document.get(field)) for field in _FIELDS}
-    return Leased(**fields, payload=payload)
+    return Delivered(Leased(**fields, payload=payload), _wait_s(document.get("wait_s")))
+
+
+def _wait_s(value: object) -> float | None:
+    if value is None or (type(value) in (int, float) and 0 <= value < float("inf")):  # type: ignore[operator]
+        return value  # type: ignore[return-value]
+    raise PayloadCorrupt(f"{TASK}: its wait_s is no number of seconds.")
 
 
 def _field(field: str, value: object) -> object:
     if value is None and field in _UNSET:
         return _UNSET[field]
-    if type(value) is (str if field in _TEXTS else bool if field == "cancel_requested" else int):
+    if type(value) is int and field in _NUMBERS and abs(value) <= _NUMBER_MAX:
+        return value
+    if type(value) is (str if field in _TEXTS else bool if field == "cancel_requested" else None):
         return value
     raise PayloadCorrupt(f"{TASK}: its {field} is missing, or is not what it should be.")
 
@@ -122,6 +166,41 @@ def _field(field: str, value: object) -> object:
 def pack_header(outcome: Outcome) -> str:
     """The value of X-Deferq-Outcome. It holds all of the outcome: the result too, and the traceback."""
     return _packed(document_of(outcome))
+
+
+def pack_fitting(outcome: Outcome) -> str | None:
+    """The same, cut to HEADER_BYTES_MAX: the front of a traceback goes first, then messages. None: it does not fit.
+
+    Nothing of a result can be left out, so one that is too large does not fit.
+    """
+    if outcome is SUCCEEDED:
+        return _SUCCEEDED
+    if isinstance(outcome, Succeeded) and len(outcome.result or b"") > HEADER_BYTES_MAX:
+        return None
+    text = pack_header(outcome)
+    if len(text) <= HEADER_BYTES_MAX:
+        return text
+    if not isinstance(outcome, Failed | Parked):
+        return None
+    shorter = (pack_header(replace(outcome, error=error)) for error in _shortened(outcome.error))
+    return next((text for text in shorter if len(text) <= HEADER_BYTES_MAX), None)
+
+
+def _shortened(error: ErrorText) -> Iterator[ErrorText]:
+    """Shorter and shorter: how much room a character takes in a header depends on what it is."""
+    for kept in (3_000, 1_000, 300):
+        yield replace(error, traceback=f"{_CUT}\n{error.traceback[-kept:]}")
+    yield replace(error, traceback="")
+    yield replace(error, error_type=error.error_type[:50], message=error.message[:250] + _CUT, traceback="")
+
+
+def unpack_answer(text: str, body: bytes) -> Outcome | None:
+    """What the X-Deferq-Outcome and the body of an answer say; None: the handler has settled. Raises PayloadCorrupt."""
+    if text == SETTLED:
+        return None
+    if text == IN_BODY:
+        return outcome_of(_read(body))
+    return unpack_header(text)
 
 
 def unpack_header(text: str) -> Outcome:
@@ -208,13 +287,29 @@ def _packed(document: Mapping[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(document, separators=(",", ":")).encode()).decode()
 
 
+def pack_body(outcome: Outcome) -> bytes:
+    """The body that goes with `in-body`."""
+    return json.dumps(document_of(outcome), separators=(",", ":")).encode()
+
+
 def _unpacked(text: str) -> dict[str, Any]:
     if len(text) > DOCUMENT_BYTES_MAX:
         raise PayloadCorrupt(f"A document of {len(text):,} bytes in a header is more than {DOCUMENT_BYTES_MAX:,}.")
     try:
-        document = json.loads(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error, RecursionError) as error:
+        return _read(base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error) as error:
         raise PayloadCorrupt("A header that should hold a document does not.") from error
-    if not isinstance(document, dict):
-        raise PayloadCorrupt("A header that should hold a document does not.")
-    return document
+
+
+def _read(document: bytes) -> dict[str, Any]:
+    try:
+        read = json.loads(document)
+    except (ValueError, RecursionError) as error:
+        raise PayloadCorrupt("What should be a document is none.") from error
+    if not isinstance(read, dict):
+        raise PayloadCorrupt("What should be a document is none.")
+    return read
+
+
+_CUT = "[... cut ...]"
+_SUCCEEDED = pack_header(SUCCEEDED)

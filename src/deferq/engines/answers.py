@@ -1,7 +1,8 @@
-"""What `put` answers, one per task, never an exception: one caller's clash must not fail another's task."""
+"""What engines answer, one per task, never an exception: one caller's clash must not fail another's task."""
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
 
@@ -33,3 +34,16 @@ class Clash(NamedTuple):
 
 
 PutAnswer = Stored | Existing | Tombstoned | Clash
+
+
+class TakeUp(Enum):
+    """What `take_up` answers. Only the first lets anybody run the task."""
+
+    #: The lease is taken up now, by this call.
+    TAKEN = "taken"
+    #: It was taken up before: somebody else runs the task, or did.
+    TAKEN_BEFORE = "taken before"
+    #: The task has ended, under whichever lease; there is nothing left to run.
+    FINISHED = "finished"
+    #: The lease is over, somebody else's, or of no task that is stored.
+    NOT_HELD = "not held"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, runtime_checkable
 
-from deferq.engines.answers import PutAnswer
+from deferq.engines.answers import PutAnswer, TakeUp
 from deferq.errors import PayloadTooLargeError
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
@@ -350,10 +350,21 @@ class LeasingEngine(Engine):
         """Let leases end at `until`. Returns those that are lost, and those somebody asked to cancel."""
 
     @abstractmethod
+    def take_up(self, leases: Sequence[tuple[int, int]]) -> list[TakeUp]:
+        """Take leases up: whoever is told TAKEN begins the attempt, and nobody else is told so for the same lease.
+
+        `leases` are pairs of a task's id and a lease id. A lease can be taken up once, while its task is leased under
+        exactly this id and it is not over; nothing else about the task changes. Where leasing and running are two
+        processes that talk by messages, a message may come twice, late, or from somebody who has listened in, and
+        this is what makes it harmless. It survives the death of any process; it need not survive a power cut.
+        """
+
+    @abstractmethod
     def stalled(self, limit: int = 100) -> list[Leased]:
         """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes no task.
 
-        An engine that can tell that a dispatcher is dead adds the tasks it holds, whenever their leases end.
+        An engine that can tell that a dispatcher is dead adds the tasks it holds, whenever their leases end, but for
+        those that were taken up: another process runs these.
         """
 
     @abstractmethod

@@ -1,39 +1,73 @@
-"""An ASGI application with a worker beside it."""
+"""An ASGI application with a worker beside it, and with the handler under `/_deferq/`."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from deferq.http.message import ANSWER_KEY, Answer, Request, Response, path_of_scope
+from deferq.http.paths import OUR_PATHS, RUN_PATH
+from deferq.http.wsgi import not_found
 
 if TYPE_CHECKING:
+    from deferq.http.handler import Handler
     from deferq.runtime.embedded import EmbeddedWorker
 
 Message = MutableMapping[str, Any]
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+#: Who had to wait so long for the answer may have left, and is looked for.
+LOOK_FROM_S: Final = 1.0
 AsgiApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class WrappedAsgi:
-    """Passes everything on as it is. The worker starts and stops with the server, or starts at the first request."""
+    """Passes everything on as it is. The worker starts and stops with the server, or starts at the first request.
 
-    def __init__(self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None]) -> None:
+    What comes to `/_deferq/` is not passed on: the handler takes deliveries there. Where a view takes one, its outcome
+    is written on the response.
+    """
+
+    def __init__(
+        self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None], handler: Callable[[], Handler]
+    ) -> None:
         self.app = app
         self._embedded = embedded
+        self._handler = handler
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         worker = self._embedded()
-        if worker is None:
+        if worker is not None:
+            if scope["type"] == "lifespan":
+                await _in_thread(worker.start)
+                await self._live(worker, scope, receive, send)
+                return
+            if worker.worker is None:
+                await _in_thread(worker.ensure_started)
+        if scope["type"] != "http":
             await self.app(scope, receive, send)
+        elif (path := path_of_scope(scope)).startswith(OUR_PATHS):
+            await self._serve(path, scope, receive, send)
+        else:
+            await self.app(scope, receive, _saying_outcome(scope, send) if _is_delivery(scope) else send)
+
+    async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        voice = _Voice(receive, send)
+        if path != RUN_PATH:
+            await voice.say(not_found(scope["method"]))
             return
-        if scope["type"] == "lifespan":
-            await _in_thread(worker.start)
-            await self._live(worker, scope, receive, send)
+        handler = self._handler()
+        request = Request.from_asgi(scope, b"")
+        length = handler.expects(request)
+        if isinstance(length, Response):
+            await voice.say(length)
             return
-        if worker.worker is None:
-            await _in_thread(worker.ensure_started)
-        await self.app(scope, receive, send)
+        body = await _read(receive, length)
+        if body is not None:
+            request.body = body
+            await handler.run_async(request, voice.say)
 
     async def _live(self, worker: EmbeddedWorker, scope: Scope, receive: Receive, send: Send) -> None:
         """The life of the server. An application may know nothing of it; the worker stops all the same."""
@@ -67,6 +101,72 @@ async def _live_alone(worker: EmbeddedWorker, receive: Receive, send: Send) -> N
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+async def _read(receive: Receive, length: int) -> bytes | None:
+    """The body, as far as it is no longer than it should be and a little; None: the client has left."""
+    pieces: list[bytes] = []
+    while length >= 0:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        pieces.append(message.get("body", b""))
+        length -= len(pieces[-1])
+        if not message.get("more_body", False):
+            break
+    return b"".join(pieces)
+
+
+class _Voice:
+    """Says responses to a client, who may have left."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._began = time.monotonic()
+
+    async def say(self, response: Response) -> bool:
+        """Whether the client is there to hear it, as far as the server knows."""
+        if time.monotonic() > self._began + LOOK_FROM_S and await self._has_left():
+            return False
+        headers = [(name.lower().encode(), value.encode()) for name, value in response.headers]
+        try:
+            await self._send({"type": "http.response.start", "status": response.status, "headers": headers})
+            await self._send({"type": "http.response.body", "body": response.body})
+        except Exception:  # each server has its own error for it
+            return False
+        return True
+
+    async def _has_left(self) -> bool:
+        """Some servers drop what is said to a client that is gone, and tell only whoever asks."""
+        import asyncio
+
+        noticed = asyncio.ensure_future(self._receive())
+        await asyncio.wait({noticed}, timeout=0)
+        if noticed.done() and not noticed.cancelled() and noticed.exception() is None:
+            return bool(noticed.result()["type"] == "http.disconnect")
+        noticed.cancel()
+        return False
+
+
+def _is_delivery(scope: Scope) -> bool:
+    return any(name.lower() == b"x-deferq-task" for name, _ in scope.get("headers", ()))
+
+
+def _saying_outcome(scope: Scope, send: Send) -> Send:
+    """`send`, which writes the outcome on the response, whatever the view answers."""
+    from deferq.codec.wire import OUTCOME
+
+    answer = scope[ANSWER_KEY] = Answer()
+    ours = OUTCOME.lower().encode()
+
+    async def send_with_outcome(message: Message) -> None:
+        if message["type"] == "http.response.start" and answer.outcome is not None:
+            headers = [header for header in message.get("headers", ()) if header[0].lower() != ours]
+            message = {**message, "headers": [*headers, (ours, answer.outcome.encode())]}
+        await send(message)
+
+    return send_with_outcome
 
 
 async def _in_thread(function: Callable[[], None]) -> None:

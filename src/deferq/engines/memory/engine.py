@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from deferq.engines.answers import PutAnswer
+from deferq.engines.answers import PutAnswer, TakeUp
 from deferq.engines.base import (
     COUNT_CAP,
     PAYLOAD_LIMIT,
@@ -137,6 +137,10 @@ class MemoryEngine(LeasingEngine):
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
         with self._stroke():
             return leasing.renew(self._tasks, leases, until)
+
+    def take_up(self, leases: Sequence[tuple[int, int]]) -> list[TakeUp]:
+        with self._stroke() as now:
+            return [leasing.take_up(self._tasks.rows.get(task_id), lease_id, now) for task_id, lease_id in leases]
 
     def stalled(self, limit: int = 100) -> list[Leased]:
         with self._stroke() as now:

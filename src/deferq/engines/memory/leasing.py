@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
+from deferq.engines.answers import TakeUp
 from deferq.engines.base import Want
 from deferq.engines.memory.queue import Queue
 from deferq.engines.memory.rows import Row, to_leased
@@ -71,6 +72,20 @@ def renew(tasks: Tasks, leases: Sequence[Leased], until: int) -> tuple[list[Leas
         if row.cancel_requested:
             to_cancel.append(held)
     return lost, to_cancel
+
+
+def take_up(row: Row | None, lease_id: int, now: int) -> TakeUp:
+    """Take a lease up, once, if it holds."""
+    if row is None:
+        return TakeUp.NOT_HELD
+    if row.state.finished:
+        return TakeUp.FINISHED
+    if row.state is not State.LEASED or row.lease_id != lease_id or row.leasable_at <= now:
+        return TakeUp.NOT_HELD
+    if row.taken_up == lease_id:
+        return TakeUp.TAKEN_BEFORE
+    row.taken_up = lease_id
+    return TakeUp.TAKEN
 
 
 def stalled(tasks: Tasks, now: int, limit: int) -> list[Leased]:

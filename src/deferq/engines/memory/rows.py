@@ -26,6 +26,8 @@ class Row:
     crashes: int = 0
     #: The last lease; it stays after the settlement, so that a repeated one is recognised.
     lease_id: int | None = None
+    #: The last lease that was taken up.
+    taken_up: int | None = None
     cancel_requested: bool = False
     finished_at: int | None = None
     reason: str | None = None

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ def connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=256)
 
 
-def first_row(connection: sqlite3.Connection, statement: str) -> Any:
+def first_row(connection: sqlite3.Connection, statement: str, parameters: Mapping[str, Any] | None = None) -> Any:
     """The first row of the answer, or None; whatever happens, nothing stays open."""
-    with closing(connection.execute(statement)) as rows:
+    with closing(connection.execute(statement, parameters or {})) as rows:
         return rows.fetchone()
 
 
@@ -50,6 +50,7 @@ class Connections:
         self._synchronous = synchronous
         self._connect = connect
         self._readers: list[sqlite3.Connection] = []
+        self._light_writers: list[sqlite3.Connection] = []
         self._all: list[sqlite3.Connection] = []
 
     def writer(self) -> sqlite3.Connection:
@@ -64,22 +65,33 @@ class Connections:
             "pragma foreign_keys = on",
         )
 
-    @contextmanager
-    def reader(self) -> Iterator[sqlite3.Connection]:
+    def reader(self) -> AbstractContextManager[sqlite3.Connection]:
         """A connection for reading, handed back afterwards. It never holds a snapshot open in between."""
+        return self._borrowed(self._readers, "pragma wal_autocheckpoint = 0", "pragma query_only = on")
+
+    def light_writer(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A connection whose commits do not wait for the disk, handed back afterwards; see design note 17.
+
+        The log is one file: who commits on the other connection syncs what was committed here before.
+        """
+        mode = "OFF" if self._synchronous == "OFF" else "NORMAL"
+        return self._borrowed(self._light_writers, "pragma wal_autocheckpoint = 0", f"pragma synchronous = {mode}")
+
+    @contextmanager
+    def _borrowed(self, idle: list[sqlite3.Connection], *pragmas: str) -> Iterator[sqlite3.Connection]:
         try:
-            connection = self._readers.pop()
+            connection = idle.pop()
         except IndexError:
-            connection = self._open("pragma wal_autocheckpoint = 0", "pragma query_only = on")
+            connection = self._open(*pragmas)
         try:
             yield connection
         except DeferqError:
-            self._readers.append(connection)
+            idle.append(connection)
             raise
         except BaseException:  # it may be of no more use, or have a statement under way
             self.drop(connection)
             raise
-        self._readers.append(connection)
+        idle.append(connection)
 
     def drop(self, connection: sqlite3.Connection) -> None:
         """Close a connection that nobody else uses; an open transaction of it is rolled back."""
@@ -91,12 +103,13 @@ class Connections:
     def close(self) -> None:
         """Close every connection that was opened here."""
         self._readers.clear()
+        self._light_writers.clear()
         while self._all:
             self._all.pop().close()
 
     def abandon(self) -> list[sqlite3.Connection]:
         """Forget all connections without closing them, and return them: closing is the parent's right after a fork."""
-        abandoned, self._all, self._readers = self._all, [], []
+        abandoned, self._all, self._readers, self._light_writers = self._all, [], [], []
         return abandoned
 
     def _open(self, *pragmas: str) -> sqlite3.Connection:

@@ -13,7 +13,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
-from deferq.engines.answers import PutAnswer
+from deferq.engines.answers import PutAnswer, TakeUp
 from deferq.engines.base import (
     COUNT_CAP,
     PAYLOAD_LIMIT,
@@ -323,6 +323,23 @@ class SqliteEngine(LeasingEngine):
                 self._gate.release()
         return answer
 
+    def _lightly(self, statement: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """The same for a write that a power cut may undo: its commit does not wait for the disk."""
+        with inside_sqlite:
+            self._check_opened()
+            self._gate.acquire()
+            try:
+                writer = self._sound_writer()
+                with self._connections.light_writer() as connection:
+                    answer = statement(connection)
+                self._after_commit(writer)
+            except Exception as error:
+                self._undo(error)
+                raise_ours(error, str(self.path), committing=True)
+            finally:
+                self._gate.release()
+        return answer
+
     def _after_commit(self, writer: sqlite3.Connection) -> None:
         """What was committed is acknowledged, whatever becomes of the connection now."""
         try:
@@ -515,6 +532,14 @@ class SqliteEngine(LeasingEngine):
     def renew(self, leases: Sequence[Leased], until: int) -> tuple[list[Leased], list[Leased]]:
         return self._write(lambda connection: leasing.renew(connection, leases, until))
 
+    def take_up(self, leases: Sequence[tuple[int, int]]) -> list[TakeUp]:
+        if not leases:
+            return []
+        self.open()
+        return self._lightly(
+            lambda connection: [leasing.take_up(connection, *lease, now=self.now()) for lease in leases]
+        )
+
     def stalled(self, limit: int = 100) -> list[Leased]:
         self.open()
         self._dead = dead = self._find_dead()
@@ -607,8 +632,12 @@ class SqliteEngine(LeasingEngine):
             return frozenset()
 
     def _as_over_if_dead(self, settlement: Settlement) -> Settlement:
-        """The dead renew nothing, so there is no need to wait for the end of their leases."""
-        if settlement.only_if_over and holder_of(settlement.task.lease_id) in self._dead:
+        """The dead renew nothing, so there is no need to wait for the end of their leases.
+
+        One that was over when it was found has to be over still: if it was taken up, the dead are not its only holders.
+        """
+        task = settlement.task
+        if settlement.only_if_over and task.leased_until > self.now() and holder_of(task.lease_id) in self._dead:
             return settlement._replace(only_if_over=False)
         return settlement
 

@@ -9,11 +9,14 @@ from contextlib import closing
 from sqlite3 import Connection
 from typing import NamedTuple
 
+from deferq.engines.answers import TakeUp
 from deferq.engines.base import LEASE_SERIAL_BITS, Clock, Settlement, Want
 from deferq.engines.sqlite import limiting
+from deferq.engines.sqlite.connections import first_row
 from deferq.engines.sqlite.rows import json_list, to_leased
 from deferq.engines.sqlite.sharing import CutShort, Due, Lane, Line, share_out
 from deferq.engines.sqlite.statements import statements
+from deferq.model.state import State
 from deferq.model.task import Leased
 
 SQL = statements("lease")
@@ -193,6 +196,21 @@ def renew(connection: Connection, leases: Sequence[Leased], until: int) -> tuple
         lost += [task for task in tasks if task.id not in held]
         unwanted += [task for task in tasks if held.get(task.id)]
     return lost, unwanted
+
+
+def take_up(connection: Connection, task_id: int, lease_id: int, now: int) -> TakeUp:
+    """Take a lease up, once, if it holds. Needs no transaction around it."""
+    parameters = {"id": task_id, "lease_id": lease_id, "now": now}
+    if connection.execute(SQL["take_up"], parameters).rowcount:
+        return TakeUp.TAKEN
+    row = first_row(connection, SQL["why_not"], parameters)
+    if row is None:
+        return TakeUp.NOT_HELD
+    state, held_by, until, taken_up = row
+    if State(state).finished:
+        return TakeUp.FINISHED
+    is_ours = (state, held_by, taken_up) == (State.LEASED, lease_id, lease_id) and until > now
+    return TakeUp.TAKEN_BEFORE if is_ours else TakeUp.NOT_HELD
 
 
 def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[Lane]]:

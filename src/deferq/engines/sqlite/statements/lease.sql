@@ -86,12 +86,13 @@ where t.state = 1 and t.queue = q.name and t.leasable_at <= :now
 limit :limit;
 
 -- name: orphaned
--- What the dispatchers in `:holders` hold and what is not over yet: looks at every leased task.
+-- What the dispatchers in `:holders` hold and what is not over yet: looks at every leased task. What was taken up runs
+-- in another process, which may be well.
 select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
   t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested, t.crashes
 from deferq_queue q cross join deferq_task t indexed by deferq_held
 where t.state = 1 and t.queue = q.name and t.leasable_at > :now
-  and t.lease_id >> :bits in (select value from json_each(:holders))
+  and t.lease_id >> :bits in (select value from json_each(:holders)) and t.taken_up is not t.lease_id
 limit :limit;
 
 -- name: renew
@@ -102,3 +103,12 @@ where id in (select value from json_each(:ids)) and lease_id = :lease_id and sta
 -- Those that are, each with whether somebody asked to cancel it; in one step.
 select json_group_array(json_array(id, cancel_requested)) from deferq_task
 where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;
+
+-- name: take_up
+-- Whether it was taken up now shows by the number of changed rows.
+update deferq_task set taken_up = :lease_id
+where id = :id and state = 1 and lease_id = :lease_id and leasable_at > :now and taken_up is not :lease_id;
+
+-- name: why_not
+-- How a task stands that could not be taken up.
+select state, lease_id, leasable_at, taken_up from deferq_task where id = :id;
