@@ -15,7 +15,22 @@ from pathlib import Path
 
 from bench import machine, report, targets
 from bench.compare import Bench, Row
-from bench.measures import beside, bulk, crowd, deaths, defer, drain, http, idle, lock, mixed, pickup, start, threads
+from bench.measures import (
+    beside,
+    bulk,
+    crowd,
+    deaths,
+    defer,
+    drain,
+    http,
+    idle,
+    lock,
+    mixed,
+    pickup,
+    push,
+    start,
+    threads,
+)
 from bench.peers.redis_server import RedisServer
 from bench.processes import ROOT, end_all
 
@@ -33,6 +48,7 @@ MEASURES: dict[str, Callable[[Bench], list[Row]]] = {
     "start": start.run,
     "lock": lock.run,
     "http": http.run,
+    "push": push.run,
 }
 PAGE = ROOT / "docs" / "reference" / "benchmarks.md"
 

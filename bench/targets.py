@@ -4,19 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.compare import Row
-from bench.judging import Target, Verdict, against, ours, variant
-from bench.measures import beside, bulk, crowd, deaths, defer, drain, http, idle, lock, mixed, pickup, start, threads
+from bench.compare import Figure, Row
+from bench.judging import Target, Value, Verdict, against, ours, variant
+from bench.measures import (
+    beside,
+    bulk,
+    crowd,
+    deaths,
+    defer,
+    drain,
+    http,
+    idle,
+    lock,
+    mixed,
+    pickup,
+    push,
+    start,
+    threads,
+)
 
 #: How the systems call themselves.
 TWO = "2 children"
 FULL, NORMAL = "synchronous=FULL", "synchronous=NORMAL"
 MIB_PER_50_MB = 50e6 / 2**20
+#: Of these, push has to reach one: so many a second, or such a part of what a bare client reaches.
+PUSHED_PER_S, PUSHED_SHARE = 3_000, 0.8
 
 
 def judge(rows: Sequence[Row]) -> list[Verdict]:
     """Every target that the run has measured."""
     return [verdict for target in TARGETS if (verdict := target.judge(rows)) is not None]
+
+
+def _pushed(figure: Figure) -> Value:
+    """How far it is beyond the nearer of its two targets."""
+
+    def value(rows: Sequence[Row]) -> float | None:
+        rate, share = ours(figure).of(rows), against(figure, "peer").of(rows)
+        return None if rate is None or share is None else max(rate / PUSHED_PER_S, share / PUSHED_SHARE)
+
+    return Value(figure, value)
 
 
 TARGETS = (
@@ -201,6 +228,15 @@ TARGETS = (
         value=ours(http.JUNK_MEMORY),
         at_most=16e6 / 2**20,
         form="{:.1f} MiB",
+    ),
+    *(
+        Target(
+            text=f"push to {server}: 3,000/s, or 80 % of a bare aiohttp client",
+            value=_pushed(figure),
+            at_least=1.0,
+            form="{:.2f} x the nearer one",
+        )
+        for server, figure in push.FIGURES.items()
     ),
     Target(text="deferq --help: under 150 ms", value=ours(start.HELP), at_most=150, form="{:.0f} ms"),
     Target(text="import deferq: under 60 ms", value=ours(start.IMPORT), at_most=60, form="{:.0f} ms"),

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from deferq.engines.base import LeasingEngine
     from deferq.http.asgi import AsgiApp
     from deferq.http.handler import Handler
+    from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
     from deferq.model.events import Event
     from deferq.model.task import NewTask
+    from deferq.runtime.delivery import Deliverer
     from deferq.runtime.embedded import EmbeddedWorker
     from deferq.runtime.worker import Worker
 
@@ -85,6 +87,8 @@ class Deferq:
         self._undeclared: frozenset[str] = frozenset()
         self._opening = ProcessLock()
         self._embedded: EmbeddedWorker | None = None
+        #: What tasks with an url are delivered to: the application that was wrapped last, or that a worker was told.
+        self.web: Web | None = None
         self._handler: Handler | None = None
         self.listeners: list[Listener] = []
         standin.know(self)
@@ -148,6 +152,8 @@ class Deferq:
         if self._embedded is not None:
             self._embedded.stop()
             self._embedded = None
+        if self.web is not None:
+            self.web.stop()
         if self._handler is not None:
             self._handler.close()
         with self._opening:
@@ -166,8 +172,8 @@ class Deferq:
     def defer(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
         """Call `fn(*args, **kwargs)` later. When this returns, the task is stored.
 
-        App Engine's options (`_countdown`, `_eta`, `_name`, `_queue`, `_target`, `_headers`, `_retry_options`) are
-        taken too; the typed way to give options is `call(fn, ...).defer(countdown=60)`.
+        App Engine's options (`_countdown`, `_eta`, `_name`, `_queue`, `_target`, `_url`, `_headers`, `_retry_options`)
+        are taken too; the typed way to give options is `call(fn, ...).defer(countdown=60)`.
 
         Raises NotDeferrable, NotSerializable, PayloadTooLargeError or another CallError, TypeError if the function does
         not take these arguments, StoreError if the store cannot be written.
@@ -264,6 +270,8 @@ class Deferq:
     def worker(self, *, listeners: Iterable[Listener] | None = None, **config: Any) -> Worker:
         """A worker of this store that runs tasks in threads of this process.
 
+        It delivers tasks with an url if an application was wrapped, or is known otherwise.
+
         Args:
             listeners: who hears of what it does; None: the log, and the listeners of this Deferq.
             config: the fields of `WorkerConfig`, such as threads, async_slots, queues, route; None: the default.
@@ -278,6 +286,8 @@ class Deferq:
             "async_slots": self.settings["async_slots"],
             "drain_s": self.settings["drain_s"],
         }
+        deliverer = self.deliverer()
+        defaults["delivers"] = deliverer is not None
         chosen = {name: value for name, value in {**defaults, **config}.items() if value is not None}
         engine = self.engine
         return Worker(
@@ -287,7 +297,22 @@ class Deferq:
             retention=stores.retention_of(self.settings),
             queues=self.queues,
             listeners=(LogListener(), *self.listeners) if listeners is None else listeners,
+            deliverer=deliverer,
         )
+
+    def deliverer(self) -> Deliverer | None:
+        """Who brings tasks with an url to the application, in this process; None: no application is known."""
+        if self.web is None:
+            return None
+        from deferq.http.delivering import Writer
+
+        engine = self.engine
+        writer = Writer(
+            lambda: self.codec.keyring,
+            base_url=self.settings["base_url"],
+            failures_of=lambda task_id: engine.details(task_id).failures,
+        )
+        return self.web.deliverer(writer)
 
     @property
     def embedded(self) -> EmbeddedWorker | None:
@@ -328,16 +353,28 @@ class Deferq:
             self._embedded.stop(drain_s)
 
     def wrap_wsgi(self, app: WsgiApp) -> WsgiApp:
-        """`app`, with a worker in each of its processes that starts at the first request."""
+        """`app`, with a worker in each of its processes that starts at the first request.
+
+        The worker delivers tasks with an url to `app`.
+        """
+        from deferq.http.web import Web
         from deferq.http.wsgi import WrappedWsgi
 
+        self.web = Web("WSGI", app)
         return WrappedWsgi(app, lambda: self.embedded, self.handler)
 
     def wrap_asgi(self, app: AsgiApp) -> AsgiApp:
-        """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
-        from deferq.http.asgi import WrappedAsgi
+        """`app`, with a worker in each of its processes that starts with the server, or at the first request.
 
-        return WrappedAsgi(app, lambda: self.embedded, self.handler)
+        The worker delivers tasks with an url to `app`, in the event loop of the server.
+        """
+        from deferq.http.asgi import WrappedAsgi
+        from deferq.http.loops import ServerLoop
+        from deferq.http.web import Web
+
+        server = ServerLoop()
+        self.web = Web("ASGI", app, server)
+        return WrappedAsgi(app, lambda: self.embedded, self.handler, server)
 
     def handler(self) -> Handler:
         """What takes deliveries, for a view at a path of the application's own.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.errors import ConfigError
@@ -104,6 +105,18 @@ def _place(name: str, value: Any) -> str:
     raise ConfigError(f"{name}: expected 'embedded' (threads of the web process) or 'external' (deferq worker).")
 
 
+def _base_url(name: str, value: Any) -> str:
+    from urllib.parse import urlsplit
+
+    text = value if isinstance(value, str) and value.isascii() and value.isprintable() and " " not in value else ""
+    with suppress(ValueError):  # brackets that do not close, a port that is none
+        parts = urlsplit(text)
+        plain = not (parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc)
+        if parts.scheme in ("http", "https") and parts.hostname and plain and parts.port != 0:
+            return text
+    raise ConfigError(f"{name}: expected a scheme and a host, such as https://shop.example or http://localhost:8000.")
+
+
 def _payload(name: str, value: Any) -> str:
     if isinstance(value, str) and value in PAYLOADS:
         return str.__str__(value)
@@ -127,6 +140,12 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("secrets", None, _secrets, "signs payloads; a list rotates, newest first", secret=True),
         Setting("allow", None, _texts, "module prefixes that targets must lie under, such as myapp."),
         Setting("worker", "embedded", _place, "where wrapped web applications run tasks: embedded or external"),
+        Setting(
+            "base_url",
+            "http://localhost",
+            _base_url,
+            "the scheme and host that tasks delivered in process show to the application, such as https://shop.example",
+        ),
         Setting("threads", None, _count, "how many plain functions a worker runs at the same time"),
         Setting("children", 1, _count, "how many child processes `deferq worker` runs tasks in"),
         Setting("max_tasks", None, _count, "replace a child after so many tasks; by default never"),

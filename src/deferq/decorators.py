@@ -17,6 +17,7 @@ from deferq.handles import TaskHandle
 from deferq.model.checks import check_priority
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
+from deferq.model.urls import check_url
 from deferq.options import check_retry, check_seconds, check_tags, check_timeout
 from deferq.registry import TARGET_ATTRIBUTE, DeferrableOptions
 from deferq.registry import registry as default_registry
@@ -29,7 +30,7 @@ S = TypeVar("S")
 Q = ParamSpec("Q")
 T = TypeVar("T")
 
-_OPTION_NAMES = ("queue", "retry", "timeout", "expires", "priority", "tags", "aliases")
+_OPTION_NAMES = ("queue", "retry", "timeout", "expires", "priority", "tags", "url", "aliases")
 
 
 @overload
@@ -43,13 +44,14 @@ def deferrable(
     expires: float | timedelta | None = None,
     priority: int | None = None,
     tags: Iterable[str] = (),
+    url: str | None = None,
     aliases: Iterable[str] = (),
 ) -> Callable[[F], F]: ...
 def deferrable(fn: Any = None, /, **options: Any) -> Any:
     """Declare defaults for a function. Calling it runs it now, as ever; `defer` and `call` use the defaults.
 
-    The options queue, retry, timeout, expires, priority and tags are those of `call(...).defer(...)`; `aliases` are the
-    targets (`module:qualname`) it had before: tasks stored under them run this function.
+    The options queue, retry, timeout, expires, priority, tags and url are those of `call(...).defer(...)`; `aliases`
+    are the targets (`module:qualname`) it had before: tasks stored under them run this function.
 
     Raises InvalidOption (for an option that does not exist TypeError) here, where the function is declared.
     """
@@ -77,6 +79,7 @@ def _checked(given: Mapping[str, Any]) -> DeferrableOptions:
         expires_s=None if expires is None else check_seconds("expires", expires),
         priority=None if priority is None else check_priority(priority),
         tags=check_tags(given.get("tags", ())),
+        url=None if given.get("url") is None else check_url(given["url"]),
         aliases=_checked_aliases(given.get("aliases", ())),
     )
 
@@ -193,6 +196,7 @@ def call_deferred(
     expires: float | timedelta | None = None,
     priority: int | None = None,
     tags: Iterable[str] = (),
+    url: str | None = None,
     aliases: Iterable[str] = (),
 ) -> Callable[[Callable[P, R]], CallDeferred[P, R]]: ...
 def call_deferred(fn: Any = None, /, **options: Any) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from deferq.handles import TaskHandle
     from deferq.http.asgi import AsgiApp
     from deferq.http.handler import Handler
+    from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
     from deferq.model.queue import Queue
 
@@ -22,6 +23,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _default: Deferq | None = None
+#: The application that was wrapped last, whichever Deferq is the default when a worker wants to know.
+_web: Web | None = None
 _making = ProcessLock()
 
 
@@ -31,7 +34,9 @@ def default() -> Deferq:
     if _default is None:
         with _making:
             if _default is None:
-                _default = Deferq()
+                made = Deferq()
+                made.web = _web
+                _default = made
     return _default
 
 
@@ -50,6 +55,7 @@ def configure(
     """
     global _default
     configured = Deferq(url, queues=queues, secrets=secrets, allow=allow, carry=carry, **settings)
+    configured.web = _web
     with _making:
         former, _default = _default, configured
     if former is not None:
@@ -96,14 +102,31 @@ def handler() -> Handler:
 
 
 def wrap_wsgi(app: WsgiApp) -> WsgiApp:
-    """`app`, with a worker in each of its processes that starts at the first request."""
+    """`app`, with a worker in each of its processes that starts at the first request. See `Deferq.wrap_wsgi`."""
+    from deferq.http.web import Web
     from deferq.http.wsgi import WrappedWsgi
 
+    _know(Web("WSGI", app))
     return WrappedWsgi(app, lambda: default().embedded, handler)
 
 
 def wrap_asgi(app: AsgiApp) -> AsgiApp:
-    """`app`, with a worker in each of its processes that starts with the server, or at the first request."""
-    from deferq.http.asgi import WrappedAsgi
+    """`app`, with a worker in each of its processes that starts with the server, or at the first request.
 
-    return WrappedAsgi(app, lambda: default().embedded, handler)
+    See `Deferq.wrap_asgi`.
+    """
+    from deferq.http.asgi import WrappedAsgi
+    from deferq.http.loops import ServerLoop
+    from deferq.http.web import Web
+
+    server = ServerLoop()
+    _know(Web("ASGI", app, server))
+    return WrappedAsgi(app, lambda: default().embedded, handler, server)
+
+
+def _know(web: Web) -> None:
+    """Deliver to this application from now on. Makes no default: it may be configured later."""
+    global _web
+    _web = web
+    if _default is not None:
+        _default.web = web

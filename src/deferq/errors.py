@@ -9,6 +9,7 @@
     │   ├── PayloadTooComplex      the arguments have too many values for strict JSON (also a ValueError)
     │   ├── InvalidOption          an option has a value that makes no sense (also a ValueError)
     │   │   ├── InvalidName        a queue, task or route name
+    │   │   ├── InvalidUrl         no path of the application that a task could be delivered to
     │   │   └── ScheduleError      eta, countdown, expires
     │   │       └── NaiveDatetime  a datetime without a time zone
     │   ├── UnknownQueueError      the application declared its queues, and this is none of them
@@ -21,7 +22,7 @@
     │   ├── UnknownKey             signed with a key this process does not have
     │   ├── UnsupportedEnvelope    written by a newer deferq
     │   └── CodecNotAllowed        a codec this application does not accept
-    ├── TargetNotAllowed           a target outside the application's allow-list
+    ├── TargetNotAllowed           a target outside the application's allow-list, or an absolute url
     ├── TargetUnknown              a target this process cannot find (deploy skew)
     ├── TaskNotFound               no task has this id
     ├── TaskNotFinished            wait() ran out of time                 (also a TimeoutError)
@@ -145,6 +146,14 @@ class InvalidName(InvalidOption):
     """
 
 
+class InvalidUrl(InvalidOption):
+    """No task can be delivered there: it is no path of the application, or not the same one to every server.
+
+    When: the `url` of a task is no such path.
+    Do: give a path that begins with one slash, such as '/tasks/mail', and put everything else into the arguments.
+    """
+
+
 class ScheduleError(InvalidOption):
     """A time (`eta`, `countdown`, `expires`) that makes no sense.
 
@@ -257,10 +266,11 @@ class CodecNotAllowed(PayloadError):
 
 
 class TargetNotAllowed(DeferqError):
-    """The target lies outside the module prefixes the application allows.
+    """The target lies outside the module prefixes the application allows, or a task was to go to an absolute url.
 
-    When: a worker looks up a target that `allow` does not cover, or a text that is no target.
-    Do: add the prefix of its module to the setting `allow`, if it is yours; until then the task is parked.
+    When: a worker looks up a target that `allow` does not cover, or a text that is no target; or a task has a full url.
+    Do: add the prefix of its module to the setting `allow`, if it is yours; until then the task is parked. For a full
+    url, give a path.
     """
 
 

@@ -24,6 +24,7 @@ from deferq.options import (
     check_timeout,
     due_at,
     expires_at,
+    own_url,
 )
 from deferq.registry import DeferrableOptions, registry
 from deferq.signatures import check_arguments
@@ -40,6 +41,8 @@ class Plan(NamedTuple):
     expires_s: float | None
     at_most_once: bool
     options: str | None
+    #: Where it is delivered to; None: it is called.
+    url: str | None
 
 
 class TaskMaker:
@@ -59,10 +62,10 @@ class TaskMaker:
             return self._make_with_options(task_id, call, located, call.options, now)
         plan = self._plan(located.target, call.fn)
         expires = expires_at(plan.expires_s, now)
-        payload = self._codec.encode(task_id, located, call.args, call.kwargs)
+        payload = self._codec.encode(task_id, located, call.args, call.kwargs, url=plan.url)
         return NewTask(
             task_id, plan.queue, located.target, plan.priority, now, expires, plan.at_most_once,
-            None, "raise", None, None, plan.options, payload,
+            None, "raise", None, plan.url, plan.options, payload,
         )  # fmt: skip
 
     def _make_with_options(
@@ -81,9 +84,9 @@ class TaskMaker:
             name=check_name(options.get("name")),
             if_exists=options.get("if_exists", "raise"),
             route=check_route(options.get("route")),
-            url=None,
+            url=plan.url,
             options=plan.options,
-            payload=self._codec.encode(task_id, located, call.args, call.kwargs),
+            payload=self._codec.encode(task_id, located, call.args, call.kwargs, url=plan.url),
         )
 
     def _plan(self, target: str, fn: Callable[..., Any]) -> Plan:
@@ -107,6 +110,7 @@ class TaskMaker:
             tags=declared.tags if options.get("tags") is None else (*declared.tags, *check_tags(options["tags"])),
             headers=() if options.get("headers") is None else check_headers(options["headers"]),
         )
+        url = options.get("url")
         priority = options.get("priority")
         priority = declared.priority if priority is None else priority
         return Plan(
@@ -115,6 +119,7 @@ class TaskMaker:
             expires_s=declared.expires_s,
             at_most_once=retry.at_most_once,
             options=stored.encode(),
+            url=own_url(declared.url if url is None else url, queue),
         )
 
     def _checked_queue(self, name: object) -> str:

@@ -12,8 +12,10 @@ from typing import Any, Literal, TypedDict
 
 from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
 from deferq.model.checks import check_priority, check_task_name
+from deferq.model.headers import is_reserved
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
+from deferq.model.urls import check_url
 from deferq.suggest import did_you_mean
 
 US = 1_000_000
@@ -26,7 +28,6 @@ HEADER_BYTES_MAX = 8 * 1024
 _ROUTE = r"[a-zA-Z0-9_.-]{1,100}"
 _HEADER_NAME = r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,200}"
 _HEADER_VALUE = r"[\x20-\x7e\t]*"
-_RESERVED_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
 
 
 class CallOptions(TypedDict, total=False):
@@ -54,6 +55,8 @@ class CallOptions(TypedDict, total=False):
     headers: Mapping[str, str] | None
     #: Which group of workers it is meant for.
     route: str | None
+    #: A path of the application, such as /tasks/mail: the task is delivered there instead of being called.
+    url: str | None
 
 
 OPTION_NAMES = tuple(CallOptions.__annotations__)
@@ -113,18 +116,16 @@ def translate_underscore(options: Mapping[str, Any]) -> dict[str, Any]:
             "_transactional: this release stores tasks in transactions of its own. Defer after your commit instead.",
             field="_transactional",
         )
-    _drop_default_url(translated)
+    if translated.get("url") == "":  # App Engine's way to say: the url of the queue
+        del translated["url"]
     return translated
 
 
-def _drop_default_url(options: dict[str, Any]) -> None:
-    """App Engine's default URLs mean: call it. Delivery to other paths needs a deliverer, which this release lacks."""
-    url = options.pop("url", None)
-    if url is not None and url not in ("/_ah/queue/deferred", f"/_ah/queue/{options.get('queue', 'default')}"):
-        raise InvalidOption(
-            "_url: this release calls tasks in its workers and delivers none to a path of its own. Leave _url out.",
-            field="_url",
-        )
+def own_url(value: Any, queue: str) -> str | None:
+    """The path that a task of `queue` is delivered to; None: it is called, as App Engine's default URLs mean too."""
+    if value is None or value in ("/_ah/queue/deferred", f"/_ah/queue/{queue}"):
+        return None
+    return check_url(value)
 
 
 def _unknown_keyword(name: str, accepted: frozenset[str]) -> str:
@@ -256,17 +257,11 @@ def check_headers(value: Any) -> tuple[tuple[str, str], ...]:
     for name, text in headers:
         if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
             raise InvalidOption("headers: a header name has ASCII letters, digits and dashes.", field="headers")
-        if _is_reserved(name.lower()):
+        if is_reserved(name):
             raise InvalidOption(f"headers: {name} is set by deferq or by HTTP itself; leave it out.", field="headers")
         if not isinstance(text, str) or not re.fullmatch(_HEADER_VALUE, text) or len(text) > HEADER_BYTES_MAX:
             raise InvalidOption(f"headers: the value of {name} must be short, in visible ASCII.", field="headers")
     return headers
-
-
-def _is_reserved(name: str) -> bool:
-    if name == "x-appengine-failfast":
-        return False
-    return name in _RESERVED_HEADERS or name.startswith(("x-appengine-", "x-cloudtasks-", "x-deferq-"))
 
 
 def check_name(value: Any) -> str | None:
@@ -287,5 +282,6 @@ __all__ = [
     "check_timeout",
     "due_at",
     "expires_at",
+    "own_url",
     "split_keywords",
 ]

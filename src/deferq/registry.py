@@ -27,6 +27,8 @@ class DeferrableOptions(NamedTuple):
     expires_s: float | None = None
     priority: int | None = None
     tags: tuple[str, ...] = ()
+    #: Where its tasks are delivered to; None: they are called.
+    url: str | None = None
     #: Targets it had in earlier releases.
     aliases: tuple[str, ...] = ()
 

@@ -55,6 +55,7 @@ WISHES = st.fixed_dictionaries(
         "in_s": MOMENTS,
         "name": st.sampled_from([None, None, "a", "b"]),
         "if_exists": st.sampled_from(["raise", "return", "replace"]),
+        "url": st.sampled_from([None, None, "/there"]),
     }
 )
 
@@ -67,6 +68,7 @@ class Expected:
     priority: int
     eta: int
     name: str | None
+    url: str | None = None
     state: State = State.PENDING
     attempts: int = 0
     starts: int = 0
@@ -139,7 +141,7 @@ class EngineMachine(RuleBasedStateMachine):
             assert answer == self.expected_answer(task)
             if isinstance(answer, Stored):
                 self.take_name(task)
-                self.tasks[task.id] = Expected(task.queue, task.priority, task.eta, task.name)
+                self.tasks[task.id] = Expected(task.queue, task.priority, task.eta, task.name, task.url)
 
     @rule(seconds=st.integers(1, 40))
     def time_passes(self, seconds: int) -> None:
@@ -152,13 +154,14 @@ class EngineMachine(RuleBasedStateMachine):
         if most is not None:
             self.most[queue] = most
 
-    @rule(queue=QUEUES, free=st.integers(0, 2), ahead=st.integers(0, 2))
-    def lease(self, queue: str, free: int, ahead: int) -> None:
-        wanted = want(free, ahead=ahead, queues=[queue], lease_s=30)
+    @rule(queue=QUEUES, free=st.integers(0, 2), ahead=st.integers(0, 2), delivers=st.booleans())
+    def lease(self, queue: str, free: int, ahead: int, delivers: bool) -> None:
+        wanted = want(free, ahead=ahead, queues=[queue], lease_s=30, delivers=delivers)
         ready = [
             (-task.priority, task.eta, task_id)
             for task_id, task in self.tasks.items()
             if task.state is State.PENDING and task.queue == queue and task.eta <= self.clock.now
+            if delivers or task.url is None
         ]
         leased = self.engine.turn((), wanted).leased
         room = free + ahead

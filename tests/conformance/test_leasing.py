@@ -161,6 +161,13 @@ def test_a_worker_with_a_route_takes_that_route_and_unrouted_tasks(engine: Leasi
     assert [task.id for task in lease(engine, route="us")] == [us]
 
 
+def test_a_dispatcher_may_want_some_routes_and_no_unrouted_tasks(engine: LeasingEngine, put: Put) -> None:
+    eu, us, asia, free = put(route="eu"), put(route="us"), put(route="asia"), put()
+    assert {task.id for task in lease(engine, routes=("eu", "us"))} == {eu, us}
+    assert [task.id for task in lease(engine, routes=(None,))] == [free]
+    assert [task.id for task in lease(engine, routes=(None, "asia"))] == [asia]
+
+
 def test_a_worker_without_a_route_takes_every_route(engine: LeasingEngine, put: Put) -> None:
     tasks = {put(route="eu"), put(route="us"), put()}
     assert {task.id for task in lease(engine)} == tasks

@@ -137,6 +137,7 @@ PROVOKED: dict[str, list[Callable[[Shop], object]]] = {
         lambda shop: RetryPolicy(max_attempts=0),
     ],
     "InvalidName": [lambda shop: shop.call(queue="my mail"), lambda shop: shop.call(name="für Ann")],
+    "InvalidUrl": [lambda shop: shop.call(url="tasks/mail")],
     "ScheduleError": [
         lambda shop: shop.call(countdown="soon"),
         lambda shop: shop.call(countdown=60, eta=datetime(2030, 1, 1)),

@@ -316,6 +316,25 @@ def some_of_each(play: Play) -> None:
     play.engine.put([play.task(number, "full", url="/work") for number in range(30, 33)])
 
 
+def lease_to_deliver(play: Play) -> None:
+    """Called and delivered ones in one turn, under a limit."""
+    play.engine.change_queues([("full", SetLimits({"max_concurrent": 13}))])
+    play.lease("delivered", 30, queues=("full",), delivers=True)
+    assert len(play.notes["delivered"]) == 13
+
+
+def find_no_room_to_deliver(play: Play) -> None:
+    play.engine.put([play.task(40, "full", url="/work")])
+    assert play.engine.turn((), play.want(5, queues=("full",), delivers=True)).leased == []
+
+
+def settle_delivered(play: Play) -> None:
+    """The end of a lease lets another one begin: somebody looks whether there is one to deliver."""
+    task = play.notes["delivered"][0]
+    play.engine.turn([play.settlement(task, SUCCEEDED)], None)
+    assert play.engine.get([task.id])[0].state is State.SUCCEEDED
+
+
 def cancel(play: Play) -> None:
     changed = play.engine.change([id_of(1), id_of(5), id_of(11), id_of(99)], Cancel("a person"))
     assert changed == [id_of(1), id_of(5)] or (play.again and changed == [id_of(5)])
@@ -467,6 +486,11 @@ ACTS = (
         (work_in_three_queues,),
     ),
     Act("tasks are leased in a hurry", (lease_in_a_hurry,), (some_tasks,)),
+    Act(
+        "tasks are leased to be delivered",
+        (lease_to_deliver, find_no_room_to_deliver, settle_delivered),
+        (some_of_each,),
+    ),
     Act("tasks are leased under limits", (lease_under_limits, settle_under_limits), (two_queues_with_limits,)),
     Act(
         "leases are renewed and buried",

@@ -25,6 +25,7 @@ from deferq import (
     DeferqError,
     InvalidName,
     InvalidOption,
+    InvalidUrl,
     NaiveDatetime,
     NotDeferrable,
     NotSerializable,
@@ -37,7 +38,9 @@ from deferq import (
     TaskFailed,
     TombstonedTaskError,
     UnknownQueueError,
+    deferrable,
 )
+from deferq.errors import TargetNotAllowed
 from deferq.runtime.worker import Worker
 from tests.support import sample_tasks
 from tests.support.sample_tasks import Account, Hostile, add, note
@@ -310,7 +313,11 @@ TABLE: dict[str, list[Bad]] = {
         *option(InvalidName, "route", f"{SECRET} "),
         underscore(InvalidName, "_target", f"{SECRET} "),
         *option(InvalidOption, "contdown", 5, "Did you mean 'countdown'"),
-        Bad(lambda app: app.defer(note, _url=f"http://{SECRET}/"), InvalidOption, "_url", {"field": "_url"}),
+        Bad(lambda app: app.defer(note, _url=f"http://{SECRET}/"), TargetNotAllowed, "absolute url"),
+        Bad(lambda app: app.defer(note, _url=f"//{SECRET}/"), InvalidUrl, "url", {"field": "url"}),
+        *option(InvalidUrl, "url", f"{SECRET}"),
+        *option(InvalidUrl, "url", 5),
+        Bad(lambda app: deferrable(url=SECRET), InvalidUrl, "url", {"field": "url"}),
         Bad(lambda app: app.defer(note, _transactional=True), InvalidOption, "_transactional"),
     ],
 }

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze
-from deferq.codec.wire import HELD, OUTCOME, RUN_PATH
+from deferq.codec.wire import HELD, OUTCOME, RUN_PATH, SETTLED
 from deferq.engines.base import Cancel
 from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
@@ -244,7 +244,7 @@ def test_the_same_delivery_again_runs_nothing(web: Web) -> None:
     settle(web.app.engine, task, SUCCEEDED)
     answered = web.send(sent)
     assert (answered.status, json.loads(answered.body)) == (200, {"deferq": "already settled"})
-    assert OUTCOME.lower() not in answered.headers
+    assert answered.headers[OUTCOME.lower()] == SETTLED
     assert sample_tasks.seen == [(1,)]
 
 
@@ -447,7 +447,7 @@ def test_a_refused_delivery_leaves_no_outcome_on_the_answer_of_a_view(own: Web) 
     own.app.defer(sample_tasks.note, 1)
     answered = own.send(delivery(own.app, path="/tasks").with_header("X-Deferq-Signature", "v1.00.00"))
     assert (answered.status, answered.headers["x-was"]) == (202, "403")
-    assert OUTCOME.lower() not in answered.headers
+    assert answered.headers[OUTCOME.lower()] == SETTLED
 
 
 def test_an_unwrapped_view_returns_the_response_as_it_is(app: Deferq) -> None:

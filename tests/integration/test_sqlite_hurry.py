@@ -133,7 +133,7 @@ def test_two_in_a_hurry_never_get_the_same_task(
 
 
 def test_its_plan_walks_no_more_of_the_index_than_it_has_to(engine: SqliteEngine, tmp_path: Path) -> None:
-    parameters = dict.fromkeys(("queue", "route", "now", "lease_id", "until"))
+    parameters = dict.fromkeys(("queue", "routes", "delivers", "now", "lease_id", "until"))
     with sqlite3.connect(tmp_path / "jobs.db") as connection:
         plan = connection.execute(f"explain query plan {statements('lease')['lease_first']}", parameters).fetchall()
 

@@ -21,8 +21,10 @@ def want(
     ahead: int = 0,
     queues: Sequence[str] | None = None,
     route: str | None = None,
+    routes: tuple[str | None, ...] | None = None,
     rotation: int = 0,
     lease_s: float = 30.0,
+    delivers: bool = False,
 ) -> Want:
     """What a dispatcher asks for, with a lease id that nobody else has."""
     return Want(
@@ -31,8 +33,9 @@ def want(
         lease_id=new_lease_id(_DISPATCHER, next(_serials)),
         lease_us=round(lease_s * US),
         queues=None if queues is None else tuple(queues),
-        route=route,
+        routes=routes if route is None else (None, route),
         rotation=rotation,
+        delivers=delivers,
     )
 
 

@@ -61,6 +61,7 @@ def test_every_setting_has_a_variable(tmp_path: Path, name: str) -> None:
         "worker": "external",
         "allow": "a.,b.",
         "secrets": SECRET,
+        "base_url": "https://shop.example",
         "payload": "json",
         "payload_accept": "pickle,json",
     }.get(name, "7")
@@ -77,6 +78,23 @@ def test_lists_stand_between_commas_in_the_environment(tmp_path: Path) -> None:
 
 def test_an_empty_allow_list_is_one(tmp_path: Path) -> None:
     assert gathered(tmp_path, allow=[])["allow"] == ()
+
+
+@pytest.mark.parametrize(
+    "url", ["http://localhost", "https://shop.example", "https://shop.example:8443/", "http://[::1]:80"]
+)
+def test_a_base_url_is_a_scheme_and_a_host(tmp_path: Path, url: str) -> None:
+    assert gathered(tmp_path, base_url=url)["base_url"] == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [5, "", "shop.example", "//shop.example", "ftp://shop.example", "http://", "http://a@b", "http://a/b", "http://a?b",
+     "http://a#b", "http://a:0", "http://a:65536", "http://a:x", "http://a b", "http://a\n", "http://[::1", "http://ä"],
+)  # fmt: skip
+def test_what_is_more_or_less_than_that_is_none(tmp_path: Path, url: object) -> None:
+    with pytest.raises(ConfigError, match="base_url"):
+        gathered(tmp_path, base_url=url)
 
 
 @pytest.mark.parametrize("value", ["a", ["a", ""], [5], 5, True])

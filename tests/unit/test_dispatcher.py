@@ -16,6 +16,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.dispatcher import Beat, Effect, FindStalled, Renew, Stop, Sweep, TakeTurn, Wait, dispatch
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
+from deferq.runtime.settling import WORKER_LOST
 from deferq.testing.simulate.pool import Run, SimulatedPool
 
 
@@ -39,10 +40,11 @@ class Scene:
         self.events: list[Event] = []
         self.task_s = 5.0
         self.outcome: Outcome = SUCCEEDED
+        self.let_go = False
         self.config = WorkerConfig(threads=threads, **{"lease_s": 30.0, **config})
         self.stop = Stop(self.config.drain_s)
         self.pool = SimulatedPool(
-            threads, self.monotonic, lambda *held: Run(self.now + self.task_s, *held, self.outcome)
+            threads, self.monotonic, lambda *held: Run(self.now + self.task_s, *held, self.outcome, let_go=self.let_go)
         )
         self._dispatch = dispatch(self.config, self.pool, self, self.stop)
         self._effect: Effect | None = None
@@ -349,6 +351,30 @@ def test_an_outage_that_is_over_is_noticed_before_leases_run_out() -> None:
         scene.step(None if isinstance(scene._effect, Wait | None) else StoreUnavailable("no disk"))
     assert isinstance(scene.until(Renew), Renew)
     assert scene.now < 128
+
+
+def test_what_the_pool_lets_go_is_neither_settled_nor_renewed_nor_given_back() -> None:
+    scene = Scene()
+    scene.let_go = True
+    scene.leasing(1)
+    assert not scene.until(TakeTurn).settlements
+    ends = scene.now + 40
+    while scene.now < ends:
+        effect = scene.step()
+        assert not isinstance(effect, Renew)
+        assert not (isinstance(effect, TakeTurn) and effect.settlements)
+
+
+def test_what_the_pool_let_go_counts_as_the_pool_has_said_once_its_lease_is_over_however_often_one_looks() -> None:
+    scene = Scene()
+    scene.outcome, scene.let_go = WORKER_LOST, True
+    lease_id = scene.leasing(1).want.lease_id
+    stalled = [leased(1, lease_id, leased_until=int(scene.now * 1e6))]
+    for _ in range(2):  # somebody may have renewed it when it was to be settled
+        while not (settlements := scene.until(TakeTurn, {FindStalled: stalled}).settlements):
+            pass
+        assert [(one.transition.rule, one.only_if_over) for one in settlements] == [("worker lost", True)]
+        scene.step(Turn(scene.now_us(), (stalled[0],), [], None))
 
 
 def test_stalled_tasks_that_still_run_here_do_not_hide_those_of_dead_workers() -> None:

@@ -26,6 +26,7 @@ from deferq.options import (
     check_timeout,
     due_at,
     expires_at,
+    own_url,
     split_keywords,
     translate_underscore,
 )
@@ -311,15 +312,16 @@ def test_a_misspelt_keyword_is_a_type_error_with_the_one_that_was_meant(keyword:
 
 @pytest.mark.parametrize("url", [None, "/_ah/queue/deferred", "/_ah/queue/mail"])
 def test_app_engines_own_urls_mean_a_call(url: str | None) -> None:
-    assert translate_underscore({"_url": url, "_queue": "mail"}) == {"queue": "mail"}
+    assert own_url(url, "mail") is None
 
 
-@pytest.mark.parametrize("url", ["/work", "http://169.254.169.254/", "/_ah/queue/other", "", 5])
-def test_another_url_is_refused_and_not_echoed(url: object) -> None:
-    with pytest.raises(InvalidOption, match="_url") as caught:
-        translate_underscore({"_url": url})
-    assert caught.value.field == "_url"
-    assert "169.254" not in str(caught.value)
+def test_the_default_url_of_another_queue_is_a_path_like_any_other() -> None:
+    assert own_url("/_ah/queue/other", "mail") == "/_ah/queue/other"
+
+
+def test_app_engines_url_is_taken_and_an_empty_one_is_none() -> None:
+    assert translate_underscore({"_url": "/work", "_queue": "mail"}) == {"url": "/work", "queue": "mail"}
+    assert translate_underscore({"_url": ""}) == translate_underscore({"_url": None}) == {}
 
 
 def test_transactional_is_refused_until_it_works() -> None:

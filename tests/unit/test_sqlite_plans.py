@@ -29,12 +29,15 @@ PLANS = {
     "put.cancel_replaced": {"rowid"},
     "lease.lanes": {"deferq_ready"},
     "lease.candidates": {"deferq_ready", "key"},
+    "lease.delivered_lanes": {"deferq_delivered"},
+    "lease.delivered_candidates": {"deferq_delivered", "key"},
     "lease.lease": {"rowid"},
-    "lease.lease_first": {"deferq_ready", "key", "rowid"},
+    "lease.lease_first": {"deferq_ready", "deferq_delivered", "key", "rowid"},
     "lease.leased": {"deferq_held", "rowid"},
     "limit.standings": {"key", "deferq_held"},
     "limit.spend": {"key"},
     "limit.is_due": {"deferq_ready"},
+    "limit.delivered_is_due": {"deferq_delivered"},
     "lease.stalled": {"deferq_held"},
     "lease.orphaned": {"deferq_held"},
     "lease.renew": {"rowid"},
@@ -212,20 +215,23 @@ class Steps:
 
 CROWD = """
 with recursive number (n) as (select 1 union all select n + 1 from number where n < :many)
-insert into deferq_task (id, queue, target, state, priority, leasable_at, eta, first_due, starts, lease_id, finished_at)
-select :first + n, 'default', 'app:work', :state, n % 3, :at + n, :at + n, :at + n, 0, :lease, :finished + n from number
+insert into deferq_task (id, queue, target, state, priority, leasable_at, eta, first_due, starts, lease_id, finished_at,
+  url)
+select :first + n, 'default', 'app:work', :state, n % 3, :at + n, :at + n, :at + n, 0, :lease, :finished + n, :url
+from number
 """
 FUTURE, LEASED, SUCCEEDED_STATE, DEAD_STATE = 0, 1, 2, 3
 
 
-def crowd(path: Path, number: int, state: int, at: int) -> None:
+def crowd(path: Path, number: int, state: int, at: int, url: str | None = None) -> None:
     """Many tasks at once, in front of all others by their ids."""
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             CROWD,
             {
                 "many": number,
-                "first": state * 10_000_000,
+                "first": state * 10_000_000 + (5_000_000 if url else 0),
+                "url": url,
                 "state": state,
                 "at": at,
                 "lease": None if state == FUTURE else 3,
@@ -243,6 +249,7 @@ def work_of_a_day(folder: Path, *, crowded: bool) -> dict[str, int]:
         lease(engine, 1)
         if crowded:
             crowd(engine.path, 200_000, FUTURE, START + 3600 * US)
+            crowd(engine.path, 100_000, FUTURE, START + 3600 * US, "/there")
             crowd(engine.path, 20_000, LEASED, START + 600 * US)
             crowd(engine.path, 100_000, SUCCEEDED_STATE, START - 200_000)
             crowd(engine.path, 100_000, DEAD_STATE, START - 200_000)
@@ -255,6 +262,10 @@ def work_of_a_day(folder: Path, *, crowded: bool) -> dict[str, int]:
         leased = []
         taken["lease 50"] = steps.of(lambda: leased.extend(lease(engine, 50)))
         assert len(leased) == 50
+        engine.put([new(url="/there" if number % 2 else None) for number in range(50)])
+        delivered = []
+        taken["lease 50 to deliver"] = steps.of(lambda: delivered.extend(lease(engine, 50, delivers=True)))
+        assert len(delivered) == 50
         until = clock() + 60 * US
         taken["renew 50"] = steps.of(lambda: engine.renew(leased, until))
         taken["settle 50"] = steps.of(lambda: settle_each(engine, leased, SUCCEEDED))

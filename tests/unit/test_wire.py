@@ -67,6 +67,7 @@ REQUEST = Signed("POST", "/_deferq/run", "", str(NOW_S), pack_task(TASK), TASK.p
 
 def test_a_task_comes_back_as_it_was() -> None:
     assert unpack_task(pack_task(TASK), TASK.payload) == TASK
+    assert unpack_task(pack_task(TASK._replace(cancel_requested=0)), TASK.payload) == TASK  # as SQLite says it
     assert unpack_task(pack_task(TASK._replace(crashes=2, cancel_requested=True)), b"").crashes == 2
 
 

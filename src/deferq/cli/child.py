@@ -19,6 +19,7 @@ from deferq.runtime import stacks
 from deferq.runtime.children.child import Child, end_with_parent
 from deferq.runtime.children.spawning import Inherited, die_with_parent, inherited
 from deferq.runtime.config import WorkerConfig
+from deferq.runtime.delivery import Deliverer, NoApplication
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
 
@@ -41,8 +42,10 @@ def be_child(args: argparse.Namespace) -> int:
     deferq = loaded.deferq
     deferq.engine  # noqa: B018  # opening it makes the codec
     deferq.codec.keyring  # noqa: B018  # a secret that cannot be read is better known now
+    if deferq.web is not None:
+        deferq.web.start()
     listeners = Listeners([*([_StartNarrator()] if args.verbose else []), *deferq.listeners])
-    executor, cap = _executor(deferq, ours, args)
+    executor, cap = _executor(deferq, deferq.deliverer(), ours, args)
     child = Child(
         executor,
         ours.end,
@@ -53,6 +56,8 @@ def be_child(args: argparse.Namespace) -> int:
         now=deferq.engine.now,
     )
     child.run({**_hello(loaded, config), "memory_cap": cap})
+    if deferq.web is not None:
+        deferq.web.stop()
     end_soon(EXIT_OK)
     return EXIT_OK
 
@@ -63,16 +68,19 @@ def _write_crash(ours: Inherited) -> None:
         stacks.write_crash(ours.crash)
 
 
-def _executor(deferq: Deferq, ours: Inherited, args: argparse.Namespace) -> tuple[Executor, int]:
+def _executor(
+    deferq: Deferq, deliverer: Deliverer | None, ours: Inherited, args: argparse.Namespace
+) -> tuple[Executor, int]:
     """And how many bytes of memory tasks may take from now on; 0: any number."""
+    deliverer = deliverer or NoApplication()
     if ours.crash is None:
-        return Executor(deferq.codec, now=deferq.engine.now), 0
+        return Executor(deferq.codec, now=deferq.engine.now, deliverer=deliverer), 0
     from deferq.runtime.children.capped import CappedExecutor, MemoryCap, default_cap
 
     size = args.quarantine_memory or deferq.settings["quarantine_memory"] or default_cap()
     cap = MemoryCap(size)
     cap.impose()
-    return CappedExecutor(deferq.codec, cap, now=deferq.engine.now), size
+    return CappedExecutor(deferq.codec, cap, now=deferq.engine.now, deliverer=deliverer), size
 
 
 def _config(args: argparse.Namespace, loaded: Loaded) -> WorkerConfig:
@@ -94,6 +102,7 @@ def _hello(loaded: Loaded, config: WorkerConfig) -> dict[str, Any]:
         "project": str(settings.project),
         "settings": plain,
         "queues": {name: queue.to_dict() for name, queue in loaded.deferq.queues.items()},
+        "delivers_to": loaded.delivers_to,
         "threads": config.threads,
         "async_slots": config.async_slots,
     }

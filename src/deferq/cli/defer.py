@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=seconds, metavar="S", help="seconds that an attempt may take")
     parser.add_argument("--expires", type=seconds, metavar="S", help="cancelled if not started in S seconds")
     parser.add_argument("--route", help="for workers of this route")
+    parser.add_argument("--path", help="deliver it to this path of the application, such as /tasks/mail")
     parser.add_argument("--tag", metavar="TAG", action="append", dest="tags", help="may be repeated")
     parser.add_argument("--wait", metavar="S", nargs="?", type=seconds, const=math.inf, help="until it has ended")
     add_json(parser)
@@ -86,6 +87,7 @@ def _defer(
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: getattr(args, name) for name in (*_OPTIONS, "tags")}
+    given["url"] = args.path  # --url is the store
     return {name: value for name, value in given.items() if value is not None}
 
 

@@ -1,6 +1,7 @@
 """Run tasks while you write them: a worker that loads the application anew whenever the source changes.
 
-APP is what to import: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use.
+APP is what to import: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use,
+or a WSGI or ASGI application, to which tasks with an url are delivered.
 Without one the setting `app` decides. What tasks print appears at once.
 
 Ctrl-C stops it; running tasks have two seconds to finish.

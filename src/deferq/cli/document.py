@@ -72,6 +72,8 @@ def _worker(worker: WorkerSeen) -> dict[str, Any]:
         "pid": worker.pid,
         "queues": worker.queues,
         "route": worker.route,
+        "routes": None if worker.routes is None else list(worker.routes),
+        "base": worker.base,
         "threads": worker.threads,
         "running": worker.running,
         "abandoned": worker.abandoned,

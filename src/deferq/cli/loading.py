@@ -17,6 +17,7 @@ from deferq.app import Deferq
 from deferq.config import Settings, Value, gather
 from deferq.default import default
 from deferq.errors import ConfigError, StoreUnavailable
+from deferq.http.web import Web, kind_of
 from deferq.suggest import did_you_mean
 
 #: The origin of the url that a command was given.
@@ -37,6 +38,12 @@ class Loaded(NamedTuple):
     name: str
     #: Its file, if it has one.
     file: str | None
+
+    @property
+    def delivers_to(self) -> str:
+        """The web application that tasks with an url are delivered to, for people; empty: none is known."""
+        web = self.deferq.web
+        return f"{web.name} ({web.kind})" if web else ""
 
 
 class Reference(NamedTuple):
@@ -63,6 +70,8 @@ def load(app: str | None, url: str | None) -> Loaded:
     put_on_path(reference.folder)
     module, found = import_reference(reference)
     deferq = found if isinstance(found, Deferq) else default()
+    if reference.attribute and (kind := kind_of(found)):
+        deferq.web = Web(kind, found, name=f"{reference.module}:{reference.attribute}")
     return Loaded(_with_url(deferq, url), reference.module, getattr(module, "__file__", None))
 
 

@@ -19,6 +19,7 @@ EXIT_INTERRUPTED, EXIT_BROKEN_PIPE = 130, 141
 VERBS: Mapping[str, str] = {
     "dev": "run tasks here, and start anew whenever the source changes",
     "worker": "run tasks until it is stopped",
+    "push": "send tasks to a web application until it is stopped",
     "status": "what waits, what runs, how fast, who works; exit code 1 if work stands still",
     "tasks ls": "list tasks, newest first",
     "tasks show": "everything about one task",

@@ -27,6 +27,8 @@ def work_in_this_process(args: argparse.Namespace, drain_s: float) -> int:
         store, threads = printable(deferq.engine.url), worker.config.threads
         print(f"deferq {version()} dev (pid {os.getpid()})", file=sys.stderr)
         print(f"  store    {store}\n  app      {printable(loaded.name)}", file=sys.stderr)
+        if loaded.delivers_to:
+            print(f"  delivers tasks with an url, to {printable(loaded.delivers_to)}", file=sys.stderr)
         print(f"  threads  {threads}, all in this process\n  reload   off", file=sys.stderr, flush=True)
         show_output_at_once()
         log_to_stderr()

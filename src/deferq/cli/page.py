@@ -194,9 +194,17 @@ def _worker_row(worker: WorkerSeen, now: int) -> tuple[str, ...]:
         "",
         "",
         up,
-        worker.route or "",
+        _route(worker),
         "all" if worker.queues is None else shortened(", ".join(worker.queues), _QUEUES_WIDTH),
     )
+
+
+def _route(worker: WorkerSeen) -> str:
+    """What it serves; and where it pushes that, if it does."""
+    if worker.base is None:
+        return worker.route or ""
+    routes = ", ".join(route or "none" for route in worker.routes or ())
+    return f"{routes} -> {worker.base}" if routes else f"-> {worker.base}"
 
 
 def _child_row(child: ChildSeen) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ from deferq.runtime.children.parent import ParentWorker
 from deferq.runtime.children.quarantine import Quarantine
 from deferq.runtime.children.spawning import spawn, spawn_apart
 from deferq.runtime.config import WorkerConfig
+from deferq.runtime.delivery import Switch
 from deferq.runtime.listeners import Listener
 
 #: The parent renews leases, and no task can keep it from that: so they are short.
@@ -68,7 +69,8 @@ def new_parent(
 ) -> ParentWorker:
     """The worker for which these children work."""
     hello = application.hello
-    chosen = {"threads": hello["threads"], "async_slots": hello["async_slots"], "lease_s": LEASE_S, **config}
+    ours = {"threads": hello["threads"], "async_slots": hello["async_slots"], "lease_s": LEASE_S}
+    chosen = {**ours, "delivers": Switch(bool(hello["delivers_to"])), **config}
     return ParentWorker(
         application.engine,
         nursery,
@@ -89,6 +91,7 @@ def print_banner(verb: str, application: Application, worker: ParentWorker, *mor
         ("app", application.line),
         ("queues", ", ".join(config.queues) if config.queues else "all"),
         *((("route", config.route),) if config.route else ()),
+        *((("delivers", f"tasks with an url, to {to}"),) if (to := application.hello["delivers_to"]) else ()),
         ("children", f"{children}, each with {per_child}" if children > 1 else f"1, with {per_child}"),
         *more,
     ]

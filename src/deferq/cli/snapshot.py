@@ -90,7 +90,7 @@ def take(engine: Readable) -> Snapshot:
 def _may_miss_a_route(queue: QueueCounts, seen: Iterable[WorkerSeen]) -> bool:
     """A worker without a route takes them all."""
     serving = [worker for worker in seen if worker.alive and worker.serves(queue.queue)]
-    return bool(queue.ready and serving) and all(worker.route is not None for worker in serving)
+    return bool(queue.ready and serving) and all(worker.routes is not None for worker in serving)
 
 
 def _waiting(engine: Readable, queue: str, now: int) -> Waiting:

@@ -6,10 +6,10 @@ import os
 import signal
 import threading
 from types import FrameType
+from typing import Protocol
 
 from deferq.runtime import stacks
 from deferq.runtime.children.parent import ParentWorker
-from deferq.runtime.worker import AnyWorker
 
 #: Seconds that threads of the application may hold up the end of the process.
 LINGER_S = 2.0
@@ -19,16 +19,23 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 HANGUP = signal.SIGHUP
 
 
+class Stoppable(Protocol):
+    """A worker, or several."""
+
+    def request_stop(self) -> None:
+        """Ask it to stop, without waiting."""
+
+
 class Stopping:
     """Passes the wish to stop on to a worker."""
 
     def __init__(self) -> None:
         """From now on SIGUSR1 prints what each thread is doing, even while the application is imported."""
-        self._worker: AnyWorker | None = None
+        self._worker: Stoppable | None = None
         self._signalled = False
         stacks.show_on_signals()
 
-    def watch_over(self, worker: AnyWorker) -> None:
+    def watch_over(self, worker: Stoppable) -> None:
         """From now on signals stop `worker`."""
         self._worker = worker
         for number in SIGNALS:

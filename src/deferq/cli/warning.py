@@ -89,9 +89,10 @@ def left_behind(seen: Snapshot) -> Iterator[Warned]:
 def unserved_route(seen: Snapshot) -> Iterator[Warned]:
     """Every worker of the queue has a route, and some tasks have another one."""
     for queue, waiting in seen.waiting.items():
-        served = {worker.route for worker in seen.serving(queue)}
-        if not served or None in served:
+        serving = seen.serving(queue)
+        if not serving or any(worker.routes is None for worker in serving):
             continue
+        served = {route for worker in serving for route in worker.routes or ()}
         for route in sorted(set(waiting.routes) - served, key=str):
             count = waiting.routes[route]
             text = (

@@ -1,6 +1,7 @@
 """Run tasks until a signal says stop.
 
-APP is what to import first: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use.
+APP is what to import first: a file (hello.py), a module (shop.tasks) or module:name, where name may be a Deferq to use,
+or a WSGI or ASGI application, to which tasks with an url are delivered.
 Without one the setting `app` decides; without that either, modules are imported when a task needs them.
 
 Tasks run in child processes; this process leases for them, and imports nothing of the application. More children than

@@ -62,6 +62,15 @@ class WorkerSeen:
     version: str | None = None
     #: When the record runs out (microseconds since the epoch, UTC).
     due: int | None = None
+    #: Where it pushes tasks; None: it runs them.
+    base: str | None = None
+    #: The routes that it pushes, None among them for tasks without one; None: as `route` says.
+    pushed: tuple[str | None, ...] | None = None
+
+    @property
+    def routes(self) -> tuple[str | None, ...] | None:
+        """The routes that it serves, None among them for tasks without one; None: every task."""
+        return self.pushed if self.pushed or self.route is None else (None, self.route)
 
     def serves(self, queue: str) -> bool:
         """Whether it takes tasks of this queue."""
@@ -83,7 +92,7 @@ def _records(engine: HasRecords) -> Iterator[Record]:
 
 def _seen(record: Record, now: int) -> WorkerSeen:
     said = _read(record.document)
-    queues = _said(said, "queues", list)
+    queues, pushed = _said(said, "queues", list), _said(said, "routes", list)
     return WorkerSeen(
         key=record.key,
         alive=record.due is not None and record.due > now,
@@ -99,6 +108,8 @@ def _seen(record: Record, now: int) -> WorkerSeen:
         children=tuple(_child(one) for one in _said(said, "children", list) or () if isinstance(one, dict)),
         version=_said(said, "version", str),
         due=record.due,
+        base=_said(said, "base", str),
+        pushed=None if pushed is None else tuple(None if route is None else str(route) for route in pushed),
     )
 
 

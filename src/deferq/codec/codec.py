@@ -105,12 +105,14 @@ class Codec:
 
         Raises PayloadError, TargetNotAllowed or TargetUnknown.
         """
-        codec, body = self.keyring.open(
-            "payload", task.id, task.target, task.payload, url=task.url, codecs=self._accepted
-        )
+        codec, body = self._open(task)
         fn, is_async = find(task.target, self._registry, self._allow)
         args, kwargs, extras = decode_call(body) if codec == PICKLE else self._strict_json().decode_call(body)
         return Invocation(fn, args, kwargs, extras.get("context") or {}, is_async)
+
+    def verify(self, task: Leased) -> None:
+        """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
+        self._open(task)
 
     def seal_result(self, task_id: int, target: str, value: Any) -> bytes | None:
         """The signed envelope of what a task returned; None stays None.
@@ -129,6 +131,9 @@ class Codec:
             return None
         codec, body = self.keyring.open("result", task_id, target, envelope, codecs=self._accepted)
         return decode_result(body) if codec == PICKLE else self._strict_json().decode_result(body)
+
+    def _open(self, task: Leased) -> tuple[int, bytes]:
+        return self.keyring.open("payload", task.id, task.target, task.payload, url=task.url, codecs=self._accepted)
 
     def _strict_json(self) -> StrictJson:
         """Loaded by who uses it."""

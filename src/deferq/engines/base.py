@@ -66,12 +66,14 @@ class Want(NamedTuple):
     lease_us: int
     #: Queues to serve; None: all.
     queues: tuple[str, ...] | None = None
-    #: Serve this route and unrouted tasks; None: every route.
-    route: str | None = None
+    #: Routes to serve, None among them for tasks without one; None: every task.
+    routes: tuple[str | None, ...] | None = None
     #: Which queue is served first, so that each comes first in turn.
     rotation: int = 0
     #: One task that is found at once will do: whoever asks is idle, and takes another turn right after.
     hurry: bool = False
+    #: Whether tasks with an url are wanted too, to be delivered; else they are left to others.
+    delivers: bool = False
 
 
 class Settlement(NamedTuple):

@@ -51,15 +51,24 @@ def admit(request: Request, keyring: Keyring, limit: int, now_s: float) -> Deliv
         return refuse(400, "its body is not as long as it says")
     headers = request.headers
     time, task = headers["x-deferq-time"], headers["x-deferq-task"]
-    try:
-        signed = Signed(request.method, request.path, request.query, time, task, body)
-        verify(keyring, signed, headers["x-deferq-signature"], now_s)
-    except PayloadSignatureError:
+    signed = Signed(request.method, request.path, request.query, time, task, body)
+    if not _fits(keyring, signed, request.mount, headers["x-deferq-signature"], now_s):
         return refuse(403, "its signature does not fit, or is too old; are the secrets the same, and the clocks right?")
     try:
         return unpack_delivery(task, body)
     except PayloadCorrupt:
         return refuse(400, "it is signed, and brings no task")
+
+
+def _fits(keyring: Keyring, signed: Signed, mount: str, signature: str, now_s: float) -> bool:
+    """A mount point is the server's, which the sender does not sign, or of a router behind the path that it does."""
+    for path in (signed.path, mount + signed.path) if mount else (signed.path,):
+        try:
+            verify(keyring, signed._replace(path=path), signature, now_s)
+        except PayloadSignatureError:
+            continue
+        return True
+    return False
 
 
 def _read(read: Callable[[int], bytes], length: int) -> bytes | None:

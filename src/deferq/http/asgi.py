@@ -6,12 +6,13 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import TYPE_CHECKING, Any, Final
 
-from deferq.http.message import ANSWER_KEY, Answer, Request, Response, path_of_scope
+from deferq.http.message import ANSWER_KEY, DELIVERY_KEY, Answer, Request, Response, path_of_scope
 from deferq.http.paths import OUR_PATHS, RUN_PATH
 from deferq.http.wsgi import not_found
 
 if TYPE_CHECKING:
     from deferq.http.handler import Handler
+    from deferq.http.loops import ServerLoop
     from deferq.runtime.embedded import EmbeddedWorker
 
 Message = MutableMapping[str, Any]
@@ -31,14 +32,20 @@ class WrappedAsgi:
     """
 
     def __init__(
-        self, app: AsgiApp, embedded: Callable[[], EmbeddedWorker | None], handler: Callable[[], Handler]
+        self,
+        app: AsgiApp,
+        embedded: Callable[[], EmbeddedWorker | None],
+        handler: Callable[[], Handler],
+        server: ServerLoop,
     ) -> None:
         self.app = app
         self._embedded = embedded
         self._handler = handler
+        self.server = server
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        worker = self._embedded()
+        # Where our own worker calls, it is there, and this need not be the loop of a server.
+        worker = None if DELIVERY_KEY in scope else self._worker_beside(scope)
         if worker is not None:
             if scope["type"] == "lifespan":
                 await _in_thread(worker.start)
@@ -52,6 +59,10 @@ class WrappedAsgi:
             await self._serve(path, scope, receive, send)
         else:
             await self.app(scope, receive, _saying_outcome(scope, send) if _is_delivery(scope) else send)
+
+    def _worker_beside(self, scope: Scope) -> EmbeddedWorker | None:
+        self.server.seen(scope.get("state"))
+        return self._embedded()
 
     async def _serve(self, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         voice = _Voice(receive, send)

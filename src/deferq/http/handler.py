@@ -156,7 +156,7 @@ class Handler:
             return outcome_of(error)
 
     def _prepare(self, attempt: Attempt) -> Invocation | Outcome:
-        if attempt.task.crashes >= LEFT_FROM:
+        if attempt.task.crashes >= LEFT_FROM and attempt.current is None:  # a worker of this process knows better
             return left_to_others(attempt.task)
         executor = self.executor
         invocation = executor.prepare(attempt.task)

@@ -93,9 +93,10 @@ class Request:
         body: all of it; or a function that reads up to so many bytes, and returns nothing at the end.
         environ: the `environ` or `scope` it came with: the handler leaves the outcome there.
         repeated: whether one of these headers was there twice.
+        mount: where that is, such as `/shop`: by the server, or by a router within the application.
     """
 
-    __slots__ = ("body", "environ", "headers", "method", "path", "query", "repeated")
+    __slots__ = ("body", "environ", "headers", "method", "mount", "path", "query", "repeated")
 
     def __init__(
         self,
@@ -107,6 +108,7 @@ class Request:
         environ: MutableMapping[str, Any] | None = None,
         *,
         repeated: bool = False,
+        mount: str = "",
     ) -> None:
         self.method = method
         self.path = path
@@ -115,6 +117,7 @@ class Request:
         self.body = body
         self.environ: MutableMapping[str, Any] = {} if environ is None else environ
         self.repeated = repeated
+        self.mount = mount
 
     @classmethod
     def from_wsgi(cls, environ: MutableMapping[str, Any]) -> Request:
@@ -127,6 +130,7 @@ class Request:
             headers,
             environ["wsgi.input"].read,
             environ,
+            mount=_decoded(environ.get("SCRIPT_NAME", "")),
         )
 
     @classmethod
@@ -141,6 +145,7 @@ class Request:
             body,
             scope,
             repeated=repeated,
+            mount=scope.get("root_path", "").rstrip("/"),
         )
 
     @property
@@ -152,7 +157,10 @@ class Request:
 
 def path_of_environ(environ: Mapping[str, Any]) -> str:
     """The path below the mount point. WSGI hands over the bytes of the decoded path as if they were Latin-1."""
-    path: str = environ.get("PATH_INFO", "")
+    return _decoded(environ.get("PATH_INFO", ""))
+
+
+def _decoded(path: str) -> str:
     if path.isascii():
         return path
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from deferq.codec.wire import HELD
+from deferq.codec.wire import HELD, OUTCOME, SETTLED
 from deferq.http.message import Response
 
 logger = logging.getLogger("deferq.http")
@@ -52,9 +52,9 @@ def refuse(status: int, why: str, *, level: int = logging.WARNING) -> Response:
 
 
 def complain(status: int, what: str) -> Response:
-    """The same where something was run."""
+    """The same where something was run: whoever pushed it must not give the task back."""
     logger.warning("%s (HTTP %d)", what, status)
-    return _said(status)
+    return answer(status, _WORDS[status], _RETRY_AFTER, (HELD, "1"))
 
 
 def _said(status: int) -> Response:
@@ -69,4 +69,4 @@ def without_body(response: Response) -> Response:
 def already_settled() -> Response:
     """The answer to a delivery of a task that has ended: there is nothing left to do."""
     logger.info("a delivery came again: its task has ended (HTTP 200)")
-    return answer(200, "already settled")
+    return answer(200, "already settled", (OUTCOME, SETTLED))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from deferq.http.message import ANSWER_KEY, Answer, Request, Response, path_of_environ
+from deferq.http.message import ANSWER_KEY, DELIVERY_KEY, Answer, Request, Response, path_of_environ
 from deferq.http.paths import OUR_PATHS, RUN_PATH
 
 if TYPE_CHECKING:
@@ -33,9 +33,10 @@ class WrappedWsgi:
         self._handler = handler
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        worker = self._embedded()
-        if worker is not None and not environ.get("wsgi.run_once"):
-            worker.ensure_started()
+        if DELIVERY_KEY not in environ and not environ.get("wsgi.run_once"):
+            worker = self._embedded()
+            if worker is not None:
+                worker.ensure_started()
         if environ.get("PATH_INFO", "").startswith(OUR_PATHS):
             return self._serve(environ, start_response)
         if "HTTP_X_DEFERQ_TASK" in environ:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from deferq.errors import InvalidOption
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import is_seconds
+from deferq.runtime.delivery import Switch
 
 
 def default_threads() -> int:
@@ -38,8 +39,17 @@ class WorkerConfig:
     queues: tuple[str, ...] | None = None
     #: Serve this route and unrouted tasks; None: every route.
     route: str | None = None
+    #: Serve exactly these routes instead, None among them for tasks without one; None: as `route` says.
+    routes: tuple[str | None, ...] | None = None
+    #: Lease tasks with an url too, and deliver them to the application.
+    delivers: bool | Switch = False
     #: Stop by itself once nothing is due and nothing runs. Tasks of dead workers are looked for first.
     until_idle: bool = False
+
+    @property
+    def wanted_routes(self) -> tuple[str | None, ...] | None:
+        """Every route that is served, None among them for tasks without one; None: all."""
+        return self.routes if self.routes or self.route is None else (None, self.route)
 
     def __post_init__(self) -> None:
         for name in ("threads", "async_slots", "batch"):

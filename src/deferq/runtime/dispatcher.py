@@ -43,6 +43,8 @@ RESCUED_MAX = 100
 #: The longest pause in an outage, as a part of a lease: once the store is back, leases are renewed in time.
 PAUSE_OF_LEASE = 1 / 6
 BEAT_EVERY_S = 10.0
+#: So many tasks that the pool has let go are remembered, the latest.
+LET_GO_MAX = 100_000
 
 
 # ---- effects, and what they are answered with
@@ -140,6 +142,8 @@ class _Dispatcher:
         self._stop = stop
         #: What we lease and have no outcome for, by task id.
         self._held: dict[int, Leased] = {}
+        #: What the pool has let go, by id: its lease, and what it counts as if nobody settles it.
+        self._let_go: dict[int, tuple[int, Outcome]] = {}
         #: What we believe about it, by lease id.
         self._leases: dict[int, Lease] = {}
         #: Decided, and not yet known to be stored.
@@ -192,13 +196,23 @@ class _Dispatcher:
 
     def _settle_all(self, finished: Iterable[Finished]) -> None:
         now = self._world.now_us()
-        for task, outcome, duration_us in finished:
+        for task, outcome, duration_us, let_go in finished:
             held = self._held.get(task.id)
             if held is None or held.lease_id != task.lease_id:
                 continue  # lost, or timed out before: it is not ours to say how it ended
             del self._held[task.id]
+            if let_go:
+                self._leave(held, outcome)
+                continue
             outcome = self._unless_cut_off(held, outcome)
             self._unsettled.append(settle(held, outcome, duration_us, now, self._world.random()))
+
+    def _leave(self, task: Leased, outcome: Outcome) -> None:
+        """Neither end its lease nor renew it: others may, who know more."""
+        self._let_go.pop(task.id, None)
+        self._let_go[task.id] = task.lease_id, outcome
+        if len(self._let_go) > LET_GO_MAX:
+            del self._let_go[next(iter(self._let_go))]
 
     def _unless_cut_off(self, task: Leased, outcome: Outcome) -> Outcome:
         """A coroutine that nobody asked to cancel was cancelled by us, because draining was over."""
@@ -259,9 +273,10 @@ class _Dispatcher:
             lease_id=new_lease_id(self._world.number, self._serial),
             lease_us=int(config.lease_s * US),
             queues=config.queues,
-            route=config.route,
+            routes=config.wanted_routes,
             rotation=self._serial,
             hurry=hurry,
+            delivers=bool(config.delivers),
         )
 
     def _room(self) -> tuple[int, int]:
@@ -378,6 +393,9 @@ class _Dispatcher:
 
     def _fate(self, task: Leased, now: int) -> Outcome:
         """What became of a task that nobody looks after."""
+        lease_id, outcome = self._let_go.get(task.id, (0, INTERRUPTED))
+        if lease_id == task.lease_id:
+            return outcome
         if holder_of(task.lease_id) == self._world.number:
             return INTERRUPTED  # a lease of ours that we do not hold was answered to nobody, so it never started
         return WORKER_LOST if task.leased_until <= now else WORKER_DIED

@@ -2,7 +2,8 @@
 
 The steps, in order: `prepare` refuses what is expired, cancelled or unreadable and decodes the rest; `call` runs the
 function in a context of its own; what it returns is sealed, what it raises becomes an outcome. A coroutine takes the
-same steps on an event loop (`run_async`). The worker, the HTTP handler and the inline test mode all run tasks here.
+same steps on an event loop (`run_async`). Where there is a deliverer, a task with an url is not called but delivered,
+and that is what is called then. The worker, the HTTP handler and the inline test mode all run tasks here.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from deferq.errors import (
 )
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
+from deferq.runtime.delivery import Delivered, Deliverer, Delivery
 from deferq.runtime.errortext import cut, describe
 
 #: No release will ever run these: the task dies and is kept.
@@ -52,7 +54,7 @@ class Awaiting(NamedTuple):
 class Executor:
     """Turns a leased task into an outcome. It never raises what user code raised."""
 
-    __slots__ = ("_codec", "_monotonic", "_now")
+    __slots__ = ("_codec", "_deliverer", "_monotonic", "_now")
 
     def __init__(
         self,
@@ -60,8 +62,11 @@ class Executor:
         *,
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         monotonic: Callable[[], float] = time.monotonic,
+        deliverer: Deliverer | None = None,
     ) -> None:
+        """`deliverer` gets the tasks with an url; None: they are called like all others."""
         self._codec = codec
+        self._deliverer = deliverer
         self._now = now
         self._monotonic = monotonic
 
@@ -144,6 +149,8 @@ class Executor:
     def _decode(self, task: Leased) -> Invocation | Failed | Cancelled | Parked:
         try:
             decode_options(task.options)
+            if task.url is not None and self._deliverer is not None:
+                return self._delivery(task, self._deliverer)
             return self._codec.decode(task)
         except _UNREADABLE as error:
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")
@@ -152,12 +159,29 @@ class Executor:
         except BaseException as error:  # decoding imports and builds user code: it may raise anything
             return Failed(error=describe(error, __file__))
 
+    def _delivery(self, task: Leased, deliverer: Deliverer) -> Invocation:
+        """The call that delivers it. What was forged does not travel under our signature."""
+        self._codec.verify(task)
+        if deliverer.is_async:
+            return Invocation(_deliver_async, (deliverer, task), {}, {}, True)
+        return Invocation(_deliver, (deliverer, task), {}, {}, False)
+
     def _seal(self, value: object, current: CurrentTask) -> Outcome:
+        if isinstance(value, Delivered):
+            return value.outcome
         try:
             return Succeeded(self._codec.seal_result(current.id, current.target, value))
         except BaseException as error:
             # The work is done; to repeat it would repeat its effects and end in the same result.
             return Failed(error=describe(error, __file__), permanent=True, reason="result cannot be stored")
+
+
+def _deliver(deliverer: Any, task: Leased) -> Delivered:
+    return Delivered(deliverer.deliver(Delivery(task, CURRENT.get())))
+
+
+async def _deliver_async(deliverer: Any, task: Leased) -> Delivered:
+    return Delivered(await deliverer.deliver(Delivery(task, CURRENT.get())))
 
 
 def outcome_of(error: BaseException) -> Outcome:

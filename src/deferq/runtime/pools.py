@@ -56,6 +56,9 @@ class Finished(NamedTuple):
     outcome: Outcome
     #: How long user code ran.
     duration_us: int = 0
+    #: It may still run where this pool does not see it. Whoever runs it settles it; the outcome counts only if nobody
+    #: has when the lease is over.
+    let_go: bool = False
 
 
 class Pool(Protocol):

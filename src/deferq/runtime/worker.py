@@ -22,6 +22,7 @@ from deferq.model.events import Event, EventName
 from deferq.model.queue import Queue
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
+from deferq.runtime.delivery import Deliverer, NoApplication
 from deferq.runtime.dispatcher import Stop, dispatch
 from deferq.runtime.driver import Driver, Ear
 from deferq.runtime.executor import Executor
@@ -155,7 +156,7 @@ class AnyWorker(ABC):
         declare(self._engine, self._queues)
         bell = self._bell = self._engine.bell(number)
         pool, ear = self._quarters(bell)
-        pulse = Pulse(self._engine, number, self._description(), self._details)
+        pulse = Pulse(self._engine, number, self._description(), self._all_details)
         world = _Reality(number, self._engine.now, self._listeners)
         driver = Driver(self._engine, ear, Janitor(self._engine, self._retention), pulse.beat)
         self._announce(EventName.WORKER_STARTED)
@@ -186,6 +187,9 @@ class AnyWorker(ABC):
             "version": _release(),
         }
 
+    def _all_details(self) -> Mapping[str, Any]:
+        return {"delivers": bool(self.config.delivers), **self._details()}
+
     def _announce(self, name: EventName, detail: str = "") -> None:
         detail = detail or f"{socket.gethostname()} pid {os.getpid()}"
         self._listeners.announce(Event(name, self._engine.now(), detail=detail))
@@ -213,10 +217,14 @@ class Worker(AnyWorker):
         *,
         retention: Retention | None = None,
         queues: Mapping[str, Queue] | None = None,
+        deliverer: Deliverer | None = None,
     ) -> None:
-        """Nothing starts yet. `queues` is what the application declares; the store learns of it at the start."""
+        """Nothing starts yet. `queues` is what the application declares; the store learns of it at the start.
+
+        `deliverer` brings tasks with an url to the application, if the `config` says that they are leased.
+        """
         super().__init__(engine, config, listeners, retention=retention, queues=queues)
-        self._executor = Executor(codec, now=engine.now)
+        self._executor = Executor(codec, now=engine.now, deliverer=deliverer or NoApplication())
 
     def _quarters(self, bell: Bell) -> tuple[Pool, Ear]:
         pool = GuardedThreads(

@@ -60,7 +60,8 @@ class Attempt:
         self._task = task
         self._clock = clock
         self._began = (time.monotonic(), clock())
-        self._executor = _Noting(app.codec, now=clock, monotonic=self._monotonic)
+        # Where the application is wrapped, a task with an url is delivered to it; else its function is called.
+        self._executor = _Noting(app.codec, now=clock, monotonic=self._monotonic, deliverer=app.deliverer())
         self._listeners = Listeners((LogListener(), *app.listeners))
 
     def run(self) -> Ran:

@@ -112,6 +112,11 @@ class DeferredTask(TaskHandle):
         return self._made.route
 
     @property
+    def url(self) -> str | None:
+        """The path to which it is delivered; None: its function is called."""
+        return self._made.url
+
+    @property
     def retry(self) -> RetryPolicy:
         return self._options.retry
 
@@ -138,6 +143,8 @@ class DeferredTask(TaskHandle):
             shown.append(f"in {self.countdown:g} s")
         if self.name is not None:
             shown.append(f"name {self.name}")
+        if self.url is not None:
+            shown.append(f"url {self.url}")
         return f" ({', '.join(shown)})"
 
 

@@ -132,7 +132,7 @@ class DeferredTasks(Mode):
             args: its arguments. Without any, any will do; `call(fn)` means: none.
             count: exactly so many such tasks; None: at least one.
             keywords: arguments of the function; those it does not take are options: queue, countdown, eta, name,
-                priority, retry, timeout, expires, tags, headers, route.
+                priority, retry, timeout, expires, tags, headers, route, url.
 
         Raises AssertionError, which shows what was deferred and how it differs; TypeError for a keyword that is
         neither.

@@ -86,9 +86,8 @@ class RecordingEngine(MemoryEngine):
 
     def lease_from(self, queue: str) -> Leased | None:
         """Lease the first due task of a queue, if its limits allow it."""
-        want = Want(
-            free=1, ahead=0, lease_id=new_lease_id(_HOLDER, next(_serials)), lease_us=_LEASE_US, queues=(queue,)
-        )
+        lease_id = new_lease_id(_HOLDER, next(_serials))
+        want = Want(free=1, ahead=0, lease_id=lease_id, lease_us=_LEASE_US, queues=(queue,), delivers=True)
         leased = self.turn((), want).leased
         return leased[0] if leased else None
 

@@ -26,8 +26,8 @@ class Lane(NamedTuple):
     parked: bool
 
     def serves(self, want: Want) -> bool:
-        """Whether a dispatcher that wants this may have its tasks. None can deliver to an url yet."""
-        return not self.delivered and (want.route is None or self.route is None or self.route == want.route)
+        """Whether a dispatcher that wants this may have its tasks."""
+        return (want.delivers or not self.delivered) and (want.routes is None or self.route in want.routes)
 
 
 class Queue:

@@ -22,6 +22,8 @@ from deferq.model.task import Leased
 SQL = statements("lease")
 #: With more lanes than this, only as much of each is looked at as is likely to be taken.
 FEW_LANES = 16
+#: By whether their tasks are delivered.
+_LANES, _CANDIDATES = ("lanes", "delivered_lanes"), ("candidates", "delivered_candidates")
 
 
 class LaneName(NamedTuple):
@@ -32,6 +34,8 @@ class LaneName(NamedTuple):
     at_most_once: int
     #: Whether its queue is limited.
     limited: int
+    #: Whether they have an url: they stand in an index of their own.
+    delivered: int = 0
 
 
 class Lanes(NamedTuple):
@@ -61,14 +65,15 @@ def look(connection: Connection, want: Want, now: int, settlements: Sequence[Set
     due: list[LaneName] = []
     upcoming: list[int] = []
     tight: set[str] = set()
-    rows = connection.execute(SQL["lanes"], {"queues": queues, "now": now})
-    for queue, is_limited, priority, once, is_due, following in rows:
-        if is_due:
-            due.append(LaneName(queue, priority, once, is_limited))
-            if is_limited:
-                tight.add(queue)
-        if following is not None:
-            upcoming.append(following)
+    for delivered in range(1 + want.delivers):
+        rows = connection.execute(SQL[_LANES[delivered]], {"queues": queues, "now": now})
+        for queue, is_limited, priority, once, is_due, following in rows:
+            if is_due:
+                due.append(LaneName(queue, priority, once, is_limited, delivered))
+                if is_limited:
+                    tight.add(queue)
+            if following is not None:
+                upcoming.append(following)
     lanes = Lanes(due, min(upcoming, default=None), frozenset(tight))
     return _within_limits(connection, lanes, want, now, settlements) if tight else lanes
 
@@ -163,7 +168,8 @@ def lease_first(connection: Connection, want: Want, queue: str, now: int) -> lis
     """Take the first task of the highest priority of `queue`, if it is due. Needs no transaction around it."""
     parameters = {
         "queue": queue,
-        "route": want.route,
+        "routes": _routes(want),
+        "delivers": want.delivers,
         "now": now,
         "lease_id": want.lease_id,
         "until": now + want.lease_us,
@@ -216,16 +222,27 @@ def take_up(connection: Connection, task_id: int, lease_id: int, now: int) -> Ta
 def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[Lane]]:
     """The first `limit` due tasks of every lane, by queue and then from high to low priority."""
     names = sorted(wish.lanes.due, key=lambda lane: -lane.priority)
-    parameters = {"lanes": json_list(names), "now": wish.now, "route": wish.want.route, "limit": limit}
-    answer = json.loads(connection.execute(SQL["candidates"], parameters).fetchone()[0])
     halves: dict[tuple[str, int], dict[int, list[Due]]] = defaultdict(dict)
-    for place, tasks in answer:
-        name = names[place]
-        halves[name.queue, name.priority][name.at_most_once] = tasks
+    for delivered in range(1 + wish.want.delivers):
+        asked = [name for name in names if name.delivered == delivered]
+        if not asked:
+            continue
+        parameters = {"lanes": json_list(asked), "now": wish.now, "routes": _routes(wish.want), "limit": limit}
+        answer = json.loads(connection.execute(SQL[_CANDIDATES[delivered]], parameters).fetchone()[0])
+        for place, tasks in answer:
+            queue, priority, once, *_ = asked[place]
+            half = halves[queue, priority]
+            half[once] = sorted(half[once] + tasks)[:limit] if once in half else tasks
     by_queue: dict[str, list[Lane]] = defaultdict(list)
-    for (queue, _), half in halves.items():
+    for queue, priority in sorted(halves, key=lambda lane: -lane[1]):
+        half = halves[queue, priority]
         by_queue[queue].append(Lane(half.get(0, ()), half.get(1, ()), limit))
     return by_queue
+
+
+def _routes(want: Want) -> str | None:
+    """As JSON; no route is the empty one."""
+    return None if want.routes is None else json_list(route or "" for route in want.routes)
 
 
 def _rotated(queues: set[str], rotation: int) -> list[str]:

@@ -46,7 +46,8 @@ def spend(connection: Connection, before: Mapping[str, Standing], after: Mapping
 def can_go_on(connection: Connection, queues: Collection[str], now: int) -> bool:
     """Whether one of these queues, in which leases have ended, has a task that is due and may start."""
     return any(
-        connection.execute(SQL["is_due"], {"queue": name, "now": now}).fetchone()
+        connection.execute(SQL[statement], {"queue": name, "now": now}).fetchone()
         for name, standing in standings(connection, queues).items()
         if standing.limits.max_concurrent is not None and standing.allowance(now)
+        for statement in ("is_due", "delivered_is_due")
     )

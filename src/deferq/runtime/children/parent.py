@@ -17,6 +17,7 @@ from deferq.runtime.children.nursery import Nursery
 from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import Condition
 from deferq.runtime.config import WorkerConfig
+from deferq.runtime.delivery import Switch
 from deferq.runtime.driver import Ear
 from deferq.runtime.listeners import Listener
 from deferq.runtime.pools import Pool
@@ -47,7 +48,7 @@ class ParentWorker(AnyWorker):
         super().__init__(engine, config, [*listeners, relay], retention=retention, queues=queues)
         self._nursery = nursery
         nursery.announce = self._announce
-        nursery.introduced = self._declare_anew
+        nursery.introduced = self._meet
         if nursery.quarantine is not None:
             nursery.quarantine.told = self._tell_quarantined
 
@@ -82,8 +83,10 @@ class ParentWorker(AnyWorker):
         self._pool = ChildPool(self._nursery, bell, time.monotonic)
         return self._pool, self._pool
 
-    def _declare_anew(self, hello: Mapping[str, Any]) -> None:
+    def _meet(self, hello: Mapping[str, Any]) -> None:
         """A child has loaded the application, whose code may have changed since the last one did."""
+        if isinstance(self.config.delivers, Switch):
+            self.config.delivers.on = bool(hello["delivers_to"])
         with suppress(StoreError):  # what was declared before holds
             declare(self._engine, _restored(hello["queues"]))
 

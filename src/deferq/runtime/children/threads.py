@@ -134,7 +134,7 @@ class ChildThreads(ThreadPool):
 
     def _packed(self, finished: Finished) -> tuple[int, int, tuple[Any, ...] | None] | None:
         """None: it has been reported; a thread that was struck in between did not know."""
-        task, outcome, duration_us = finished
+        task, outcome, duration_us, _ = finished
         place = self._places.pop((task.id, task.lease_id), None)
         return None if place is None else (place, duration_us, pack_outcome(outcome))
 

@@ -60,7 +60,7 @@ class Books:
 
     def close(self, finished: Iterable[Finished]) -> None:
         """The dispatcher learns of these."""
-        for task, outcome, _ in finished:
+        for task, outcome, _, _ in finished:
             self._note(f"left the pool as {_how(outcome)}", task)
             page = self._page(task)
             if page.closed:

@@ -22,6 +22,8 @@ class Run(NamedTuple):
     outcome: Outcome
     #: When its timeout is over; None: it has none.
     times_out_at: float | None = None
+    #: Whether it goes on elsewhere, unseen, when it ends here.
+    let_go: bool = False
 
 
 class SimulatedPool:
@@ -40,7 +42,7 @@ class SimulatedPool:
         now = self._clock()
         for run in [run for run in self._running if run.ends_at <= now]:
             self._running.remove(run)
-            self._done.append(Finished(run.task, run.outcome))
+            self._done.append(Finished(run.task, run.outcome, let_go=run.let_go))
         while self._waiting and len(self._running) < self._slots:
             task, lease = self._waiting.pop(0)
             if now < lease.until:

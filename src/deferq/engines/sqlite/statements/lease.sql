@@ -1,4 +1,5 @@
 -- name: lanes
+-- twin: delivered_lanes
 -- Walks the lanes (queue, priority) that hold pending tasks, by one index seek each: whether one is due, and when the
 -- next one will be; tasks of a single start apart. Limited queues are marked.
 with recursive lane (queue, limited, priority) as (
@@ -24,6 +25,7 @@ select queue, limited, priority, half.at_most_once,
 from lane cross join half where priority is not null;
 
 -- name: candidates
+-- twin: delivered_candidates
 -- For each of `:lanes` [[queue, priority, at_most_once, limited], ...] the first due tasks [[due, id], ...], all in one
 -- row and so in one step: between steps other threads of the process may hold up whoever has the write lock.
 -- Queues that were paused or limited since somebody looked give nothing.
@@ -32,7 +34,7 @@ select json_group_array(json_array(lane.key, json((
     select leasable_at, id from deferq_task indexed by deferq_ready
     where state = 0 and url is null and queue = lane.value ->> 0 and priority = lane.value ->> 1
       and at_most_once = lane.value ->> 2 and leasable_at <= :now
-      and (:route is null or route is null or route = :route)
+      and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit :limit)))))
 from json_each(:lanes) as lane cross join deferq_queue as q
 where q.name = lane.value ->> 0 and not q.paused
@@ -45,7 +47,7 @@ where id in (select value from json_each(:ids));
 
 -- name: lease_first
 -- The task of one queue that is to be served first, leased and read by one statement that is a transaction of its own;
--- none of a limited queue.
+-- none of a limited queue, and none if a deliverer asks, and the queue has tasks that may come before it.
 update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + 1
 where id = (
   select id from (select leasable_at, id from (
@@ -53,18 +55,20 @@ where id = (
     where state = 0 and url is null and queue = :queue and at_most_once = 0 and leasable_at <= :now
       and priority = (select max(priority) from deferq_task indexed by deferq_ready
                       where state = 0 and url is null and queue = :queue)
-      and (:route is null or route is null or route = :route)
+      and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit 1)
   union all select leasable_at, id from (
     select leasable_at, id from deferq_task indexed by deferq_ready
     where state = 0 and url is null and queue = :queue and at_most_once = 1 and leasable_at <= :now
       and priority = (select max(priority) from deferq_task indexed by deferq_ready
                       where state = 0 and url is null and queue = :queue)
-      and (:route is null or route is null or route = :route)
+      and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit 1)
   ) order by leasable_at, id limit 1)
 and exists (select 1 from deferq_queue q
             where q.name = :queue and not q.paused and q.rate is null and q.max_concurrent is null)
+and not (:delivers and exists (select 1 from deferq_task indexed by deferq_delivered
+                               where state = 0 and url is not null and queue = :queue))
 returning id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
   coalesce(payload, (select body from deferq_payload p where p.id = deferq_task.id), x''),
   first_due, lease_id, leasable_at, cancel_requested, crashes;

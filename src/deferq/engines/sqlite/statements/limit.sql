@@ -11,6 +11,7 @@ where name in (select value from json_each(:queues))
 update deferq_queue set full_at = ?, full_at_parts = ? where name = ?;
 
 -- name: is_due
+-- twin: delivered_is_due
 -- The lanes of a queue, until one has a task that is due.
 with recursive lane (priority) as (
   select max(priority) from deferq_task indexed by deferq_ready where state = 0 and url is null and queue = :queue

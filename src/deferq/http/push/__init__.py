@@ -1,0 +1,1 @@
+"""`deferq push`: the dispatcher as an HTTP client."""

@@ -1,0 +1,14 @@
+"""Headers that a task may bring along to its delivery."""
+
+from __future__ import annotations
+
+_RESERVED = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
+_RESERVED_FAMILIES = ("x-appengine-", "x-cloudtasks-", "x-deferq-")
+
+
+def is_reserved(name: str) -> bool:
+    """Whether deferq, or HTTP itself, sets this header."""
+    name = name.lower()
+    if name == "x-appengine-failfast":
+        return False
+    return name in _RESERVED or name.startswith(_RESERVED_FAMILIES)
