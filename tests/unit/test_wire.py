@@ -12,6 +12,7 @@ from deferq.codec.wire import (
     SETTLED,
     Delivered,
     Signed,
+    outcome_of,
     pack_body,
     pack_fitting,
     pack_header,
@@ -89,7 +90,7 @@ def test_it_says_for_how_long_its_sender_waits(wait_s: float | None) -> None:
     assert unpack_delivery(pack_task(TASK, wait_s), TASK.payload) == Delivered(TASK, wait_s)
 
 
-@pytest.mark.parametrize("wait_s", [-1, "600", True, float("nan"), float("inf")])
+@pytest.mark.parametrize("wait_s", [-1, "600", True, float("nan"), float("inf"), 10**400, 1e300])
 def test_what_is_no_number_of_seconds_is_corrupt(wait_s: object) -> None:
     with pytest.raises(PayloadCorrupt):
         unpack_delivery(pack_task(TASK, wait_s), b"")  # type: ignore[arg-type]
@@ -172,6 +173,13 @@ def test_a_message_of_four_thousand_odd_characters_is_cut_too() -> None:
 def test_what_is_no_outcome_is_corrupt(text: str) -> None:
     with pytest.raises(PayloadCorrupt):
         unpack_header(text)
+
+
+@pytest.mark.parametrize("after_s", [10**400, 10**30, 1e308, float("inf"), float("nan"), True, "5", "nan", [], {}])
+@pytest.mark.parametrize("kind", ["retried", "snoozed", "interrupted"])
+def test_an_outcome_that_waits_for_no_time_that_a_store_holds_is_corrupt(kind: str, after_s: object) -> None:
+    with pytest.raises(PayloadCorrupt):
+        outcome_of({"outcome": kind, "reason": "later", "after_s": after_s})
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"outcome":"failed"}'])

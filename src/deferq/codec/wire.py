@@ -62,6 +62,8 @@ _TEXTS = {"queue", "target", "name", "route", "url", "options"}
 _NUMBERS = set(_FIELDS) - _TEXTS - {"cancel_requested"}
 #: No store holds larger ones.
 _NUMBER_MAX = 2**63 - 1
+#: No time that is waited is longer: some ten years.
+_SECONDS_MAX = 400_000_000
 #: What stands in a task for a field that its document leaves out.
 _UNSET = {
     **dict.fromkeys(("expires_at", "name", "route", "url", "options")),
@@ -145,7 +147,7 @@ def unpack_delivery(text: str, payload: bytes) -> Delivered:
 
 
 def _wait_s(value: object) -> float | None:
-    if value is None or (type(value) in (int, float) and 0 <= value < float("inf")):  # type: ignore[operator]
+    if value is None or (type(value) in (int, float) and 0 <= value <= _SECONDS_MAX):  # type: ignore[operator]
         return value  # type: ignore[return-value]
     raise PayloadCorrupt(f"{TASK}: its wait_s is no number of seconds.")
 
@@ -253,13 +255,20 @@ def _outcome_of(document: Mapping[str, Any]) -> Outcome:
     if kind == "cancelled":
         return Cancelled(reason=reason)
     if kind == "interrupted":
-        return Interrupted(after_s=float(document["after_s"]), reason=reason) if reason else INTERRUPTED
+        return Interrupted(after_s=_after_s(document["after_s"]), reason=reason) if reason else INTERRUPTED
     if kind == "snoozed":
-        return Snoozed(after_s=float(document["after_s"]), reason=reason)
+        return Snoozed(after_s=_after_s(document["after_s"]), reason=reason)
     if kind == "retried":
         after_s = document["after_s"]
-        return Retried(after_s=None if after_s is None else float(after_s), reason=reason)
+        return Retried(after_s=None if after_s is None else _after_s(after_s), reason=reason)
     raise ValueError(kind)
+
+
+def _after_s(value: object) -> float:
+    """A number of seconds that leads to a time which a store can hold: whoever answers may say anything."""
+    if type(value) not in (int, float) or not -_SECONDS_MAX <= value <= _SECONDS_MAX:  # type: ignore[operator]
+        raise ValueError("a number of seconds is expected")
+    return float(value)  # type: ignore[arg-type]
 
 
 def _document_of_error(error: ErrorText) -> dict[str, str]:
