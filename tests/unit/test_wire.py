@@ -182,6 +182,15 @@ def test_an_outcome_that_waits_for_no_time_that_a_store_holds_is_corrupt(kind: s
         outcome_of({"outcome": kind, "reason": "later", "after_s": after_s})
 
 
+def test_no_text_of_an_outcome_has_half_a_surrogate_pair_in_it() -> None:
+    """SQLite would take it, and call the file damaged when it is to give it back."""
+    half, texts = "a\ud800b", ("error_type", "message", "traceback")
+    said = outcome_of(
+        {"outcome": "failed", "permanent": True, "reason": half, "detail": half, "error": dict.fromkeys(texts, half)}
+    )
+    assert said == Failed(error=ErrorText(**dict.fromkeys(texts, "a?b")), permanent=True, reason="a?b", detail="a?b")
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"outcome":"failed"}'])
 def test_a_body_that_is_no_outcome_is_corrupt(body: bytes) -> None:
     with pytest.raises(PayloadCorrupt):

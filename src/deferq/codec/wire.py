@@ -284,9 +284,10 @@ def _error_of(document: Mapping[str, Any]) -> ErrorText:
 
 
 def _text(value: object) -> str:
+    """A text; half of a surrogate pair, which JSON can bring and no store gives back, becomes a question mark."""
     if not isinstance(value, str):
         raise TypeError("a text is expected")
-    return value
+    return value.encode("utf-8", "replace").decode()
 
 
 # ---- documents
