@@ -18,6 +18,7 @@ import pytest
 from deferq.codec.wire import OUTCOME, RUN_PATH, SIGNATURE, TASK, TIME, unpack_answer
 from deferq.model.outcome import Succeeded
 from deferq.model.task import Leased
+from tests.badinput.wire import WIRE
 from tests.process.servers.running import PATIENCE_S, Site
 from tests.process.servers.table import SERVERS, Server
 from tests.support import lease_one
@@ -169,6 +170,9 @@ BROKEN: dict[str, Broken] = {
     "B33 underscores": underscores,
 }
 
+
+#: What the table of bad inputs does not name.
+BROKEN |= {f"beyond: {name}": (lambda good, make=make: make(good.sent)) for name, make in WIRE.items()}
 
 #: It hands them over to WSGI as the same header, where nobody can tell; the signature fits, so the delivery is ours.
 TAKES_UNDERSCORES = "granian, WSGI"
