@@ -229,16 +229,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("number", "words", "says"),
-    COMMANDS,
-    ids=lambda value: " ".join(value)[:50] if isinstance(value, tuple) else value[:20],
+    ("words", "says"), [pytest.param(*case[1:], id=f"{case[0]} {' '.join(case[1])!a:.80}") for case in COMMANDS]
 )
 def test_the_command_line_refuses_it_too(
     on_file: Callable[..., Deferq],
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     watch: Watch,
-    number: str,
     words: Argv,
     says: str,
 ) -> None:
