@@ -276,6 +276,11 @@ class Deferq:
             listeners: who hears of what it does; None: the log, and the listeners of this Deferq.
             config: the fields of `WorkerConfig`, such as threads, async_slots, queues, route; None: the default.
         """
+        return self._make_worker(listeners, config, self.deliverer())
+
+    def _make_worker(
+        self, listeners: Iterable[Listener] | None, config: Mapping[str, Any], deliverer: Deliverer | None
+    ) -> Worker:
         from deferq import stores
         from deferq.runtime.config import WorkerConfig
         from deferq.runtime.logs import LogListener
@@ -286,7 +291,6 @@ class Deferq:
             "async_slots": self.settings["async_slots"],
             "drain_s": self.settings["drain_s"],
         }
-        deliverer = self.deliverer()
         defaults["delivers"] = deliverer is not None
         chosen = {name: value for name, value in {**defaults, **config}.items() if value is not None}
         engine = self.engine
@@ -300,8 +304,11 @@ class Deferq:
             deliverer=deliverer,
         )
 
-    def deliverer(self) -> Deliverer | None:
-        """Who brings tasks with an url to the application, in this process; None: no application is known."""
+    def deliverer(self, *, beside_server: bool = False) -> Deliverer | None:
+        """Who brings tasks with an url to the application, in this process; None: no application is known.
+
+        `beside_server`: this process serves an ASGI application, or is about to; then nobody else is to start it.
+        """
         if self.web is None:
             return None
         from deferq.http.delivering import Writer
@@ -312,7 +319,7 @@ class Deferq:
             base_url=self.settings["base_url"],
             failures_of=lambda task_id: engine.details(task_id).failures,
         )
-        return self.web.deliverer(writer)
+        return self.web.deliverer(writer, beside_server=beside_server)
 
     @property
     def embedded(self) -> EmbeddedWorker | None:
@@ -326,7 +333,7 @@ class Deferq:
 
         with self._opening:
             if self._embedded is None:
-                self._embedded = EmbeddedWorker(self.worker)
+                self._embedded = EmbeddedWorker(lambda: self._make_worker(None, {}, self.deliverer(beside_server=True)))
             return self._embedded
 
     def start(self) -> None:

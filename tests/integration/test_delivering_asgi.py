@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -222,6 +223,21 @@ def test_under_a_server_deliveries_run_in_its_loop_and_see_what_its_lifespan_lef
         app.stop()
 
 
+def test_a_worker_that_starts_before_the_server_does_not_start_the_application_beside_it(app: Deferq) -> None:
+    """Some servers say when a process begins before they run the lifespan: the task waits for them."""
+    living = Living()
+    app.wrap_asgi(living)
+    handle = app.call(add, 1).defer(url="/there")
+    app.start()
+    assert app.defer(add, 1, 2).wait(WAIT_S) == 3
+    ends = time.monotonic() + WAIT_S
+    while not (app.engine.get([handle.id])[0].reason or "").startswith("waits: the application has no server"):
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    task = app.engine.get([handle.id])[0]
+    assert (living.events, task.starts, task.attempts) == ([], 0, 0)
+
+
 def test_when_the_loop_of_the_server_has_ended_the_task_is_given_back(app: Deferq) -> None:
     seen = Seen()
     app.wrap_asgi(seen)
@@ -239,7 +255,9 @@ def test_when_the_loop_of_the_server_has_ended_the_task_is_given_back(app: Defer
     async def never() -> int:
         return 1
 
-    assert asyncio.run(loops.run(never)) is None
+    assert asyncio.run(loops.run(never, served_only=True)) is None
+    assert asyncio.run(loops.run(never)) == 1  # a test has ended its client, say
+    loops.stop()
 
 
 # ---- without a server

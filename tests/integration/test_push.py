@@ -20,6 +20,7 @@ import pytest
 
 from deferq import Deferq
 from deferq.codec import wire
+from deferq.errors import StoreUnavailable
 from deferq.http.push.exchange import BODY_BYTES_MAX
 from deferq.model.outcome import (
     SUCCEEDED,
@@ -94,6 +95,22 @@ def test_a_task_with_an_url_goes_to_that_path_with_the_headers_of_both_families(
     signed = seen._replace(path="/work/a%20b?c=d")
     assert office.opened(signed).task.id == handle.id
     assert task.state is State.SUCCEEDED
+
+
+def test_a_store_that_cannot_tell_of_failed_attempts_does_not_keep_the_next_one_back(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = office.put_url("/work")
+    engine, details = office.deferq.engine, office.deferq.engine.details
+
+    def away(task_id: int) -> Any:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(engine, "details", away)
+    with Scripted(says(answer(500), answer())) as server, office.pushing(server.url):
+        (task,) = office.ended(handle)
+    monkeypatch.setattr(engine, "details", details)
+    assert (task.state, task.attempts, len(server.seen)) == (State.SUCCEEDED, 2, 2)
 
 
 OUTCOMES: list[tuple[Outcome, State, list[str]]] = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from tests.testkit import jobs
 
 
 @pytest.fixture
-def paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def paths(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths to which tasks were delivered, by a view that hands them to the handler."""
     paths: list[str] = []
 
@@ -24,11 +24,9 @@ def paths(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         return [response.body]
 
     monkeypatch.setattr(default, "_web", None)
-    before = default._default
+    monkeypatch.setattr(default, "_default", None)
     wrap_wsgi(view)
-    yield paths
-    if before is not None:
-        before.web = None
+    return paths
 
 
 def test_a_wrapped_application_gets_them_when_they_are_drained(paths: list[str]) -> None:
@@ -51,6 +49,7 @@ def test_and_at_once_inline(paths: list[str]) -> None:
 
 def test_where_no_application_is_known_the_function_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(default, "_web", None)
+    monkeypatch.setattr(default, "_default", None)
     with recording():
         call(jobs.remember, 1).defer(url="/tasks/one")
         (ran,) = drain()

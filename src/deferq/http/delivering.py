@@ -22,13 +22,15 @@ from deferq.http.callasgi import AsgiApp, call_asgi
 from deferq.http.callwsgi import Answer, WsgiApp, call_wsgi
 from deferq.http.loops import Loops
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
-from deferq.model.outcome import INTERRUPTED, Outcome
+from deferq.model.outcome import INTERRUPTED, Interrupted, Outcome
 from deferq.model.task import Failure, Leased
 from deferq.runtime.delivery import Delivery
 
 BASE_URL = "http://localhost"
 #: Who seems to ask. Nobody does: the request never was on a wire.
 CLIENT = "127.0.0.1"
+#: There is no loop: the server has not begun, or is at its end.
+NOT_SERVED = Interrupted(after_s=1.0, reason="waits: the application has no server in the process of this worker now")
 
 
 class Base(NamedTuple):
@@ -160,8 +162,10 @@ class AsgiDeliverer:
 
     is_async = True
 
-    def __init__(self, app: AsgiApp, writer: Writer, loops: Loops) -> None:
+    def __init__(self, app: AsgiApp, writer: Writer, loops: Loops, *, served_only: bool = False) -> None:
+        """`served_only`: it has a server, or will have one, and is not to be started beside it."""
         self._app = app
+        self._served_only = served_only
         self._writer = writer
         self._loops = loops
 
@@ -175,9 +179,9 @@ class AsgiDeliverer:
             scope.update(self._scope(request))  # the application has been started by now
             return await call_asgi(self._app, scope, request.body)
 
-        answer = await self._loops.run(call)
+        answer = await self._loops.run(call, served_only=self._served_only)
         if answer is None:
-            return INTERRUPTED
+            return NOT_SERVED
         return self._writer.outcome(delivery.task, answer, local.outcome, scope.get(OUTCOME_KEY))
 
     async def _request(self, task: Leased) -> Request:

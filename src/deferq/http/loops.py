@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from deferq.errors import ConfigError
 from deferq.http.callasgi import AsgiApp, Message
 from deferq.http.message import DELIVERY_KEY
+from deferq.locks import ProcessLock
 
 T = TypeVar("T")
 State = dict[str, Any]
@@ -36,8 +37,9 @@ class ServerLoop:
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """The loop, if there is a server in this process."""
-        return self._loop if self._pid == os.getpid() else None
+        """The loop, if there is a server in this process and it runs."""
+        loop = self._loop if self._pid == os.getpid() else None
+        return loop if loop is not None and loop.is_running() else None
 
 
 class Loops:
@@ -47,15 +49,18 @@ class Loops:
         self._app = app
         self._server = server or ServerLoop()
         self._own: OwnLoop | None = None
-        self._starting = threading.Lock()
+        self._starting = ProcessLock()
 
-    async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T | None:
-        """What the coroutine returns; None: the loop has ended, and nothing was begun. Raises what it raises.
+    async def run(self, make: Callable[[], Coroutine[Any, Any, T]], *, served_only: bool = False) -> T | None:
+        """What the coroutine returns; None: there is no loop that runs, and nothing was begun. Raises what it raises.
 
-        Cancelling the wait cancels the coroutine. It sees the context of whoever waits.
+        `served_only`: the application has a server, or will have one, and is not to be started beside it. Cancelling
+        the wait cancels the coroutine. It sees the context of whoever waits.
         """
-        loop = self._server.loop or await self._own_loop()
-        if not loop.is_running():
+        loop = self._server.loop
+        if loop is None and not served_only:
+            loop = await self._own_loop()
+        if loop is None:
             return None
         returned, error = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_guarded(make()), loop))
         if error is not None:

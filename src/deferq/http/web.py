@@ -35,13 +35,13 @@ class Web:
         if self._loops is not None:
             self._loops.stop()
 
-    def deliverer(self, writer: Writer) -> Deliverer:
-        """Who delivers to it."""
+    def deliverer(self, writer: Writer, *, beside_server: bool = False) -> Deliverer:
+        """Who delivers to it. `beside_server`: in the process of its server, which is the one to start it."""
         from deferq.http.delivering import AsgiDeliverer, WsgiDeliverer
 
         if self.kind == "WSGI":
             return WsgiDeliverer(self._app, writer)
-        return AsgiDeliverer(self._app, writer, self._its_loops())
+        return AsgiDeliverer(self._app, writer, self._its_loops(), served_only=beside_server)
 
     def _its_loops(self) -> Loops:
         from deferq.http.loops import Loops

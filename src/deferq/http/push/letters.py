@@ -17,7 +17,7 @@ from deferq.errors import CodecNotAllowed, InvalidOption, PayloadCorrupt, Unknow
 from deferq.http.answers import HELD, Held, outcome_of_answer
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import Answer, Request
-from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked
+from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Interrupted, Outcome, Parked
 from deferq.model.task import Failure, Leased, decode_options
 from deferq.model.urls import URL_BYTES_MAX, check_url
 
@@ -46,6 +46,10 @@ class Reading(NamedTuple):
     trouble: str = ""
     #: When it wants to be asked again, in seconds.
     after_s: float | None = None
+
+
+#: What a handler says of a task that returned None.
+_SAYS_SUCCEEDED, _SUCCEEDED = wire.pack_header(SUCCEEDED), Reading(SUCCEEDED)
 
 
 class Letters:
@@ -100,9 +104,6 @@ class Letters:
             *(_PLAIN if task.url is None else self._headers_of_delivery(task)),
             *signed_headers(self._keyring, task, path=unquote(path), query=query, now_s=now_s, wait_s=wait_s),
         ]
-        for name, value in headers:
-            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
-                raise InvalidOption("headers: a name or value cannot travel as a header.", field="headers")
         return Request(task, self._base.path + url, headers, let_go_at=now + wait_s + MARGIN_S, sent_at=now)
 
     def _wait_s(self, task: Leased) -> float:
@@ -111,12 +112,18 @@ class Letters:
         return self._deadline_s if own is None else min(own + GRACE_S, self._deadline_s)
 
     def _headers_of_delivery(self, task: Leased) -> list[tuple[str, str]]:
-        return delivery_headers(task, self._failures(task) if task.attempts else ())
+        headers = delivery_headers(task, self._failures(task) if task.attempts else ())
+        for name, value in headers:
+            if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
+                raise InvalidOption("headers: a name or value cannot travel as a header.", field="headers")
+        return headers
 
     def read(self, request: Request, answer: Answer) -> Reading:
         """What the answer means for the task, and for the base."""
         status, headers, body = answer
         known = {name.lower(): value for name, value in headers}
+        if known.get(_OUTCOME) == _SAYS_SUCCEEDED:  # as most do
+            return _SUCCEEDED
         if _OUTCOME in known:
             with suppress(PayloadCorrupt):  # then the status says it
                 return Reading(unpack_answer(known[_OUTCOME], body) or HELD)

@@ -135,7 +135,7 @@ class LoopClient:
             if request in self._carried:
                 raise
             return DROPPED
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except Exception as error:  # whatever it is, this coroutine goes on, and the task is not lost
             return Broken(_in_words(error))
 
     async def _ask(self, request: Request) -> Answer:

@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPConnection
 
 from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard, connect
@@ -121,7 +121,7 @@ class ThreadClient:
         self._sockets[request] = connection.sock
         try:
             return self._ask(connection, request)
-        except (OSError, HTTPException, ValueError) as error:
+        except Exception as error:  # whatever it is, this thread goes on, and the task is not lost
             line.close()
             return Broken(in_words(error))
         finally:

@@ -7,11 +7,13 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec
 from deferq.engines.base import Bell, LeasingEngine, Retention
+from deferq.errors import StoreError, TaskNotFound
 from deferq.http.push.addresses import Guard
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import Client, Report, Take
@@ -117,7 +119,10 @@ class Pusher(AnyWorker):
         }
 
     def _failures(self, task: Leased) -> Sequence[Failure]:
-        return sorted(self._engine.details(task.id).failures, key=lambda one: one.attempt)
+        """As far as the store tells: a view that misses a header does its work all the same."""
+        with suppress(StoreError, TaskNotFound):
+            return sorted(self._engine.details(task.id).failures, key=lambda one: one.attempt)
+        return ()
 
     def _started(self, task: Leased) -> None:
         at = self._engine.now()
