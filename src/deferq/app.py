@@ -368,7 +368,9 @@ class Deferq:
         from deferq.http.wsgi import WrappedWsgi
 
         self.web = Web("WSGI", app)
-        return WrappedWsgi(app, lambda: self.embedded, self.handler)
+        wrapped = WrappedWsgi(app, lambda: self.embedded, self.handler)
+        wrapped.owner = self
+        return wrapped
 
     def wrap_asgi(self, app: AsgiApp) -> AsgiApp:
         """`app`, with a worker in each of its processes that starts with the server, or at the first request.
@@ -381,7 +383,9 @@ class Deferq:
 
         server = ServerLoop()
         self.web = Web("ASGI", app, server)
-        return WrappedAsgi(app, lambda: self.embedded, self.handler, server)
+        wrapped = WrappedAsgi(app, lambda: self.embedded, self.handler, server)
+        wrapped.owner = self
+        return wrapped
 
     def handler(self) -> Handler:
         """What takes deliveries, for a view at a path of the application's own.

@@ -149,8 +149,8 @@ class InvalidName(InvalidOption):
 class InvalidUrl(InvalidOption):
     """No task can be delivered there: it is no path of the application, or not the same one to every server.
 
-    When: the `url` of a task is no such path.
-    Do: give a path that begins with one slash, such as '/tasks/mail', and put everything else into the arguments.
+    When: `url` has another scheme, no slash or two in front, segments of dots, a fragment, spaces, or is too long.
+    Do: give a path of the application, percent-encoded and in ASCII, such as /tasks/mail?kind=daily.
     """
 
 
@@ -269,9 +269,9 @@ class TargetNotAllowed(DeferqError):
     """The target lies outside the module prefixes the application allows, or a task was to go to an absolute url.
 
     When: a function is deferred, or a target looked up by a worker, that `allow` does not cover; or a text that is no
-    target, or a full url.
+        target; or `url` is absolute.
     Do: add the prefix of its module to the setting `allow`, if it is yours; what is stored already is parked until
-    then. For a full url, give a path.
+        then. For another application use a route, which whoever pushes maps to a base url.
     """
 
 

@@ -46,6 +46,18 @@ def test_a_deferq_named_by_its_attribute_is_used(folder: Path) -> None:
     assert loaded.deferq.settings["url"] == "memory://"
 
 
+@pytest.mark.parametrize(("wrap", "kind"), [("wrap_wsgi", "WSGI"), ("wrap_asgi", "ASGI")])
+def test_an_application_that_a_deferq_has_wrapped_brings_that_one_along(folder: Path, wrap: str, kind: str) -> None:
+    (folder / "plain.py").write_text(
+        f"from deferq import Deferq\ndef page(*arguments): ...\napp = Deferq('memory://').{wrap}(page)\n"
+    )
+
+    loaded = load("plain:app", None)
+
+    assert loaded.deferq.settings["url"] == "memory://"
+    assert loaded.delivers_to == f"plain:app ({kind})"
+
+
 def test_an_url_on_the_command_line_wins_over_the_application(folder: Path) -> None:
     (folder / "plain.py").write_text("from deferq import Deferq\nq = Deferq('sqlite:///own.db')\n")
 

@@ -124,6 +124,13 @@ def two_commits(bill: int) -> None:
             database.commit()
 
 
+def count_up_by_a_function(bill: int) -> None:
+    """One statement, and so one commit, in the middle of which Python runs."""
+    with closing(connect(isolation_level=None)) as database:
+        database.create_function("one_more", 1, lambda number: int(number) + 1)
+        database.execute("update account set balance = one_more(balance)")
+
+
 def guard_first(bill: int) -> None:
     """Guarded, but the guard is set too early: what comes after it is lost."""
     with closing(connect()) as database:

@@ -73,6 +73,7 @@ def test_whatever_can_be_deferred_can_be_tried(task: Call[None], database: Path)
             "after the commit",
             "deferred twice instead of once: tests.crashing.shop:book_once",
         ),
+        (shop.count_up_by_a_function, 2, "after the commit", "~ (id=1): balance is 102, and should be 101"),
         slow(shop.count_up, None, "after the commit", "~ (id=1): balance is 102, and should be 101"),
         slow(shop.guard_first, None, "after the commit", "~ (id=1): balance is 100, and should be 90"),
         slow(shop.own_connection, None, "after the commit", "+ (id=2, bill=17, amount=1)"),

@@ -136,8 +136,8 @@ PROVOKED: dict[str, list[Callable[[Shop], object]]] = {
         lambda shop: Queue(rate="fast"),
         lambda shop: RetryPolicy(max_attempts=0),
     ],
+    "InvalidUrl": [lambda shop: shop.call(url="//evil.example/"), lambda shop: shop.call(url="tasks/mail")],
     "InvalidName": [lambda shop: shop.call(queue="my mail"), lambda shop: shop.call(name="für Ann")],
-    "InvalidUrl": [lambda shop: shop.call(url="tasks/mail")],
     "ScheduleError": [
         lambda shop: shop.call(countdown="soon"),
         lambda shop: shop.call(countdown=60, eta=datetime(2030, 1, 1)),

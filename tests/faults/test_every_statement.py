@@ -93,8 +93,13 @@ def _all_seen(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def _in_files() -> Iterator[tuple[str, str]]:
-    """Named statements, and those of the schema: how each begins. Some are repeated for many rows in one statement."""
+    """Named statements, and those of the schema: how each begins. Some are repeated for many rows in one statement.
+
+    Those of `doctor` are none of an engine's: they look, through a connection of their own that cannot write.
+    """
     for file in sorted((SOURCES / "statements").glob("*.sql")):
+        if file.stem == "doctor":
+            continue
         for name, text in statements(file.stem).items():
             begins = text.split("(?")[0] if name in ("insert_tasks", "insert_result") else text
             yield f"{file.stem}.{name}", begins

@@ -23,6 +23,7 @@ import pytest
 from deferq.engines.answers import Clash, Stored
 from deferq.engines.sqlite import SqliteEngine, checkpoint
 from deferq.engines.sqlite.gate import Gate
+from deferq.errors import StoreError
 from tests.support import FakeClock, TaskMaker, lease
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,7 @@ def test_the_gate_is_open_again_after_a_write_that_failed(path: Path, clock: Fak
     with closing(SqliteEngine(path, clock=clock, connect=watched(fail))) as engine:
         engine.open()
         broken.append(True)
-        with pytest.raises(sqlite3.IntegrityError):
+        with pytest.raises(StoreError):
             engine.put(new.many(1))
         assert not gate_is_shut(path)
         broken.clear()

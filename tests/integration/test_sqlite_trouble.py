@@ -16,6 +16,7 @@ from deferq.engines.answers import Stored
 from deferq.engines.sqlite import SqliteEngine, connections
 from deferq.engines.sqlite import engine as engine_module
 from deferq.engines.sqlite.connections import connect
+from deferq.engines.sqlite.trouble import translate
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
 from deferq.model.outcome import SUCCEEDED
 from tests.support import FakeClock, TaskMaker, lease, settle_each
@@ -285,10 +286,16 @@ def test_a_store_cut_short_is_left_as_it_is(make: MakeEngine, path: Path, new: T
     assert path.read_bytes() == before
 
 
-def test_a_mistake_of_ours_is_not_called_trouble_with_the_store(make: MakeEngine, new: TaskMaker) -> None:
-    with pytest.raises(sqlite3.IntegrityError, match="priority_is_bounded") as caught:
-        make().put([new(priority=500)])
-    assert caught.value.__cause__ is None
+def test_a_change_that_no_row_allows_is_damage_or_a_mistake_of_ours(make: MakeEngine, new: TaskMaker) -> None:
+    engine = make()
+    with pytest.raises(StoreError, match=r"refused a change .*priority_is_bounded.*doctor --deep") as caught:
+        engine.put([new(priority=500)])
+    assert type(caught.value) is StoreError
+    engine.put([new()])
+
+
+def test_a_row_that_claims_to_be_huge_is_no_end_of_memory_for_whoever_asks() -> None:
+    assert isinstance(translate(MemoryError(), "jobs.db"), StoreUnavailable)
 
 
 # ---- closing in the middle of everything

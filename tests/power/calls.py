@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,6 +12,7 @@ from typing import Any
 from deferq.engines.answers import Stored
 from deferq.engines.base import Cancel, Delete, Record, RecordChange, Reschedule, Retention, Want, new_lease_id
 from deferq.engines.sqlite.gate import Gate
+from deferq.errors import StoreError
 from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Pause, Resume, SetLimits
@@ -85,7 +85,7 @@ class Workload(Noted):
 
     def mistake(self) -> None:
         """What cannot be stored stores nothing, nor what was put beside it."""
-        with self.step("put a mistake"), suppress(sqlite3.IntegrityError):
+        with self.step("put a mistake"), suppress(StoreError):
             self.engine.put([self.task(), self.task()._replace(priority=500)])
 
     def meet(self) -> None:

@@ -168,12 +168,12 @@ def test_without_a_terminal_there_are_plain_lines_and_few_of_them(place: Place) 
     ("plant", "words"),
     [
         (LOSE_A_LEDGER_LINE, "in the ledger, not "),
-        (NOTE_TWICE, "2 x in the ledger, not "),
-        (LEAVE_OUT_AN_ANSWER, "is in the store, and no answer named it"),
+        pytest.param(NOTE_TWICE, "2 x in the ledger, not ", marks=pytest.mark.slow),
+        pytest.param(LEAVE_OUT_AN_ANSWER, "is in the store, and no answer named it", marks=pytest.mark.slow),
         (DELETE_A_TASK, "was deferred, and the store does not have it"),
-        (FAIL_UNEXPECTEDLY, "succeeded after 2 attempts"),
-        (RETURN_SOMETHING_ELSE, "returned something else than it should"),
-        (NO_DELAY, "succeeded after 1 attempt and 0."),
+        pytest.param(FAIL_UNEXPECTEDLY, "succeeded after 2 attempts", marks=pytest.mark.slow),
+        pytest.param(RETURN_SOMETHING_ELSE, "returned something else than it should", marks=pytest.mark.slow),
+        pytest.param(NO_DELAY, "succeeded after 1 attempt and 0.", marks=pytest.mark.slow),
     ],
 )
 def test_any_difference_is_named_and_the_exit_code_is_1(place: Place, plant: str, words: str) -> None:
@@ -192,6 +192,7 @@ def test_a_failure_that_nobody_planned_is_not_kept_off_the_screen(place: Place) 
     assert "on purpose" not in errors
 
 
+@pytest.mark.slow
 def test_what_does_not_end_is_named_when_the_time_is_over(place: Place) -> None:
     code, output, _ = place.run(NEVER_END + RUN)
     assert code == 1

@@ -161,6 +161,7 @@ def test_a_worker_killed_in_the_middle_of_many_tasks_leaves_none_behind(
     assert set(place.starts()) == set(range(2_000))
 
 
+@pytest.mark.slow
 def test_the_tasks_of_a_worker_that_is_frozen_are_not_taken(place: Place, worker: Callable[..., Running]) -> None:
     with worker() as one:
         handles = place.start("hold", range(THREADS))

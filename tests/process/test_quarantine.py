@@ -161,6 +161,7 @@ def test_a_healthy_task_that_had_bad_luck_twice_succeeds_in_quarantine(farm: Far
     assert quarantines(running) == 1
 
 
+@pytest.mark.slow
 def test_suspects_take_turns_in_fresh_processes_whose_memory_is_capped(farm: Farm) -> None:
     suspects, ordinary = [put_suspect(farm, tasks.tells) for _ in range(3)], farm.put(tasks.tells)
     with worker(farm) as running:

@@ -42,18 +42,18 @@ def first_caught(
 
 
 def test_no_promise_is_broken_in_memory() -> None:
-    report = simulate(memory, seeds=range(300), replay=lambda seed: replay_command("memory", seed))
+    report = simulate(memory, seeds=range(150), replay=lambda seed: replay_command("memory", seed))
     tried("seeds on memory", report.seeds)
 
 
 def test_no_promise_is_broken_on_sqlite(sqlite: SqliteFiles) -> None:
-    report = simulate(sqlite, seeds=range(50), replay=lambda seed: replay_command("sqlite", seed))
+    report = simulate(sqlite, seeds=range(25), replay=lambda seed: replay_command("sqlite", seed))
     tried("seeds on sqlite", report.seeds)
 
 
 def test_no_promise_is_broken_with_children() -> None:
     report = simulate(
-        memory, seeds=range(40), children=True, replay=lambda seed: replay_command("memory", seed, children=True)
+        memory, seeds=range(25), children=True, replay=lambda seed: replay_command("memory", seed, children=True)
     )
     tried("seeds on memory with children", report.seeds)
 

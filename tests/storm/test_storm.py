@@ -41,7 +41,7 @@ def weather(folder: Path, seed: int, kills: int, seconds: float, **options: Any)
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_path: Path, round: int) -> None:
-    kills, seconds = sized((20, 8.0), (650, 270.0), (650, 600.0))
+    kills, seconds = sized((12, 6.0), (650, 270.0), (650, 600.0))
     weather(tmp_path, SEED + round, kills, seconds, workers=sized(2, 3, 3))
 
 

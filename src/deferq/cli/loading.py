@@ -69,7 +69,8 @@ def load(app: str | None, url: str | None) -> Loaded:
     reference = parse(app)
     put_on_path(reference.folder)
     module, found = import_reference(reference)
-    deferq = found if isinstance(found, Deferq) else default()
+    owner = getattr(found, "owner", None)  # of an application that was wrapped by a Deferq of its own
+    deferq = next((one for one in (found, owner) if isinstance(one, Deferq)), None) or default()
     if reference.attribute and (kind := kind_of(found)):
         deferq.web = Web(kind, found, name=f"{reference.module}:{reference.attribute}")
     return Loaded(_with_url(deferq, url), reference.module, getattr(module, "__file__", None))

@@ -42,6 +42,8 @@ class WrappedAsgi:
         self._embedded = embedded
         self._handler = handler
         self.server = server
+        #: The Deferq that has wrapped it; None: whichever is the default one.
+        self.owner: object = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Where our own worker calls, it is there, and this need not be the loop of a server.

@@ -31,6 +31,8 @@ class WrappedWsgi:
         self.app = app
         self._embedded = embedded
         self._handler = handler
+        #: The Deferq that has wrapped it; None: whichever is the default one.
+        self.owner: object = None
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         if DELIVERY_KEY not in environ and not environ.get("wsgi.run_once"):

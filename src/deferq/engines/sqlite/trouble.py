@@ -46,7 +46,7 @@ NOT_CERTAIN = (
 
 
 class translated:  # noqa: N801 - it reads as a word of the statement `with`
-    """Raise errors of sqlite3, and nonsense that is read, as a StoreError; mistakes of ours (IntegrityError) pass.
+    """Raise errors of sqlite3, and nonsense that is read, as a StoreError.
 
     No generator: where one is left by an exception, Python 3.12 keeps its frame, its caller's and the exception alive.
     """
@@ -87,6 +87,16 @@ def translate(error: Exception, path: str, *, committing: bool = False) -> Excep
         return StoreUnavailable(f"The store {path} did not answer ({error}): {_ADVICE[code]}. {outcome}")
     if _is_closed(error):
         return StoreUnavailable(f"The connection to the store {path} is closed ({error}): try again. {outcome}")
+    if isinstance(error, MemoryError):
+        return StoreUnavailable(
+            f"There was no memory for what the store {path} holds: it is short, or a damaged row claims to be huge;"
+            f" 'deferq doctor --deep' looks into the store. {outcome}"
+        )
+    if isinstance(error, sqlite3.IntegrityError):
+        return StoreError(
+            f"The store {path} refused a change ({error}): a row of it is damaged, or this is a mistake of deferq;"
+            f" 'deferq doctor --deep' looks into the store. {outcome}"
+        )
     if isinstance(error, sqlite3.OperationalError):
         return StoreError(
             f"The store {path} refused a statement: {error}. This is not expected; 'deferq doctor' looks into the"

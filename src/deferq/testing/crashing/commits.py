@@ -33,7 +33,7 @@ class SqliteCommits:
 
     def _audited(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "sqlite3.connect/handle":
-            _soon(functools.partial(self._listen_to, arguments[0]))
+            _soon(functools.partial(self._listen_to, arguments[0]), sys._getframe(1))
 
     def _listen_to(self, connection: sqlite3.Connection) -> bool:
         """Whether nothing is left to do; a connection that is still being made takes no callback."""
@@ -61,9 +61,10 @@ class _Statements:
         watch = self._commits.watch
         if watch is None or not self._commits_with(sql):
             return
-        self._committing, self._place = True, users_place(sys._getframe(1))
+        caller = sys._getframe(1)
+        self._committing, self._place = True, users_place(caller)
         watch.come_past(BEFORE_COMMIT, self._place)
-        _soon(self._over)
+        _soon(self._over, caller)
 
     def _over(self) -> bool:
         if self._committing and self._commits.watch is not None:
@@ -94,14 +95,28 @@ class _Statements:
         return False
 
 
-def _soon(act: Callable[[], bool]) -> None:
-    """Call `act` at the next thing this thread does in Python, and at those after it, until it returns True."""
+def _soon(act: Callable[[], bool], caller: FrameType) -> None:
+    """Call `act` at the next thing this thread does in Python, and at those after it, until it returns True.
+
+    What runs within the call that `caller` makes does not count: it may be an SQL function, or somebody else's audit
+    hook, and the statement is still under way.
+    """
+    where = caller.f_lasti
 
     def next_thing(frame: FrameType, event: str, argument: Any) -> None:
-        if frame.f_code.co_filename != __file__ and act():
+        if not _is_within(frame.f_back, caller, where) and act():
             sys.setprofile(None)
 
     sys.setprofile(next_thing)
+
+
+def _is_within(frame: FrameType | None, caller: FrameType, where: int) -> bool:
+    """Whether `frame` is, or was called by, what `caller` does at this very instruction."""
+    while frame is not None:
+        if frame is caller:
+            return caller.f_lasti == where
+        frame = frame.f_back
+    return False
 
 
 def watch_method(owner: Any, name: str, watch: Watch) -> None:
