@@ -182,3 +182,21 @@ def assert_served(site: tuple[Deferq, int], sent: Sent) -> None:
     said = raw(site[1], head_of(sent), sent.body, thinks_s=PATIENCE_S)
     assert status_of(said) == 200, said
     assert sample_tasks.seen == [CANARY]
+
+
+def test_however_a_genuine_delivery_is_spelt_it_runs_once(site: tuple[Deferq, int], module: str) -> None:
+    """Another percent-encoding, the absolute form, an older HTTP, a wait for 100: the path is the same."""
+    app, port = site
+    sample_tasks.forget()
+    sent = good(app, module)
+    heads = [
+        head_of(sent, target="/_deferq/%72un"),
+        head_of(sent, target="http://localhost/_deferq/run"),
+        head_of(sent, version="1.0"),
+        head_of(sent.with_header("Expect", "100-continue")),
+        head_of(sent),
+    ]
+    answers = [status_of(raw(port, head, sent.body, thinks_s=PATIENCE_S)) for head in heads]
+    assert answers[0] == 200
+    assert set(answers[1:]) <= {404, 409}  # a server may take the absolute form for a path of the application
+    assert sample_tasks.seen == [CANARY]
