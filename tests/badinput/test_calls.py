@@ -215,7 +215,8 @@ COMMANDS: list[tuple[str, Argv, str]] = [
       ("--threads=0", "--threads=-1", "--threads=x", "--drain-s=-1", "--drain-s=nan")),
     *(("B74", ("tasks", "ls", option), option.partition("=")[0].strip("-")) for option in
       ("--limit=-1", "--limit=0x10", "--limit=1e3", "--limit=", "--after=-1", "--after=' or 1=1 --",
-       f"--after={10**30}", "--state=' or 1=1 --", "--state=;")),
+       f"--after={10**30}", "--state=' or 1=1 --", f"--limit={10**30}",
+       "--queue=\udcff", "--name=\udcff", "--target=a\udcff", "--state=;")),
 ]  # fmt: skip
 
 
