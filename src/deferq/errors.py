@@ -268,9 +268,10 @@ class CodecNotAllowed(PayloadError):
 class TargetNotAllowed(DeferqError):
     """The target lies outside the module prefixes the application allows, or a task was to go to an absolute url.
 
-    When: a worker looks up a target that `allow` does not cover, or a text that is no target; or `url` is absolute.
-    Do: add the prefix of its module to the setting `allow`, if it is yours; until then the task is parked. For another
-        application use a route, which whoever pushes maps to a base url.
+    When: a function is deferred, or a target looked up by a worker, that `allow` does not cover; or a text that is no
+        target; or `url` is absolute.
+    Do: add the prefix of its module to the setting `allow`, if it is yours; what is stored already is parked until
+        then. For another application use a route, which whoever pushes maps to a base url.
     """
 
 

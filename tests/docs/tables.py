@@ -11,6 +11,9 @@ import deferq
 from deferq import errors
 from deferq.cli.main import VERBS
 from deferq.config import SETTINGS
+from tests.badinput import catalogue as bad_input
+from tests.badinput.requests import FORGED
+from tests.badinput.wire import WIRE
 from tests.catalogue.failures import FAILURES, Row
 from tests.docs.provoked import messages
 from tests.hostile.kinds import ENDS, GOES_ON, KINDS, REPLACED, THREAD, End
@@ -92,6 +95,39 @@ def _for(row: Row) -> str:
     return row.waits_for if row.waits_for.startswith("for ") else f"for {row.waits_for}"
 
 
+def bad_input_table() -> str:
+    rows = ["| | what goes in | what comes of it | through | tried by |", "|---|---|---|---|---|"]
+    for row in bad_input.ROWS:
+        shown = _with_cases(row.tests) + ([f"*waits for {row.waits_for}*"] if row.waits_for else [])
+        cells = (f"B{row.number}", row.goes_in, row.answer, row.doors, "<br>".join(shown))
+        rows.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _with_cases(tests: tuple[str, ...]) -> list[str]:
+    """Each function once, with the cases that are named of it."""
+    named: dict[str, list[str]] = {}
+    for test in tests:
+        function, bracket, case = test.partition("[")
+        named.setdefault(function, []).extend([f"`{case[:-1].strip()}`"] if bracket else [])
+    return [f"`{function}`" + (f" [{', '.join(cases)}]" if cases else "") for function, cases in named.items()]
+
+
+def beyond_table() -> str:
+    """What the table of bad inputs does not name, by what it is answered with."""
+    rows = ["| status | requests |", "|---|---|"]
+    for status in sorted({forged.statuses for forged in FORGED}):
+        names = [forged.what for forged in FORGED if forged.statuses == status]
+        shown = " or ".join(map(str, dict.fromkeys(status)))
+        rows.append(f"| {shown} | {_listed(names)} |")
+    rows.append(f"| on the wire: 4xx, or closed | {_listed(list(WIRE))} |")
+    return "\n".join(rows)
+
+
+def _listed(names: list[str]) -> str:
+    return " · ".join(ascii(name)[1:-1].replace("|", "\\|").replace("<", "&lt;").replace("*", "\\*") for name in names)
+
+
 def hostile_table() -> str:
     """What `tests/hostile` does to workers, and what must come of it there."""
     rows = ["| what the task does | what comes of it | its process | what stays |", "|---|---|---|---|"]
@@ -135,6 +171,8 @@ PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "cli.md", "verbs", verb_table),
     (DOCS / "explanation" / "hostile-tasks.md", "hostile", hostile_table),
     (DOCS / "reference" / "failures.md", "failures", failure_table),
+    (DOCS / "reference" / "bad-input.md", "bad input", bad_input_table),
+    (DOCS / "reference" / "bad-input.md", "beyond", beyond_table),
     (DOCS / "explanation" / "planted-bugs.md", "planted bugs", planted_bugs),
 ]
 

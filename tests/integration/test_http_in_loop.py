@@ -15,7 +15,7 @@ from deferq.http import asgi as asgi_module
 from deferq.http import loop as loop_module
 from deferq.model.outcome import Succeeded
 from tests.support import lease_one, sample_tasks
-from tests.support.deliveries import Sent, delivery, in_loop, scope_of
+from tests.support.deliveries import delivery, in_loop, scope_of
 
 WAIT_S = 20
 
@@ -310,18 +310,6 @@ def test_a_scope_that_says_nothing_of_headers_is_one_without(app: Deferq) -> Non
         scope = {"type": "http", "method": "POST", "path": path}
         asyncio.run(app.wrap_asgi(inner)(scope, None, send))  # type: ignore[arg-type]
         assert statuses[0] == status
-
-
-def test_bytes_that_are_no_request_of_ours_stay_with_the_application(app: Deferq) -> None:
-    """The scope of a websocket under our path is nothing that the handler takes."""
-    seen: list[Any] = []
-
-    async def inner(scope: Any, receive: Any, send: Any) -> None:
-        seen.append(scope["type"])
-
-    sent = Sent("GET", "/_deferq/run", "", (), b"")
-    asyncio.run(app.wrap_asgi(inner)({**scope_of(sent), "type": "websocket"}, None, None))  # type: ignore[arg-type]
-    assert seen == ["websocket"]
 
 
 def test_current_task_is_that_of_the_delivery(app: Deferq) -> None:

@@ -305,3 +305,16 @@ def test_every_transition_agrees_with_its_rule(
 def test_every_state_is_reached_and_every_one_but_success_is_left_again() -> None:
     assert {rule.to for rule in RULES.values()} == set(State)
     assert {rule.source for rule in RULES.values()} == {*State, None} - {State.SUCCEEDED}
+
+
+# ---- reasons that somebody else gives
+
+
+@pytest.mark.parametrize("reason", [*RULES, "", "no such rule"])
+def test_whatever_reason_a_failure_gives_it_is_no_other_end(reason: str) -> None:
+    """The answer to a push may give any."""
+    failed = Failed(error=ERROR, reason=reason)
+    assert after(replace(failed, permanent=True)).state is State.DEAD
+    again = after(failed)
+    assert (again.state, again.attempts, again.eta) == (State.PENDING, 1, NOW + 10 * US)
+    assert RULES[again.rule].to is State.PENDING

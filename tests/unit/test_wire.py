@@ -12,6 +12,7 @@ from deferq.codec.wire import (
     SETTLED,
     Delivered,
     Signed,
+    outcome_of,
     pack_body,
     pack_fitting,
     pack_header,
@@ -116,6 +117,7 @@ OUTCOMES: list[Outcome] = [
     Snoozed(after_s=3.0),
     INTERRUPTED,
     Interrupted(after_s=1.0, reason="no"),
+    Interrupted(after_s=2.0),
     Cancelled(),
     Parked(error=ERROR),
 ]
@@ -185,6 +187,22 @@ def test_a_document_is_utf_8_and_nothing_else() -> None:
     assert unpack_answer(IN_BODY, body) == Snoozed(after_s=5)
     with pytest.raises(PayloadCorrupt):
         unpack_answer(IN_BODY, body.decode().encode("utf-16"))
+
+
+@pytest.mark.parametrize("after_s", [10**400, 10**30, 1e308, float("inf"), float("nan"), True, "5", "nan", [], {}])
+@pytest.mark.parametrize("kind", ["retried", "snoozed", "interrupted"])
+def test_an_outcome_that_waits_for_no_time_that_a_store_holds_is_corrupt(kind: str, after_s: object) -> None:
+    with pytest.raises(PayloadCorrupt):
+        outcome_of({"outcome": kind, "reason": "later", "after_s": after_s})
+
+
+def test_no_text_of_an_outcome_has_half_a_surrogate_pair_in_it() -> None:
+    """SQLite would take it, and call the file damaged when it is to give it back."""
+    half, texts = "a\ud800b", ("error_type", "message", "traceback")
+    said = outcome_of(
+        {"outcome": "failed", "permanent": True, "reason": half, "detail": half, "error": dict.fromkeys(texts, half)}
+    )
+    assert said == Failed(error=ErrorText(**dict.fromkeys(texts, "a?b")), permanent=True, reason="a?b", detail="a?b")
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"outcome":"failed"}'])

@@ -113,9 +113,18 @@ def task_id(text: str) -> int:
     raise argparse.ArgumentTypeError(f"'{text}' is no id of a task; an id is a number")
 
 
+def plain(text: str) -> str:
+    """A text that a store can be asked for. What is no UTF-8 on the command line comes as halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"{text!a} is no UTF-8") from None
+    return text
+
+
 def count(text: str) -> int:
     """A whole number from 1 on."""
-    if text.isascii() and text.isdigit() and int(text) >= 1:
+    if text.isascii() and text.isdigit() and 1 <= int(text) < 2**62:
         return int(text)
     raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1 on")
 

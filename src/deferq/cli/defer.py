@@ -18,7 +18,7 @@ from deferq.cli.arguments import EXIT_OK, CommandError, add_json, add_url, secon
 from deferq.cli.loading import load
 from deferq.cli.output import print_json
 from deferq.cli.waiting import wait_and_report
-from deferq.codec.finding import resolve
+from deferq.codec.finding import check_allowed, resolve
 from deferq.errors import TargetUnknown
 from deferq.handles import TaskHandle
 from deferq.registry import registry
@@ -74,6 +74,8 @@ def _defer(
 ) -> TaskHandle:
     if ":" not in target:
         raise CommandError(f"The target '{target}' is not module:function, such as shop.mail:send.")
+    if deferq.settings["allow"] is not None:
+        check_allowed(target, deferq.settings["allow"])  # before anything is imported
     try:
         fn = resolve(target, registry)
     except TargetUnknown as error:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from deferq.cli.arguments import EXIT_OK, add_json, add_store, count, task_id
+from deferq.cli.arguments import EXIT_OK, add_json, add_store, count, plain, task_id
 from deferq.cli.loading import open_store
 from deferq.cli.output import print_json, print_table
 from deferq.cli.queues import unused
@@ -24,10 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the verb takes."""
     add_store(parser)
     add_json(parser)
-    parser.add_argument("--queue", metavar="Q")
+    parser.add_argument("--queue", type=plain, metavar="Q")
     parser.add_argument("--state", type=_state, help=", ".join(state.name.lower() for state in State))
-    parser.add_argument("--target", help="exactly this module:function")
-    parser.add_argument("--name", help="exactly this name")
+    parser.add_argument("--target", type=plain, help="exactly this module:function")
+    parser.add_argument("--name", type=plain, help="exactly this name")
     parser.add_argument("--limit", type=count, default=20, metavar="N", help="at most N tasks, by default 20")
     parser.add_argument("--after", type=task_id, metavar="ID", help="tasks older than this one")
 

@@ -10,7 +10,7 @@ from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
 from deferq.codec.signing import CODECS, PICKLE, Keyring
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
-from deferq.codec.targets import Located, find
+from deferq.codec.targets import Located, check_allowed, find
 from deferq.errors import ConfigError
 from deferq.locks import ProcessLock
 from deferq.model.task import Leased
@@ -89,10 +89,12 @@ class Codec:
     ) -> bytes:
         """The signed envelope of one call, good for this task and target only.
 
-        Raises NotSerializable, PayloadTooLargeError or, with strict JSON, PayloadTooDeep or PayloadTooComplex; nothing
-        has been stored then.
+        Raises TargetNotAllowed, NotSerializable, PayloadTooLargeError or, with strict JSON, PayloadTooDeep or
+        PayloadTooComplex; nothing has been stored then.
         """
         target, first, named = located
+        if self._allow is not None:
+            check_allowed(target, self._allow)
         if named:
             kwargs = {**named, **kwargs}
         context = capture(self.carried) if self.carried else None

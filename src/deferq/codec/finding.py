@@ -137,6 +137,13 @@ def _is_plain(name: str) -> bool:
     return not (name.startswith("__") and name.endswith("__"))
 
 
+def check_allowed(target: str, allow: tuple[str, ...]) -> None:
+    """Raise TargetNotAllowed for a target that no worker with this allow-list would call. Nothing is looked up."""
+    module, _ = _parsed(target)
+    if not module.startswith("@"):
+        _check_allowed(target, module, allow)
+
+
 def _check_allowed(target: str, module: str, allow: tuple[str, ...]) -> None:
     for prefix in allow:
         package = prefix.rstrip(".")

@@ -10,13 +10,14 @@ target back into the callable, and refuses what the application does not allow b
 from __future__ import annotations
 
 from deferq.codec import finding, locating
-from deferq.codec.finding import TARGET_LENGTH_MAX, Found, find, find_target
+from deferq.codec.finding import TARGET_LENGTH_MAX, Found, check_allowed, find, find_target
 from deferq.codec.locating import Located, locate
 
 __all__ = [
     "TARGET_LENGTH_MAX",
     "Found",
     "Located",
+    "check_allowed",
     "find",
     "find_target",
     "forget_targets",

@@ -254,7 +254,8 @@ def _outcome_of(document: Mapping[str, Any]) -> Outcome:
     if kind == "cancelled":
         return Cancelled(reason=reason)
     if kind == "interrupted":
-        return Interrupted(after_s=_seconds(document["after_s"]), reason=reason) if reason else INTERRUPTED
+        after_s = _seconds(document["after_s"])
+        return Interrupted(after_s=after_s, reason=reason) if reason or after_s else INTERRUPTED
     if kind == "snoozed":
         return Snoozed(after_s=_seconds(document["after_s"]), reason=reason)
     if kind == "retried":
@@ -277,15 +278,16 @@ def _error_of(document: Mapping[str, Any]) -> ErrorText:
 
 def _seconds(value: Any) -> float:
     """Also negative ones, which mean now; but none that no store can hold."""
-    if not is_seconds(abs(value)):
+    if isinstance(value, bool) or not is_seconds(abs(value)):
         raise ValueError("a number of seconds is expected")
     return float(value)
 
 
 def _text(value: object) -> str:
+    """A text; half of a surrogate pair, which JSON can bring and no store gives back, becomes a question mark."""
     if not isinstance(value, str):
         raise TypeError("a text is expected")
-    return value
+    return value.encode("utf-8", "replace").decode()
 
 
 # ---- documents

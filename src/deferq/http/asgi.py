@@ -55,7 +55,9 @@ class WrappedAsgi:
                 return
             if worker.worker is None:
                 await _in_thread(worker.ensure_started)
-        if scope["type"] != "http":
+        if scope["type"] == "websocket" and "path" in scope and path_of_scope(scope).startswith(OUR_PATHS):
+            await _close_websocket(receive, send)
+        elif scope["type"] != "http":
             await self.app(scope, receive, send)
         elif (path := path_of_scope(scope)).startswith(OUR_PATHS):
             await self._serve(path, scope, receive, send)
@@ -114,6 +116,15 @@ async def _live_alone(worker: EmbeddedWorker, receive: Receive, send: Send) -> N
         await send({"type": f"{message['type']}.complete"})
         if message["type"] == "lifespan.shutdown":
             return
+
+
+async def _close_websocket(receive: Receive, send: Send) -> None:
+    """Nothing under our path reaches the application. The server answers 403 to one that was never accepted."""
+    from deferq.http.refusals import refuse
+
+    refuse(403, "a delivery is no websocket")
+    await receive()
+    await send({"type": "websocket.close", "code": 1008})
 
 
 async def _read(receive: Receive, length: int) -> bytes | None:

@@ -86,7 +86,7 @@ def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter
         case Succeeded():
             return _finish(task, "succeeded", None)
         case Failed(permanent=True):
-            return _finish(task, outcome.reason if outcome.reason in RULES else "permanent", outcome.reason)
+            return _finish(task, _rule(outcome.reason, State.DEAD, "permanent"), outcome.reason)
         case Failed():
             task = task._replace(crashes=task.crashes + (outcome.reason == "worker lost"))
             return _again(task, outcome.reason, None, policy, now, jitter, outcome.detail)
@@ -111,7 +111,7 @@ def _again(
 ) -> Transition:
     """Another attempt after the backoff, or the end: an attempt is spent either way."""
     attempts = task.attempts + 1
-    rule = reason if reason in RULES else "failed"
+    rule = _rule(reason, State.PENDING, "failed")
     if task.cancel_requested:
         return _finish(task, "cancelled", "cancelled")
     if policy.gives_up(attempts, (now - task.first_due) / US):
@@ -123,6 +123,12 @@ def _again(
     return Transition(
         rule, State.PENDING, now + _us(after_s), attempts, 0, True, _in_words(reason, detail), task.crashes
     )
+
+
+def _rule(reason: str, to: State, otherwise: str) -> str:
+    """The rule of this name, if it spends an attempt and leads there: an answer to a push may give any reason."""
+    rule = RULES.get(reason)
+    return reason if rule is not None and rule.spends and rule.to is to else otherwise
 
 
 def _finish(task: Leased, rule: str, reason: str | None) -> Transition:
