@@ -202,7 +202,30 @@ def test_tasks_with_an_url_of_their_own_that_nobody_delivers(doctor: Doctor, def
     found = doctor()["undelivered"]
 
     assert found["text"].startswith("1 task of queue default with an own url waits to be delivered, the first for")
-    assert "deferq worker APP" in found["do"]
+    assert (found["level"], "deferq worker APP" in found["do"]) == ("wrong", True)
+
+
+@pytest.mark.parametrize(("said", "level"), [({"delivers": True}, "note"), ({"delivers": False}, "wrong")])
+def test_it_is_a_note_where_a_worker_that_delivers_is_behind(
+    doctor: Doctor, deferq: Deferq, file: Path, said: dict[str, object], level: str
+) -> None:
+    deferq.defer(jobs.add, 1)
+    with edited(file) as connection:
+        connection.execute("update deferq_task set url = '/work'")
+    aged(deferq, file, tasks.UNDELIVERED_S + 60)
+    with_worker(deferq, **said)
+
+    assert doctor()["undelivered"]["level"] == level
+
+
+def test_a_worker_that_delivers_other_queues_does_not_help(doctor: Doctor, deferq: Deferq, file: Path) -> None:
+    deferq.defer(jobs.add, 1)
+    with edited(file) as connection:
+        connection.execute("update deferq_task set url = '/work'")
+    aged(deferq, file, tasks.UNDELIVERED_S + 60)
+    with_worker(deferq, delivers=True, queues=["mail"])
+
+    assert doctor()["undelivered"]["level"] == "wrong"
 
 
 def test_dead_tasks_that_pile_up_are_a_note_by_target_and_reason(doctor: Doctor, deferq: Deferq, file: Path) -> None:

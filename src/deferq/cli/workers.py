@@ -62,6 +62,8 @@ class WorkerSeen:
     version: str | None = None
     #: When the record runs out (microseconds since the epoch, UTC).
     due: int | None = None
+    #: Whether it delivers tasks with an url of their own; None: it has not said so.
+    delivers: bool | None = None
     #: Where it pushes tasks; None: it runs them.
     base: str | None = None
     #: The routes that it pushes, None among them for tasks without one; None: as `route` says.
@@ -108,6 +110,7 @@ def _seen(record: Record, now: int) -> WorkerSeen:
         children=tuple(_child(one) for one in _said(said, "children", list) or () if isinstance(one, dict)),
         version=_said(said, "version", str),
         due=record.due,
+        delivers=_said(said, "delivers", bool),
         base=_said(said, "base", str),
         pushed=None if pushed is None else tuple(None if route is None else str(route) for route in pushed),
     )

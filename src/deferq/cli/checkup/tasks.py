@@ -199,18 +199,39 @@ def own_urls(case: Case) -> Iterator[Finding]:
     now = case.store.now()
     waiting = case.store.own_urls(now - int(UNDELIVERED_S * US))
     for held in waiting:
-        yield wrong(
-            "undelivered",
+        text = (
             f"{plural(held.number, 'task')} of queue {held.queue} with an own url"
             f" {'waits' if held.number == 1 else 'wait'} to be delivered, the first for"
-            f" {duration((now - held.since) / US)}.",
-            "Such a task is delivered to a path of the web application, and only a worker that has the application can"
-            " do so; other workers leave it ready.",
-            "Start one: a worker inside the web application, or 'deferq worker APP' with the application.",
-            queue=held.queue,
+            f" {duration((now - held.since) / US)}."
         )
+        yield _late(text, held.queue) if _is_delivered(case, held.queue) else _undelivered(text, held.queue)
     if not waiting:
         yield right("urls", "no task waits to be delivered to an url of its own")
+
+
+def _is_delivered(case: Case, queue: str) -> bool:
+    return any(worker.alive and worker.delivers and worker.serves(queue) for worker in case.sight.workers)
+
+
+def _undelivered(text: str, queue: str) -> Finding:
+    return wrong(
+        "undelivered",
+        text,
+        "Such a task is delivered to a path of the web application, and only a worker that has the application, or"
+        " pushes to it, can do so; no such worker serves the queue, and others leave it ready.",
+        "Start one: a worker inside the web application, 'deferq worker APP' with the application, or 'deferq push'.",
+        queue=queue,
+    )
+
+
+def _late(text: str, queue: str) -> Finding:
+    return note(
+        "undelivered",
+        text,
+        "A worker that delivers serves the queue, and does not keep up, or the application asks it to wait.",
+        "More threads or workers that deliver; 'deferq status' shows what they do.",
+        queue=queue,
+    )
 
 
 def suspects(case: Case) -> Iterator[Finding]:
