@@ -71,6 +71,7 @@ def bank(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, 
     assert path.read_text() == '{"ann": 100, "bob": 0}'
 
 
+@pytest.mark.slow
 def test_two_functions_stand_for_any_database_and_its_commits_are_named(bank: dict[str, Any]) -> None:
     trials = assert_idempotent(settle_accounts, 30, commits=[(Bank, "commit")], only=2, **bank)
     assert len(trials.points) == 3
@@ -237,6 +238,7 @@ def test_django_connects_anew_in_each_process(tmp_path: Path) -> None:
     assert "TransactionTestCase" in told
 
 
+@pytest.mark.slow
 def test_a_call_of_another_deferq_defers_into_the_store_of_the_trial(tmp_path: Path) -> None:
     own = Deferq(f"sqlite:///{tmp_path}/own.db")
     with pytest.raises(NotIdempotent, match="deferred twice instead of once"):

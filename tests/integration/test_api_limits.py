@@ -158,6 +158,7 @@ def test_a_worker_brings_the_limits_of_every_queue(make_app: MakeApp) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_process_that_declares_the_same_writes_nothing(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
     queues = {"mail": Queue(rate="5/s"), "index": Queue()}
     make_app(queues=queues).worker(until_idle=True).run()

@@ -167,7 +167,7 @@ def test_without_a_terminal_there_are_plain_lines_and_few_of_them(place: Place) 
 @pytest.mark.parametrize(
     ("plant", "words"),
     [
-        (LOSE_A_LEDGER_LINE, "in the ledger, not "),
+        pytest.param(LOSE_A_LEDGER_LINE, "in the ledger, not ", marks=pytest.mark.slow),
         pytest.param(NOTE_TWICE, "2 x in the ledger, not ", marks=pytest.mark.slow),
         pytest.param(LEAVE_OUT_AN_ANSWER, "is in the store, and no answer named it", marks=pytest.mark.slow),
         (DELETE_A_TASK, "was deferred, and the store does not have it"),
@@ -186,6 +186,7 @@ def test_any_difference_is_named_and_the_exit_code_is_1(place: Place, plant: str
     assert output.rstrip().endswith(str(kept[0]))
 
 
+@pytest.mark.slow
 def test_a_failure_that_nobody_planned_is_not_kept_off_the_screen(place: Place) -> None:
     _, _, errors = place.run(FAIL_UNEXPECTEDLY + RUN)
     assert "OSError: nobody planned this" in errors
@@ -225,6 +226,7 @@ def test_its_folder_is_closed_to_everybody_else(place: Place, staying: subproces
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+@pytest.mark.slow
 def test_staying_it_serves_until_it_is_interrupted(place: Place, staying: subprocess.Popen[str]) -> None:
     output = read_until(staying, "Ctrl-C")
     assert LAST_LINE.search(output)

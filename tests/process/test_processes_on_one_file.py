@@ -209,6 +209,7 @@ def test_what_was_acknowledged_by_many_killed_processes_is_there(tmp_path: Path)
     killed_in_the_middle_of_a_put(tmp_path / "deferq.db", times=60)
 
 
+@pytest.mark.slow
 def test_others_go_on_beside_processes_that_are_killed(tmp_path: Path) -> None:
     """The gate and the write lock of the dead are free at once: nobody waits for a timeout."""
     path = tmp_path / "deferq.db"

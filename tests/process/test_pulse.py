@@ -190,6 +190,7 @@ def test_a_worker_that_starts_takes_over_what_its_killed_predecessor_ran(
     assert place.starts() == Counter(dict.fromkeys(range(THREADS), 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("worker", ["a worker"], indirect=True)
 def test_what_a_stopped_worker_could_not_end_in_time_runs_again_soon(
     place: Place, worker: Callable[..., Running]

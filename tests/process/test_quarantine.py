@@ -146,6 +146,7 @@ def test_what_keeps_all_memory_and_ends_well_is_heard_of(farm: Farm, fn: Callabl
 # ---- it hurts nothing that is well
 
 
+@pytest.mark.slow
 def test_a_healthy_task_that_had_bad_luck_twice_succeeds_in_quarantine(farm: Farm) -> None:
     handle = farm.put(tasks.holds, attempts=5)
     with worker(farm) as running:
