@@ -7,6 +7,7 @@ a line at most, and the next delivery that is as it should be is served.
 
 from __future__ import annotations
 
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -79,15 +80,27 @@ def raw(site: Site, *pieces: bytes, patience_s: float = THINKS_S) -> bytes:
         with suppress(OSError):
             while piece := connection.recv(65_536):
                 said += piece
-                if b"\r\n\r\n" in said and b"deferq" in said:
+                if is_whole(said):
                     break
         return said
 
 
-def status_of(said: bytes) -> int | None:
-    """None: it has closed the connection, or said nothing."""
+def is_whole(said: bytes) -> bool:
+    """Whether an answer is there to its last byte, by the length that it gives itself, or is one of ours."""
+    head, end, body = after_interim(said).partition(b"\r\n\r\n")
+    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return bool(end) and (b"deferq" in said or (found is not None and len(body) >= int(found[1])))
+
+
+def after_interim(said: bytes) -> bytes:
     while said.startswith(b"HTTP/1.1 100 "):
         said = said.partition(b"\r\n\r\n")[2]
+    return said
+
+
+def status_of(said: bytes) -> int | None:
+    """None: it has closed the connection, or said nothing."""
+    said = after_interim(said)
     return int(said.split(b" ", 2)[1]) if said.startswith(b"HTTP/1.") else None
 
 
