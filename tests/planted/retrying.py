@@ -60,7 +60,7 @@ BUGS = [
         'return _again(task, "parked", wait_s, policy, now, jitter)._replace(parks=task.parks + 1)',
         "memory",
         100,
-        "attempts and has",
+        "attempts and has | was settled as",
     ),
     Bug(
         "What was given back unstarted spends an attempt",
