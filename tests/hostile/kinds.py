@@ -240,6 +240,8 @@ def overflows_the_stack_of_c() -> None:
 def ends_the_main_thread() -> None:
     """Throws SystemExit into the main thread of its process."""
     main = ctypes.c_ulong(threading.main_thread().ident or 0)
+    # While the main thread starts another one, Python gives that one the exception, and the main thread waits for ever.
+    time.sleep(1.0)
     while True:
         ctypes.pythonapi.PyThreadState_SetAsyncExc(main, ctypes.py_object(SystemExit))
         time.sleep(0.05)

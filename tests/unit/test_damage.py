@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -256,7 +257,8 @@ def test_a_child_that_is_struck_while_it_reads_ends(monkeypatch: pytest.MonkeyPa
     theirs.close()
 
 
-def test_a_child_whose_main_thread_is_struck_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("again", [False, True], ids=["once", "again while it says so"])
+def test_a_child_whose_main_thread_is_struck_ends(monkeypatch: pytest.MonkeyPatch, again: bool) -> None:
     codes: list[int] = []
     monkeypatch.setattr(child_module.os, "_exit", codes.append)
     ours, theirs = socket.socketpair()
@@ -269,7 +271,10 @@ def test_a_child_whose_main_thread_is_struck_ends(monkeypatch: pytest.MonkeyPatc
         raise SystemExit(0)
 
     monkeypatch.setattr(child._pool, "work", struck)
-    child.run({})
+    if again:
+        monkeypatch.setattr(child_module.traceback, "print_exc", struck)
+    with suppress(SystemExit):  # here the process goes on
+        child.run({})
     assert codes == [1]
     os.close(memory)
     ours.close()

@@ -76,8 +76,10 @@ class Child:
         try:
             self._pool.work()
         except BaseException:  # a task has thrown into the main thread; without it this is no child any more
-            traceback.print_exc()
-            os._exit(1)
+            try:
+                traceback.print_exc()
+            finally:  # it may throw again, and then nobody else would end the process
+                os._exit(1)
         self._pool.close(CLOSE_S)
 
     def _hear(self, timeout_ms: int | None) -> None:
