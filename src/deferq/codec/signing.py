@@ -26,14 +26,16 @@ from deferq.errors import (
 
 PICKLE: Final = ord("p")
 JSON: Final = ord("j")
+#: A pickle too, of a call that names its own callable: what App Engine's library makes (see triples.py).
+TRIPLE: Final = ord("t")
 #: By the names that settings use.
 CODECS: Final[Mapping[str, int]] = {"pickle": PICKLE, "json": JSON}
 VERSION: Final = 1
 SECRET_BYTES_MIN: Final = 16
 
-Purpose = Literal["payload", "result"]
+Purpose = Literal["payload", "result", "spill"]
 
-_PURPOSES = ("payload", "result", "request")
+_PURPOSES = ("payload", "result", "spill", "request")
 _MAGIC = b"DQ"
 _MAGIC_V1 = _MAGIC + bytes([VERSION])
 _MAC_AT, _BODY_AT = 8, 40
@@ -201,6 +203,7 @@ def _text(text: str | None) -> bytes:
 
 
 def _name_of(codec: int) -> str | None:
+    codec = PICKLE if codec == TRIPLE else codec
     return next((name for name, number in CODECS.items() if number == codec), None)
 
 
