@@ -13,7 +13,7 @@ from deferq.codec.requests import StoredRequest, pack_request, unpack_request
 from deferq.codec.signing import CODECS, HTTP, PICKLE, TRIPLE, Keyring, codec_of
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
 from deferq.codec.targets import Located, check_allowed, check_homes, find, unwrapped
-from deferq.codec.triples import MEMBERS_HOME, decode_triple, encode_triple
+from deferq.codec.triples import OURS, decode_triple, encode_triple
 from deferq.errors import CodecNotAllowed, ConfigError
 from deferq.locks import ProcessLock
 from deferq.model.task import Leased
@@ -128,8 +128,11 @@ class Codec:
 
     def open_spill(self, task_id: int, envelope: bytes) -> Invocation:
         """The call in it. Raises PayloadError, TargetNotAllowed or TargetUnknown."""
-        _, body = self.keyring.open("spill", task_id, "", envelope, codecs=self._accepted)
-        return self._invocation_of_triple("spill", body)
+        return self._invocation_of_triple("spill", self.read_spill(task_id, envelope))
+
+    def read_spill(self, task_id: int, envelope: bytes) -> bytes:
+        """The pickle in it, verified and not restored. Raises PayloadError."""
+        return self.keyring.open("spill", task_id, "", envelope, codecs=self._accepted)[1]
 
     def decode(self, task: Leased) -> Invocation:
         """The call that `task` stands for. Nothing is imported or restored before its signature fits.
@@ -188,7 +191,7 @@ class Codec:
 
     def _invocation_of_triple(self, target: str, body: bytes) -> Invocation:
         fn, args, kwargs, context = decode_triple(body)
-        if self._allow is not None and getattr(fn, "__module__", None) != MEMBERS_HOME:
+        if self._allow is not None and getattr(fn, "__module__", None) != OURS:
             check_homes(target, fn, self._allow)
         fn = unwrapped(fn)
         return Invocation(fn, args, kwargs, context, inspect.iscoroutinefunction(fn), keeps_result=False)

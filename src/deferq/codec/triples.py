@@ -1,4 +1,4 @@
-"""Calls that name their own callable: a pickle of (callable, args, kwargs), as App Engine's deferred library makes them.
+"""Calls that name their own callable: pickles of (callable, args, kwargs), as App Engine's library makes them.
 
     body = pickle of the triple, or before it one of a dict of what else is known: the script's name, the context
 
@@ -17,12 +17,12 @@ from deferq.codec.mainmodule import main_name
 from deferq.codec.payload import PROTOCOL, Restorer
 from deferq.errors import PayloadCorrupt, TargetUnknown
 
-#: The module of `invoke_member` and `run_from_datastore`, by which App Engine's library reaches methods and large calls.
-MEMBERS_HOME: Final = "deferq.compat.appengine.deferred.deferred"
+#: The module of `invoke_member` and `run_from_datastore`, by which methods and large calls are reached.
+OURS: Final = "deferq.compat.appengine.deferred.deferred"
 #: Where Google's library has its functions, and we have ours: bodies that it wrote can be run.
 MODULES: Final = {
-    "google.appengine.ext.deferred.deferred": MEMBERS_HOME,
-    "google.appengine.ext.deferred": MEMBERS_HOME,
+    "google.appengine.ext.deferred.deferred": OURS,
+    "google.appengine.ext.deferred": OURS,
 }
 #: In both names of a running script.
 _MAIN = b"main__"

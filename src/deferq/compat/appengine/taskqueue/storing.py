@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deferq.codec.requests import StoredRequest
@@ -19,15 +20,20 @@ from deferq.model.headers import is_reserved
 from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
 from deferq.model.task import NewTask, Options
 from deferq.model.urls import check_url
-from deferq.options import check_headers, check_route
+from deferq.options import check_headers, check_route, expires_at, own_url
 
 if TYPE_CHECKING:
     from deferq.app import Deferq
+    from deferq.compat.appengine.deferred.calls import DeferredCall
     from deferq.compat.appengine.taskqueue.task import Task
 
 #: What the tasks of this package call: nothing. They are delivered as they are, or leased.
 TARGET = "deferq.compat.appengine.taskqueue:request"
 PULL_TARGET = "deferq.compat.appengine.taskqueue:pull"
+#: Where the deferred library has its handler: what goes there is called, and not delivered.
+DEFERRED_URL = f"{DEFAULT_QUEUE_PATH}deferred"
+#: Headers that say nothing, since every delivery has them, or would be the same without.
+_DEFAULT_HEADERS = (("Content-Type", "application/octet-stream"), ("X-AppEngine-Current-Namespace", ""))
 
 Result = Error | None
 
@@ -77,6 +83,8 @@ def _one_made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> 
 
 def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask:
     """`task` as the engine stores it, signed. Raises a CallError if it cannot be stored."""
+    if (call := _call_of(task)) is not None:
+        return made_call(owner, task, call, queue, task_id, now)
     pull = task.method == PULL
     url = None if pull else check_url(f"{DEFAULT_QUEUE_PATH}{queue}{task.url}" if task.on_queue_url else task.url)
     payload = task.payload or b""
@@ -100,10 +108,50 @@ def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTa
     )
 
 
-def _policy(owner: Deferq, task: Task, queue: str) -> RetryPolicy:
-    """That of the task, else of its queue, else deferq's: one of them, as a whole."""
+def _call_of(task: Task) -> DeferredCall | None:
+    """What a task of the deferred library calls; None: it is a request for a view of the application."""
+    if task._call is not None or task.url != DEFERRED_URL or task.method != "POST":
+        return task._call
+    from deferq.compat.appengine.deferred.calls import DeferredCall  # it stands above this package
+
+    payload = task.payload or b""
+    return DeferredCall.in_body(payload.encode() if isinstance(payload, str) else payload)
+
+
+def made_call(owner: Deferq, task: Task, call: DeferredCall, queue: str, task_id: int, now: int) -> NewTask:
+    """A task of the deferred library as the engine stores it: any worker calls it, unless it has an url of its own."""
+    declared = call.declared
+    url = own_url(None if task.on_queue_url else task.url, queue)
+    policy = _policy(owner, task, queue, declared.retry)
+    sealed = call.sealed(owner.codec, task_id, url)
+    task._payload = call.body(task_id)
+    options = _options(task, policy, pull=False)
+    headers = tuple(header for header in options.headers if header not in _DEFAULT_HEADERS)
+    timeout_s = declared.timeout_s if options.timeout_s is None else options.timeout_s
+    return NewTask(
+        id=task_id,
+        queue=queue,
+        target=call.target,
+        priority=declared.priority or 0,
+        eta=max(now, task._eta_usec),
+        expires_at=expires_at(declared.expires_s, now),
+        at_most_once=policy.at_most_once,
+        name=task.name or None,
+        if_exists="raise",
+        route=check_route(task._route),
+        url=url,
+        options=replace(options, timeout_s=timeout_s, tags=declared.tags, headers=headers).encode(),
+        payload=sealed.payload,
+        spill=sealed.spill,
+    )
+
+
+def _policy(owner: Deferq, task: Task, queue: str, declared: RetryPolicy | None = None) -> RetryPolicy:
+    """That of the task, else of what it calls, else of its queue, else deferq's: one of them, as a whole."""
     if task.retry_options is not None:
         return policy_of(task.retry_options)
+    if declared is not None:
+        return declared
     settings = owner.queues.get(queue)
     return (settings and settings.retry) or DEFAULT_RETRY
 
