@@ -7,7 +7,7 @@ from google.appengine.ext import deferred, ndb
 
 MINUTE_S = float(os.environ.get("MINUTE_S", "60"))
 COUNTER = os.environ.get("GAE_VERSION", "none")
-PLAIN = [("Content-Type", "text/plain")]
+PLAIN = ("Content-Type", "text/plain")
 
 
 class Counter(ndb.Model):
@@ -24,13 +24,13 @@ def increment(environ, start_response):
     deferred.defer(add_later, COUNTER, 10)
     deferred.defer(add_later, COUNTER, 10, _countdown=MINUTE_S)
     deferred.defer(add_later, COUNTER, 10, _url="/custom/path", _countdown=2 * MINUTE_S)
-    start_response("200 OK", PLAIN)
+    start_response("200 OK", [PLAIN])
     return [b"Deferred counter increment."]
 
 
 def get(environ, start_response):
     counter = Counter.get_or_insert(COUNTER, count=0)
-    start_response("200 OK", PLAIN)
+    start_response("200 OK", [PLAIN])
     return [str(counter.count).encode()]
 
 
@@ -49,7 +49,7 @@ class WSGIApplication:
     def __call__(self, environ, start_response):
         path = environ.get("PATH_INFO", "").strip("/")
         if path not in ROUTES:
-            start_response("404 Not Found", PLAIN)
+            start_response("404 Not Found", [PLAIN])
             return [b"Not found"]
         return ROUTES[path](environ, start_response)
 
