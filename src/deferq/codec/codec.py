@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
-from deferq.codec.requests import StoredRequest, pack_request, unpack_request
-from deferq.codec.signing import CODECS, HTTP, PICKLE, Keyring, codec_of
+from deferq.codec.requests import StoredRequest, is_request, pack_request, unpack_request
+from deferq.codec.signing import CODECS, HTTP, PICKLE, Keyring
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
 from deferq.codec.targets import Located, check_allowed, find
 from deferq.errors import ConfigError
@@ -115,7 +115,7 @@ class Codec:
 
     def verify(self, task: Leased) -> None:
         """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
-        if codec_of(task.payload) == "http":
+        if is_request(task.payload):
             self.open_request(task)
         else:
             self._open(task)
