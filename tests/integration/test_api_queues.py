@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from deferq import Deferq, Queue, RetryPolicy, deferrable
+from deferq import Deferq, Queue, RetryPolicy, TaskFailed, deferrable
 from deferq.engines.base import Filter
 from deferq.model.retry import DEFAULT_RETRY
 from deferq.model.task import Task
+from deferq.runtime.worker import Worker
 from tests.support import sample_tasks
 from tests.support.sample_tasks import note, raise_long_message
 
+PATIENCE_S = 20
 MakeApp = Callable[..., Deferq]
 TWICE, NINE_TIMES = RetryPolicy(max_attempts=2, min_backoff_s=0), RetryPolicy(max_attempts=9)
 QUEUES = {"mail": Queue(retry=TWICE, route="eu"), "index": Queue()}
@@ -58,12 +60,13 @@ def test_what_the_deferrable_says_wins_over_the_queue(shop: Deferq) -> None:
     assert shop.call(patient).defer(retry=TWICE).task.options.retry == TWICE
 
 
-def test_tasks_are_tried_as_often_as_their_queue_says(shop: Deferq) -> None:
-    handle = shop.call(raise_long_message, 9).defer(queue="mail")
-    for _ in range(3):  # a retry that is due in a moment may be left to the next one
-        shop.worker(until_idle=True, listeners=()).run()
-    task = handle.refresh()
-    assert (task.state.name, task.attempts) == ("DEAD", 2)
+def test_tasks_are_tried_as_often_as_their_queue_says(make_app: MakeApp, start_worker: Callable[..., Worker]) -> None:
+    app = make_app(queues=QUEUES)
+    handle = app.call(raise_long_message, 9).defer(queue="mail")
+    start_worker(app)
+    with pytest.raises(TaskFailed):
+        handle.wait(PATIENCE_S)
+    assert handle.refresh().attempts == 2
 
 
 def test_a_task_keeps_what_it_was_deferred_with(make_app: MakeApp) -> None:
@@ -73,21 +76,6 @@ def test_a_task_keeps_what_it_was_deferred_with(make_app: MakeApp) -> None:
     later = after.call(note).defer(queue="mail")
     assert (before.refresh().options.retry, before.task.route) == (TWICE, "eu")
     assert (later.task.options.retry, later.task.route) == (NINE_TIMES, None)
-
-
-def test_workers_of_another_route_leave_the_tasks_of_a_queue_alone(shop: Deferq) -> None:
-    shop.call(note, "mine").defer(queue="mail")
-    shop.worker(until_idle=True, listeners=(), route="us").run()
-    assert sample_tasks.seen == []
-    shop.worker(until_idle=True, listeners=(), route="eu").run()
-    assert len(sample_tasks.seen) == 1
-
-
-def test_a_queue_that_is_declared_to_be_paused_takes_tasks_and_gives_none(make_app: MakeApp) -> None:
-    app = make_app(queues={"mail": Queue(paused=True)})
-    app.call(note).defer(queue="mail")
-    app.worker(until_idle=True, listeners=()).run()
-    assert [task.finished_at for task in app.engine.find(Filter()).tasks] == [None]
 
 
 def test_queues_are_declared_once_however_many_threads_defer_first(make_app: MakeApp) -> None:
