@@ -57,6 +57,7 @@ PLANS = {
     "read.find_dead": {"deferq_dead", "rowid"},
     "read.details": {"rowid"},
     "read.failures": {"deferq_failure_task"},
+    "read.holders": {"key"},
     "read.queues": set(),
     "read.count_pending": {"deferq_ready", "deferq_delivered"},
     "read.count_held": {"deferq_held"},

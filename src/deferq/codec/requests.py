@@ -13,6 +13,9 @@ from deferq.errors import PayloadCorrupt
 
 #: Of a task that is not delivered at all, but leased by whoever asks for it.
 PULL = "PULL"
+#: What such tasks call: nothing. Of those that are delivered, and of those that are pulled.
+REQUEST_TARGET = "deferq.compat.appengine.taskqueue:request"
+PULL_TARGET = "deferq.compat.appengine.taskqueue:pull"
 METHODS = ("POST", "GET", "HEAD", "PUT", "DELETE", PULL)
 #: Those that have a length, if only of nothing.
 METHODS_WITH_BODY = ("POST", "PUT")
