@@ -123,11 +123,11 @@ class Handler:
         except (StoreError, ConfigError):
             return refuse(503, "the store cannot be opened")
 
-    def admit(self, request: Request) -> Delivered | Response:
-        """What it brings, or a refusal."""
+    def admit(self, request: Request, *, requests: bool = False) -> Delivered | Response:
+        """What it brings, or a refusal. `requests`: also what was to be delivered as it is, and calls nothing here."""
         try:
             engine, codec = self._parts()
-            return admit(request, codec.keyring, engine.payload_limit, self._now_s())
+            return admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
         except (StoreError, ConfigError):
             return refuse(503, "the store, or its secret, cannot be opened")
 
