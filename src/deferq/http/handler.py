@@ -173,14 +173,19 @@ class Handler:
             return timed_out()
         return outcome
 
-    def conclude(self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool) -> Response:
-        """Say the outcome to whom it concerns; or store it, where nobody would hear of it."""
+    def conclude(
+        self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool = False, heard: bool = True
+    ) -> Response:
+        """Say the outcome to whom it concerns; or store it, where nobody would hear of it.
+
+        `heard`: whether this response is sent, or the wrapper is there to write the outcome on another one.
+        """
         end_if_forked(attempt.pid)  # the task has, and this is the copy: the other one answers
         text = pack_fitting(outcome)
         if (local := request.local) is not None:
             local.outcome = outcome
             return self._say(request, attempt, outcome, text)
-        if attempt.end(outcome) or attempt.is_late(self._monotonic()) or (text is None and not in_body):
+        if attempt.end(outcome) or not heard or attempt.is_late(self._monotonic()) or (text is None and not in_body):
             return self._settle(request, attempt, outcome)
         self.keeper.end(attempt)
         if text is None:
