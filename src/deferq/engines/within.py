@@ -1,4 +1,4 @@
-"""Writing by a connection of the caller's, in the caller's transaction: what an engine needs for it, and what it offers.
+"""Writing by a connection of the caller's, in the caller's transaction: what an engine needs, and what it offers.
 
 An adapter (`deferq/transactions`, `deferq/contrib`) shows an engine the connection as `CallersConnection`. An engine
 that can write by one has a `Within`; the others have None.
@@ -69,6 +69,9 @@ class Within(Protocol):
     def is_on(self, connection: CallersConnection) -> bool:
         """Whether it is a connection to the engine's own database. Never raises."""
 
+    def is_place(self, file: str) -> bool:
+        """Whether the engine's database lies in this file; for when no statement can be executed."""
+
     def prepare(self, connection: CallersConnection) -> None:
         """Open the store, if it is not open, without waiting for what the caller holds; check the connection.
 
@@ -89,8 +92,11 @@ class Within(Protocol):
     def is_settled(self, settlement: Settlement) -> bool:
         """Whether it stands so in the store, for everybody to see."""
 
-    def ring(self, ids: Sequence[int]) -> bool:
-        """Wake dispatchers if one of these tasks is committed; false if none is. Never raises."""
+    def ring(self, ids: Sequence[int]) -> bool | None:
+        """Wake dispatchers if one of these tasks is committed.
+
+        False: none is, and none will be; None: none is yet, ask again. Never raises.
+        """
 
     def rings_for(self, eta: int) -> bool:
         """Whether a task that is due then is worth a ring."""

@@ -7,12 +7,16 @@ module was loaded since it looked last.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from sys import modules
 from typing import TYPE_CHECKING, cast
 
+from deferq.errors import StoreError
+
 if TYPE_CHECKING:
     from deferq.engines.base import Engine
+    from deferq.engines.within import Within
     from deferq.transactions.joining import Transaction
 
 Detector = Callable[[], "Iterator[Transaction]"]
@@ -26,8 +30,8 @@ _WATCHERS = {"sqlalchemy.engine": "deferq.contrib.sqlalchemy", "django.db": "def
 _watching: set[str] = set()
 
 
-def notice() -> bool:
-    """Have new packages watched, if they were loaded; whether any is watched."""
+def notice() -> None:
+    """Have new packages watched, if they were loaded."""
     global modules_seen, detectors
     seen = len(modules)
     for module, watcher in _WATCHERS.items():
@@ -35,7 +39,6 @@ def notice() -> bool:
             _watching.add(module)
             detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
     modules_seen = seen
-    return bool(detectors)
 
 
 def _is_loaded(module: str) -> bool:
@@ -50,23 +53,35 @@ def find(engine: Engine) -> Transaction | None:
     Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here.
     """
     within = engine.within
-    if within is None or not (detectors or notice()):
-        return None
-    for detector in detectors:
-        for candidate in detector():
-            if candidate.run(lambda candidate=candidate: within.is_on(candidate.connection())):  # type: ignore[misc]
-                return candidate
+    for candidate in _candidates(within):
+        if within is not None and candidate.run(partial(_is_on, within, candidate)):
+            return candidate
     return None
 
 
 async def find_async(engine: Engine) -> Transaction | None:
     """The same from a coroutine, for which async sessions can be asked too."""
     within = engine.within
-    if within is None or not (detectors or notice()):
-        return None
+    for candidate in _candidates(within):
+        if within is not None and await candidate.run_async(partial(_is_on, within, candidate)):
+            return candidate
+    return None
+
+
+def _candidates(within: Within | None) -> Iterator[Transaction]:
+    """What is open here and may be on the engine's database."""
+    if within is None:
+        return
+    if len(modules) != modules_seen:
+        notice()
     for detector in detectors:
         for candidate in detector():
-            is_on = candidate.run_async(lambda candidate=candidate: within.is_on(candidate.connection()))  # type: ignore[misc]
-            if await is_on:
-                return candidate
-    return None
+            if candidate.is_likely(within):
+                yield candidate
+
+
+def _is_on(within: Within, candidate: Transaction) -> bool:
+    try:
+        return within.is_on(candidate.connection())
+    except StoreError:  # its database cannot be reached; it is none of ours
+        return False

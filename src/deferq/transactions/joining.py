@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
+from sys import modules
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from deferq.errors import NotTransactional, NoTransaction
+from deferq.engines.within import Rows
+from deferq.errors import NoTransaction, NotTransactional, TransactionError
 from deferq.transactions import detecting
 
 if TYPE_CHECKING:
@@ -28,12 +30,14 @@ class Transaction(ABC):
 
     #: What it is, for messages.
     what: str
-    #: Whether its statements have to be awaited.
-    is_async = False
 
     @abstractmethod
     def connection(self) -> CallersConnection:
         """The connection to write by. Raises NoTransaction if there is no transaction that could commit."""
+
+    def is_likely(self, within: Within) -> bool:
+        """Whether it may be on the engine's database, as far as can be told without a statement."""
+        return True
 
     @abstractmethod
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
@@ -48,15 +52,51 @@ class Transaction(ABC):
         return self.run(work)
 
 
+class Elsewhere:
+    """A connection to a database that is none of ours: it is asked what it is, and nothing else."""
+
+    in_transaction = False
+
+    def __init__(self, what: str, dialect: str) -> None:
+        self.what = what
+        self.dialect = dialect
+
+    def begin(self) -> bool:
+        """Never called."""
+        raise NotImplementedError
+
+    def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Rows:
+        """Never called."""
+        raise NotImplementedError
+
+    def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> Rows:
+        """Never called."""
+        raise NotImplementedError
+
+
 def chosen(engine: Engine, within: Any) -> Transaction | None:
     """The transaction that the option `within` means; None: the task is stored by the engine alone."""
     if within is None:
         return detecting.find(engine)
-    if within is False:
-        _leave(engine)
+    if within is False:  # whoever writes beside a transaction of his own must not wait for himself
+        if engine.within is not None and _is_open_here(engine):
+            engine.within.check_free()
         return None
     if within is True:
         return detecting.find(engine) or _none_open(engine)
+    return resolve(within)
+
+
+async def chosen_async(engine: Engine, within: Any) -> Transaction | None:
+    """The same from a coroutine."""
+    if within is None:
+        return await detecting.find_async(engine)
+    if within is False:
+        if engine.within is not None and await detecting.find_async(engine) is not None:
+            engine.within.check_free()
+        return None
+    if within is True:
+        return await detecting.find_async(engine) or _none_open(engine)
     return resolve(within)
 
 
@@ -76,7 +116,7 @@ def resolve(within: Any) -> Transaction:
         from deferq.transactions.bare import BareTransaction
 
         return BareTransaction(within)
-    package = "django" if isinstance(within, str) else _package(within)
+    package = "django" if isinstance(within, str) and "django.db" in modules else _package(within)
     if package is None:
         raise NotTransactional(
             f"within: an object of type {type(within).__name__} is no connection that deferq knows. Pass a"
@@ -96,10 +136,12 @@ def _package(within: object) -> str | None:
     return None
 
 
-def _leave(engine: Engine) -> None:
-    """Somebody writes beside a transaction of his own; better an error than to wait for himself."""
-    if engine.within is not None and detecting.find(engine) is not None:
-        engine.within.check_free()
+def _is_open_here(engine: Engine) -> bool:
+    """Whether a transaction is; one that can only be rolled back, or has to be awaited, is in the way as well."""
+    try:
+        return detecting.find(engine) is not None
+    except TransactionError:
+        return True
 
 
 def _none_open(engine: Engine) -> Transaction:

@@ -44,7 +44,7 @@ class _Looker:
             with self._lock:
                 sought = list(self._sought)
             now = time.monotonic()
-            over = [one for one in sought if one[0].ring(one[1]) or now - one[2] > GIVE_UP_S]
+            over = [one for one in sought if one[0].ring(one[1]) is not None or now - one[2] > GIVE_UP_S]
             with self._lock:
                 self._sought = [one for one in self._sought if one not in over]
                 if not self._sought:

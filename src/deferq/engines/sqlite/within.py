@@ -11,12 +11,14 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from deferq.engines.answers import PutAnswer
-from deferq.engines.base import RING_AHEAD_US, Settlement, payload_too_large
-from deferq.engines.sqlite import changing, files, migrations, putting, readers, settling
+from deferq.engines.base import RING_AHEAD_US, Settlement, check_sizes
+from deferq.engines.sqlite import changing, files, migrations, putting, readers, reading, settling
 from deferq.engines.sqlite.connections import first_row
+from deferq.engines.sqlite.place import Identity
 from deferq.engines.sqlite.rows import json_list
 from deferq.engines.sqlite.statements import statements
 from deferq.engines.sqlite.trouble import beside, raise_ours, translated
@@ -33,8 +35,6 @@ from deferq.model.settings import Declare
 from deferq.model.task import NewTask
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from deferq.engines.sqlite.engine import SqliteEngine
     from deferq.engines.within import CallersConnection
 
@@ -52,7 +52,7 @@ class SqliteWithin:
     def __init__(self, engine: SqliteEngine) -> None:
         self._engine = engine
         #: Which file the id was read from, and the id.
-        self._known: tuple[files.Identity, str] | None = None
+        self._known: tuple[Identity, str] | None = None
 
     # ---- which database it is
 
@@ -76,7 +76,7 @@ class SqliteWithin:
         if why is not None:
             raise OtherDatabase(
                 f"within: {connection.what} is on another database than the store {self._path}: {why}. Let the"
-                " application and deferq use the same file: configure(\"sqlite:///that file\")."
+                ' application and deferq use the same file: configure("sqlite:///that file").'
             )
 
     @property
@@ -89,9 +89,7 @@ class SqliteWithin:
         The id tells, and the file: a copy of a store has the id of the original.
         """
         listed = {row[1]: row[2] for row in connection.execute("pragma database_list")}
-        if not listed["main"]:
-            return "its main database is in memory"
-        if files.identity(listed["main"]) != files.identity(self._path):
+        if not listed["main"] or not self.is_place(listed["main"]):
             return self._where_instead(listed)
         is_ours, is_hidden = connection.execute(SQL["whose"], {"id": self._id()}).fetchone()
         if is_hidden:
@@ -99,14 +97,13 @@ class SqliteWithin:
         return None if is_ours else "it has another database id"
 
     def _where_instead(self, listed: Mapping[str, str]) -> str:
-        ours = files.identity(self._path)
         for name, file in listed.items():
-            if file and files.identity(file) == ours:
+            if file and self.is_place(file):
                 return (
                     f"that one is only attached, as {name!r}, and a transaction over two files is none when the power"
                     " fails"
                 )
-        return f"it is on {listed['main']}"
+        return f"it is on {listed['main']}" if listed["main"] else "its main database is in memory"
 
     def _id(self) -> str:
         """The id of the engine's database."""
@@ -150,9 +147,7 @@ class SqliteWithin:
         self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
     ) -> list[PutAnswer]:
         """Store tasks as the engine's own `put` does."""
-        for task in tasks:
-            if len(task.payload) > self._engine.payload_limit:
-                raise payload_too_large(len(task.payload), self._engine.payload_limit)
+        check_sizes(tasks, self._engine.payload_limit)
 
         def write(by: sqlite3.Connection) -> list[PutAnswer]:
             self._declare(by, declared)
@@ -165,10 +160,8 @@ class SqliteWithin:
     def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Limits]) -> None:
         if not declared:
             return
-        known = {queue.name: queue.declared for queue in changing.queues(by)}
-        changes = [
-            (name, Declare(limits)) for name, limits in declared.items() if known.get(name, NO_LIMITS) != limits
-        ]
+        known = {queue.name: queue.declared for queue in reading.queues(by)}
+        changes = [(name, Declare(limits)) for name, limits in declared.items() if known.get(name, NO_LIMITS) != limits]
         changing.change_queues(by, changes)
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
@@ -235,13 +228,22 @@ class SqliteWithin:
         """Whether a task that is due then is worth a ring."""
         return eta <= self._engine.now() + RING_AHEAD_US
 
-    def ring(self, ids: Sequence[int]) -> bool:
-        """Wake dispatchers if one of these tasks is committed; a bell for nothing would be rung in vain."""
+    def ring(self, ids: Sequence[int]) -> bool | None:
+        """Wake dispatchers if one of these tasks is committed; a bell for nothing would be rung in vain.
+
+        A transaction that has stored them holds the write lock to its end. So if nobody here holds it, and they are not
+        there, they never will be.
+        """
+        may_come = readers.may_write(self._path)  # asked first: the lock goes when the tasks are there
         with suppress(StoreError):  # dispatchers poll
             if self._engine.read(lambda reader: first_row(reader, SQL["any_stored"], {"ids": json_list(ids)})):
                 self._engine.ring()
                 return True
-        return False
+        return None if may_come else False
+
+    def is_place(self, file: str) -> bool:
+        """Whether the store lies in this file."""
+        return files.identity(Path(file)) == files.identity(self._path)
 
     def check_free(self) -> None:
         """Raise WriteBesideTransaction if a connection of this process keeps us from writing.
