@@ -126,6 +126,8 @@ class _Run:
         self._attempt = attempt
         if self._deserted:  # just now
             self.desert()
+            if self._request.local is not None:  # the worker has said already how it ended, and it may run elsewhere
+                return self._conclude(INTERRUPTED)
         try:
             done = self._handler.prepare(attempt)
             if isinstance(done, Invocation) and not done.is_async:
@@ -153,6 +155,8 @@ class _Run:
         loop = asyncio.get_running_loop()
         task = loop.create_task(coroutine, context=context)
         attempt.stop = lambda: loop.call_soon_threadsafe(task.cancel)
+        if attempt.current.cancelled:  # before there was anything to stop
+            task.cancel()
         try:
             return await task
         except asyncio.CancelledError:  # before its first step
