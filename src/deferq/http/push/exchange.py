@@ -24,7 +24,7 @@ KEEP_ALIVE_S = 1.0
 class Request:
     """One delivery on its way."""
 
-    __slots__ = ("body", "headers", "let_go_at", "path", "sent_at", "started", "task", "unsure")
+    __slots__ = ("body", "broke", "headers", "let_go_at", "path", "sent_at", "started", "task", "unsure")
 
     def __init__(
         self, task: Leased, path: str, headers: list[tuple[str, str]], *, let_go_at: float, sent_at: float
@@ -40,6 +40,8 @@ class Request:
         self.started = self.sent_at = sent_at
         #: Whether it was sent before and nobody knows what came of it.
         self.unsure = False
+        #: How often its connection broke.
+        self.broke = 0
 
 
 class Answer(NamedTuple):

@@ -31,6 +31,9 @@ Key = tuple[int, int]
 GATHER_S = 0.05
 #: Seconds between two looks, at the least, at what is about to be taken.
 LOOK_S = 0.001
+#: A request whose connection broke so often is not sent again: it may be what breaks them, and while it is tried,
+#: nothing else gets through.
+BROKE_MAX = 5
 
 
 class PushPool:
@@ -128,6 +131,13 @@ class PushPool:
     def cancel(self, ids: Collection[int]) -> None:
         for task in remove(self._waiting, lambda entry: entry[0].id in ids):
             self._finish(Finished(task, Cancelled()))
+        with self._lock:
+            unsure = [request for request in self._unsure if request.task.id in ids]
+            for request in unsure:
+                self._unsure.remove(request)
+        now = self._monotonic()
+        for request in unsure:  # whoever holds a lost one would run beside what is sent again
+            self._finish(self._let_go(request, "it was cancelled, or lost, before it was sent again", now))
 
     def kill(self) -> list[Finished]:
         with self._lock:
@@ -216,6 +226,7 @@ class PushPool:
             back = Interrupted(reason=f"not reached: {result.why}")
             return Finished(request.task, back), result.why, None
         if isinstance(result, Broken):
+            request.broke += 1
             return self._again(request, f"the connection broke: {result.why}", now), result.why, None
         try:
             reading = self._letters.read(request, result)
@@ -235,7 +246,8 @@ class PushPool:
 
         Views that take deliveries by themselves do not. There, what may be started once is not sent twice.
         """
-        if request.task.url is not None and request.task.retry.max_attempts == 1:
+        once = request.task.url is not None and request.task.retry.max_attempts == 1
+        if once or request.broke >= BROKE_MAX:
             return self._let_go(request, why, now)
         request.unsure = True
         return None
