@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze
-from deferq.codec.wire import HELD, OUTCOME, RUN_PATH, SETTLED
+from deferq.codec.wire import HELD, OUTCOME, REFUSED, RUN_PATH, SETTLED
 from deferq.engines.base import Cancel
 from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
@@ -448,6 +448,24 @@ def test_a_refused_delivery_leaves_no_outcome_on_the_answer_of_a_view(own: Web) 
     answered = own.send(delivery(own.app, path="/tasks").with_header("X-Deferq-Signature", "v1.00.00"))
     assert (answered.status, answered.headers["x-was"]) == (202, "403")
     assert OUTCOME.lower() not in answered.headers
+    assert answered.headers[REFUSED.lower()] == "403"
+
+
+def test_whatever_a_view_answers_nobody_takes_a_refused_delivery_for_done(own: Web) -> None:
+    own.app.defer(sample_tasks.note, 1)
+    sent = delivery(own.app, path="/tasks")
+
+    def away(*_: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    engine = own.app.engine
+    engine.take_up, take_up = away, engine.take_up  # type: ignore[method-assign]
+    answered = own.send(sent)
+    assert (answered.status, answered.headers[REFUSED.lower()], sample_tasks.seen) == (202, "503", [])
+    engine.take_up = take_up  # type: ignore[method-assign]
+    assert own.send(sent).outcome == SUCCEEDED
+    second = own.send(sent)
+    assert (second.status, second.headers[HELD.lower()]) == (202, "1")
 
 
 def test_an_unwrapped_view_returns_the_response_as_it_is(app: Deferq) -> None:

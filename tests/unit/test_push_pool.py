@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from deferq.codec import wire
 from deferq.http.push.bases import parse_base
-from deferq.http.push.exchange import Broken, Request
+from deferq.http.push.exchange import Answer, Broken, Request
 from deferq.http.push.flow import Flow
 from deferq.http.push.letters import Letters
 from deferq.http.push.pool import BROKE_MAX, PushPool
+from deferq.model.outcome import Interrupted
 from deferq.model.task import Leased
 from deferq.runtime.pools import Lease
 from tests.support import lease_one
@@ -87,3 +89,16 @@ def test_what_breaks_its_connection_again_and_again_is_let_go(office: Office) ->
     pool.report(request, Broken("it went"))
     (finished,) = pool.finished()
     assert (finished.task, finished.let_go) == (task, True)
+
+
+@pytest.mark.parametrize("status", [200, 503])
+def test_what_the_handler_has_refused_is_given_back_whatever_its_view_answers(office: Office, status: int) -> None:
+    """A single start among it: nothing has run."""
+    office.put_url("/jobs", options='{"retry":{"max_attempts":1}}', at_most_once=True)
+    pool = pool_of(office)
+    task, request = sent(pool, office)
+    pool.report(request, Answer(status, [(wire.REFUSED, "503"), ("Retry-After", "5")], b"Success"))
+    (finished,) = pool.finished()
+    assert (finished.task, finished.let_go, type(finished.outcome)) == (task, False, Interrupted)
+    assert pool.take() is None
+    assert not pool.accepts()

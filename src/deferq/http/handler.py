@@ -24,8 +24,8 @@ from deferq.http.admission import admit, expects
 from deferq.http.attempt import Attempt
 from deferq.http.keeper import Keeper
 from deferq.http.loop import InLoop, Say
-from deferq.http.message import ANSWER_KEY, OUTCOME_KEY, Answer, Request, Response
-from deferq.http.refusals import already_settled, answer, answer_with, complain, refuse
+from deferq.http.message import OUTCOME_KEY, Request, Response
+from deferq.http.refusals import already_settled, answer, answer_with, complain, left, refuse
 from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
 from deferq.runtime.guarded import LEFT_FROM, left_to_others
@@ -79,9 +79,10 @@ class Handler:
         """Run what `request` delivers, and say what came of it. For a view of the application.
 
         Never raises what the task raised. The outcome is left in `environ` or `scope` as `deferq.outcome`; where the
-        application is wrapped, whatever response leaves it says the outcome, also one of the view's own.
+        application is wrapped, whatever response leaves it says the outcome, also one of the view's own, or that the
+        request was refused.
         """
-        return self._handle(request, in_body=False)
+        return left(request, self._handle(request, in_body=False))
 
     def run(self, request: Request) -> Response:
         """The same where the response is sent as it is, and so its body may carry what is too large for a header."""
@@ -248,8 +249,6 @@ class Handler:
     ) -> Response:
         """The response that says the outcome. It is left where the application and the wrapper find it, too."""
         request.environ[OUTCOME_KEY] = outcome
-        if isinstance(place := request.environ.get(ANSWER_KEY), Answer):
-            place.outcome = text
         headers = [] if text is None else [(OUTCOME, text)]
         if body is None:
             return answer(self._status(attempt, outcome), _WORDS[type(outcome)], *headers)

@@ -11,7 +11,7 @@ from deferq.codec.codec import Invocation
 from deferq.codec.wire import Delivered
 from deferq.http.attempt import Attempt
 from deferq.http.message import Request, Response
-from deferq.http.refusals import refuse
+from deferq.http.refusals import left, refuse
 from deferq.http.threads import LoopThreads
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, Outcome
 from deferq.runtime.executor import Awaiting, outcome_of
@@ -45,13 +45,13 @@ class InLoop:
         within this process the client is the worker, and knows what it does.
         """
         if len(self._under_way) >= UNDER_WAY_MAX:
-            return await _said(say, refuse(503, "too many are under way"))
+            return await _said(say, left(request, refuse(503, "too many are under way")))
         delivered = await self._admitted(request)
         if isinstance(delivered, Response):
-            return await _said(say, delivered)
+            return await _said(say, left(request, delivered))
         run = _Run(self._handler, self._threads, request, delivered, in_body)
         try:
-            response = await asyncio.shield(self._spawn(run.go()))
+            response = left(request, await asyncio.shield(self._spawn(run.go())))
             if say is not None and not await say(response):
                 run.desert()
         except asyncio.CancelledError:
