@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze
+from deferq.codec import wire
 from deferq.codec.wire import HELD, OUTCOME, REFUSED, RUN_PATH, SETTLED
 from deferq.engines.base import Cancel
 from deferq.errors import StoreUnavailable
@@ -383,6 +384,34 @@ def test_a_large_result_comes_in_the_body(web: Web) -> None:
     assert answered.headers[OUTCOME.lower()] == "in-body"
     assert isinstance(answered.outcome, Succeeded)
     assert web.app.open_result(task.id, task.target, answered.outcome.result) == "x" * 50_000
+
+
+def test_what_no_sender_would_read_to_its_end_is_settled_by_the_handler(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off it would be no outcome at all, and the task would run again."""
+    monkeypatch.setattr(wire, "BODY_BYTES_MAX", 60_000)
+    handle = web.app.defer(sample_tasks.returns, "x" * 50_000)
+    assert web.send(delivery(web.app)).outcome is None
+    assert handle.wait(0) == "x" * 50_000
+
+
+def test_an_outcome_is_said_although_the_store_cannot_be_asked_for_the_time(web: Web) -> None:
+    web.app.defer(sample_tasks.fail, "never")
+    handler, sent = web.app.handler(), delivery(web.app)
+    conclude, parts = handler.conclude, handler._parts
+
+    def away() -> Any:
+        raise StoreUnavailable("away")
+
+    def concluded(*arguments: Any, **more: Any) -> Any:
+        handler._parts = away
+        return conclude(*arguments, **more)
+
+    handler.conclude = concluded  # type: ignore[method-assign]
+    answered = web.send(sent)
+    handler._parts = parts
+    assert (answered.status, type(answered.outcome)) == (200, Failed)
 
 
 def test_a_long_traceback_is_cut_to_fit_a_header(web: Web) -> None:

@@ -59,6 +59,8 @@ SETTLED = "settled"
 HEADER_BYTES_MAX = 6 * 1024
 #: Seconds that a signature may be old, or that two clocks may differ.
 TOLERANCE_S = 300
+#: Of an outcome in the body a sender reads so much. It is a result with base64 around it.
+BODY_BYTES_MAX = 24 * 1024 * 1024
 #: The longest document of a task that is read.
 DOCUMENT_BYTES_MAX = 64 * 1024
 

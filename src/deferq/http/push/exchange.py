@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from deferq.codec import wire
 from deferq.codec.wire import IN_BODY
 from deferq.model.task import Leased
 
 #: As much of an answer's body is read; whoever sends more is cut off.
 BODY_BYTES_MAX = 64 * 1024
-#: Of an outcome in the body, so much. It is a result with base64 around it, and a result may be as large as a payload.
-OUTCOME_BYTES_MAX = 24 * 1024 * 1024
 #: Headers of an answer may be so long: the outcome is one, and holds a traceback or a result.
 HEADER_BYTES_MAX = 128 * 1024
 #: Seconds to connect, the handshake of TLS included.
@@ -67,7 +66,7 @@ class Broken(NamedTuple):
 
 def body_limit(outcome: str | None) -> int:
     """How much of the body to read, by the X-Deferq-Outcome of the answer."""
-    return OUTCOME_BYTES_MAX if outcome == IN_BODY else BODY_BYTES_MAX
+    return wire.BODY_BYTES_MAX if outcome == IN_BODY else BODY_BYTES_MAX
 
 
 Result = Answer | NotSent | Broken
