@@ -15,8 +15,8 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Final, NamedTuple
 
-from deferq.codec.codec import Codec, Invocation
 from deferq.codec import wire
+from deferq.codec.codec import Codec, Invocation
 from deferq.codec.wire import IN_BODY, OUTCOME, SETTLED, Delivered, pack_body, pack_fitting
 from deferq.engines.answers import TakeUp
 from deferq.engines.base import LeasingEngine
