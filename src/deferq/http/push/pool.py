@@ -21,7 +21,7 @@ from deferq.http.push.flow import Flow
 from deferq.http.push.letters import Letters, Reading
 from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Interrupted, Outcome
 from deferq.model.task import Leased
-from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
+from deferq.runtime.pools import Finished, Lease, Reports, Waiting, remove, take_back
 
 _log = logging.getLogger("deferq")
 
@@ -36,7 +36,7 @@ LOOK_S = 0.001
 BROKE_MAX = 5
 
 
-class PushPool:
+class PushPool(Reports):
     """A Pool of requests to one base."""
 
     def __init__(
@@ -52,10 +52,10 @@ class PushPool:
         on_trouble: Callable[[], None] | None = None,
     ) -> None:
         """`name` is what the log calls the base; `on_trouble` is called when the base begins to be in trouble."""
+        super().__init__(wake)
         self._name = name
         self._letters = letters
         self._flow = flow
-        self._wake = wake
         self._monotonic = monotonic
         self._on_start = on_start
         self._on_trouble = on_trouble
@@ -67,9 +67,6 @@ class PushPool:
         self._unsure: deque[Request] = deque()
         #: Places in the window of tasks whose requests are being written.
         self._writing = 0
-        self._done: deque[Finished] = deque()
-        #: Whether the dispatcher found nothing finished, and may be asleep.
-        self._dispatcher_rests = False
         self._closed = False
         #: Monotonic time at which the dispatcher was last given what had finished.
         self._gathered_at = -math.inf
@@ -85,11 +82,7 @@ class PushPool:
         if self._gathers():
             self._dispatcher_rests = True
             return []
-        done = self._drain()
-        if not done:
-            self._dispatcher_rests = True
-            done = self._drain()  # an answer may have come before its thread could see the flag
-        return done
+        return self._finished()
 
     def accepts(self) -> bool:
         return self._flow.open(self._monotonic()) and not self._flow.in_trouble
@@ -130,14 +123,14 @@ class PushPool:
 
     def cancel(self, ids: Collection[int]) -> None:
         for task in remove(self._waiting, lambda entry: entry[0].id in ids):
-            self._finish(Finished(task, Cancelled()))
+            self._report(Finished(task, Cancelled()))
         with self._lock:
             unsure = [request for request in self._unsure if request.task.id in ids]
             for request in unsure:
                 self._unsure.remove(request)
         now = self._monotonic()
         for request in unsure:  # whoever holds a lost one would run beside what is sent again
-            self._finish(self._let_go(request, "it was cancelled, or lost, before it was sent again", now))
+            self._report(self._let_go(request, "it was cancelled, or lost, before it was sent again", now))
 
     def kill(self) -> list[Finished]:
         with self._lock:
@@ -150,7 +143,7 @@ class PushPool:
 
     def close(self, timeout_s: float) -> None:
         self._closed = True
-        self._wake = _nobody
+        self._wake_nobody()
         self._client.close(timeout_s)
 
     # ---- for the client, in its threads
@@ -212,7 +205,7 @@ class PushPool:
             if isinstance(written, Request):
                 self._sent[_key(task)] = written
         if not isinstance(written, Request):
-            self._finish(Finished(task, written))
+            self._report(Finished(task, written))
             return None
         if self._on_start is not None:
             self._on_start(task)
@@ -281,10 +274,6 @@ class PushPool:
         with self._lock:
             return min((request.let_go_at for request in self._sent.values()), default=None)
 
-    def _finish(self, finished: Finished) -> None:
-        self._done.append(finished)
-        self._call_dispatcher()
-
     def _gathers(self) -> bool:
         """Whether the dispatcher may well wait for more answers."""
         now = self._monotonic()
@@ -294,21 +283,9 @@ class PushPool:
         return False
 
     def _call_dispatcher(self) -> None:
-        if self._dispatcher_rests and len(self._waiting) <= self._flow.window:
-            self._dispatcher_rests = False
-            self._wake()
-
-    def _drain(self) -> list[Finished]:
-        done = []
-        with suppress(IndexError):
-            while True:
-                done.append(self._done.popleft())
-        return done
+        if len(self._waiting) <= self._flow.window:
+            super()._call_dispatcher()
 
 
 def _key(task: Leased) -> Key:
     return task.id, task.lease_id
-
-
-def _nobody() -> None:
-    """There is no dispatcher to wake any more."""
