@@ -194,7 +194,7 @@ def test_payloads_of_a_newer_release(doctor: Doctor, deferq: Deferq, file: Path)
 def test_tasks_with_an_url_of_their_own_that_nobody_delivers(doctor: Doctor, deferq: Deferq, file: Path) -> None:
     deferq.defer(jobs.add, 1)
     with edited(file) as connection:
-        connection.execute("update deferq_task set url = '/work'")
+        connection.execute("update deferq_task set url = '/jobs'")
     with_worker(deferq)
 
     assert "undelivered" not in doctor()  # a moment ago
@@ -211,7 +211,7 @@ def test_it_is_a_note_where_a_worker_that_delivers_is_behind(
 ) -> None:
     deferq.defer(jobs.add, 1)
     with edited(file) as connection:
-        connection.execute("update deferq_task set url = '/work'")
+        connection.execute("update deferq_task set url = '/jobs'")
     aged(deferq, file, tasks.UNDELIVERED_S + 60)
     with_worker(deferq, **said)
 
@@ -221,7 +221,7 @@ def test_it_is_a_note_where_a_worker_that_delivers_is_behind(
 def test_a_worker_that_delivers_other_queues_does_not_help(doctor: Doctor, deferq: Deferq, file: Path) -> None:
     deferq.defer(jobs.add, 1)
     with edited(file) as connection:
-        connection.execute("update deferq_task set url = '/work'")
+        connection.execute("update deferq_task set url = '/jobs'")
     aged(deferq, file, tasks.UNDELIVERED_S + 60)
     with_worker(deferq, delivers=True, queues=["mail"])
 
