@@ -12,8 +12,8 @@ from contextlib import closing
 from deferq.engines.answers import Clash, Existing, Stored, TakeUp, Tombstoned
 from deferq.engines.base import Cancel, Delete, Filter, RecordChange, Reschedule, Retention
 from deferq.engines.sqlite.statements import schema_scripts
-from deferq.model.limits import Limits
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed, Succeeded
+from deferq.model.queue import Queue
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Declare, Pause, ResetLimits, Resume, SetLimits
 from deferq.model.state import State
@@ -86,6 +86,15 @@ def put_what_clashes(play: Play) -> None:
 def put_large(play: Play) -> None:
     for _ in range(2):
         assert play.engine.put([play.task(4, "other", payload=LARGE)]) == [Stored(id_of(4))]
+
+
+def put_with_a_spill(play: Play) -> None:
+    """The task and what belongs to it are stored together, or neither is."""
+    tasks = [play.task(50, "spilt", spill=LARGE), play.task(51, "spilt", name="spilt", spill=LARGE)]
+    for task in tasks:
+        assert play.engine.put([task]) == [Stored(task.id)]
+    assert play.engine.put([play.task(52, "spilt", name="spilt", spill=LARGE)]) == [Existing(id_of(51))]
+    assert [play.engine.spill(id_of(number)) for number in (50, 51, 52)] == [LARGE, LARGE, None]
 
 
 def put_batch(play: Play) -> None:
@@ -226,7 +235,7 @@ def settle_under_limits(play: Play) -> None:
 
 
 def two_queues_with_limits(play: Play) -> None:
-    limits = [("fast", Limits(rate="2/s", bucket_size=10)), ("narrow", Limits(max_concurrent=2))]
+    limits = [("fast", Queue(rate="2/s", bucket_size=10)), ("narrow", Queue(max_concurrent=2))]
     play.engine.change_queues([(name, Declare(limit)) for name, limit in limits])
     play.engine.put([play.task(number, "fast" if number < 58 else "narrow") for number in range(55, 65)])
 
@@ -369,8 +378,8 @@ def purge(play: Play) -> None:
 
 
 def change_queues(play: Play) -> None:
-    limits = Limits(rate="5/s", max_concurrent=3)
-    changes = [("mail", Declare(limits)), ("mail", SetLimits({"rate": None})), ("default", Pause()), ("new", Pause())]
+    declared = Queue(rate="5/s", max_concurrent=3)
+    changes = [("mail", Declare(declared)), ("mail", SetLimits({"rate": None})), ("default", Pause()), ("new", Pause())]
     mail, _, default, _ = play.engine.change_queues(changes)
     assert (mail.limits.rate, mail.declared.rate) == (None, "5/s")
     assert default.paused
@@ -464,6 +473,7 @@ ACTS = (
             put_plain,
             put_what_clashes,
             put_large,
+            put_with_a_spill,
             put_batch,
             put_named,
             replace_pending,

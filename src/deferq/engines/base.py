@@ -49,6 +49,14 @@ def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:
     )
 
 
+def check_sizes(tasks: Sequence[NewTask], limit: int) -> None:
+    """Raise PayloadTooLargeError for a payload, or a spill, of more than `limit` bytes."""
+    for task in tasks:
+        size = len(task.payload) if task.spill is None else max(len(task.payload), len(task.spill))
+        if size > limit:
+            raise payload_too_large(size, limit)
+
+
 # ---- leasing and settling
 
 
@@ -74,6 +82,8 @@ class Want(NamedTuple):
     hurry: bool = False
     #: Whether tasks with an url are wanted too, to be delivered; else they are left to others.
     delivers: bool = False
+    #: Whether the tasks of pull queues are wanted, and no others; else they are left to whoever pulls.
+    pulls: bool = False
 
 
 class Settlement(NamedTuple):
@@ -302,8 +312,19 @@ class Engine(ABC):
         """Payload, result and failed attempts of a task. Raises TaskNotFound."""
 
     @abstractmethod
+    def spill(self, task_id: int) -> bytes | None:
+        """What was put as the task's `spill`; None: there is none, or no such task."""
+
+    @abstractmethod
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         """Tasks that match, newest first, paged by id."""
+
+    @abstractmethod
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        """For each of these names of a queue the task that has it, alive or as a tombstone; None: nobody has it.
+
+        A task whose name is a tombstone may be gone.
+        """
 
     @abstractmethod
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
@@ -362,8 +383,10 @@ class LeasingEngine(Engine):
         """
 
     @abstractmethod
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes no task.
+
+        `queue`: those of this one alone.
 
         An engine that can tell that a dispatcher is dead adds the tasks it holds, whenever their leases end, but for
         those that were taken up: another process runs these.

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.context import restore
+from deferq.codec.requests import is_request
 from deferq.current import CURRENT, CurrentTask
 from deferq.errors import (
     CodecNotAllowed,
@@ -33,7 +34,7 @@ from deferq.errors import (
 )
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
-from deferq.runtime.delivery import Delivered, Deliverer, Delivery
+from deferq.runtime.delivery import NOT_DELIVERED, Delivered, Deliverer, Delivery
 from deferq.runtime.errortext import cut, describe
 
 #: No release will ever run these: the task dies and is kept.
@@ -110,8 +111,8 @@ class Executor:
         if value is None:
             return SUCCEEDED
         if awaitable:
-            return Awaiting(value, context)
-        return self._seal(value, current)
+            return Awaiting(value if invocation.keeps_result else _awaited(value), context)
+        return self._seal(value, current) if invocation.keeps_result else SUCCEEDED
 
     async def run_async(self, invocation: Invocation, current: CurrentTask) -> Outcome:
         """Run a coroutine function. The asyncio task that awaits this must have a context of its own."""
@@ -119,7 +120,7 @@ class Executor:
             awaitable = self._call(invocation, current)
         except BaseException as error:
             return self._raised(error)
-        return await self.finish(awaitable, current)
+        return await self.finish(awaitable if invocation.keeps_result else _awaited(awaitable), current)
 
     async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         """Await what a call returned, within the timeout, in the context the call was made in."""
@@ -151,6 +152,8 @@ class Executor:
             decode_options(task.options)
             if task.url is not None and self._deliverer is not None:
                 return self._delivery(task, self._deliverer)
+            if is_request(task.payload):
+                return NOT_DELIVERED
             return self._codec.decode(task)
         except _UNREADABLE as error:
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")
@@ -174,6 +177,11 @@ class Executor:
         except BaseException as error:
             # The work is done; to repeat it would repeat its effects and end in the same result.
             return Failed(error=describe(error, __file__), permanent=True, reason="result cannot be stored")
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> None:
+    """Await it, and keep nothing of what it returns."""
+    await awaitable
 
 
 def _deliver(deliverer: Any, task: Leased) -> Delivered:

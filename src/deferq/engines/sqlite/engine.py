@@ -35,8 +35,8 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
+    check_sizes,
     holder_of,
-    payload_too_large,
     system_clock,
 )
 from deferq.engines.sqlite import (
@@ -379,6 +379,7 @@ class SqliteEngine(LeasingEngine):
         return (
             len(tasks) == 1
             and tasks[0].name is None
+            and tasks[0].spill is None
             and tasks[0].queue in self._known_queues
             and len(tasks[0].payload) <= putting.INLINE_BYTES
             and not self._checkpointer.outgrown
@@ -426,9 +427,7 @@ class SqliteEngine(LeasingEngine):
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         if not tasks:
             return []
-        for task in tasks:
-            if len(task.payload) > self.payload_limit:
-                raise payload_too_large(len(task.payload), self.payload_limit)
+        check_sizes(tasks, self.payload_limit)
         self.open()
         answers = self._commits.put(tasks)
         self._ring_for(tasks[0].eta if len(tasks) == 1 else min(task.eta for task in tasks))
@@ -448,8 +447,14 @@ class SqliteEngine(LeasingEngine):
     def details(self, task_id: int) -> Details:
         return self._read(lambda connection: reading.details(connection, task_id))
 
+    def spill(self, task_id: int) -> bytes | None:
+        return self._read(lambda connection: reading.spill(connection, task_id))
+
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         return self._read(lambda connection: reading.find(connection, where, after, limit))
+
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        return self._read(lambda connection: reading.holders(connection, queue, names, self.now()))
 
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
         changed = self._write(
@@ -523,6 +528,7 @@ class SqliteEngine(LeasingEngine):
         if (
             queue is None
             or not want.free
+            or want.pulls
             or self._checkpointer.outgrown
             or (want.queues is not None and queue not in want.queues)
         ):
@@ -540,8 +546,10 @@ class SqliteEngine(LeasingEngine):
             lambda connection: [leasing.take_up(connection, *lease, now=self.now()) for lease in leases]
         )
 
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         self.open()
+        if queue is not None:  # whoever asks for one queue looks after no dispatchers
+            return self._read(lambda connection: leasing.stalled(connection, self.now(), limit, (), queue))
         self._dead = dead = self._find_dead()
         found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
         if dead and len(found) < limit:
