@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from deferq.http.handler import Handler
     from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
+    from deferq.making import TaskMaker
     from deferq.model.events import Event
     from deferq.model.limits import Limits
     from deferq.model.task import NewTask
@@ -52,7 +53,7 @@ R = TypeVar("R")
 
 ID_MAX = (1 << 63) - 1
 #: What is made when the store is opened, and belongs to it.
-_OF_THE_STORE = ("_engine", "ids", "codec", "tasks", "_undeclared", "_embedded")
+_OF_THE_STORE = ("_engine", "ids", "codec", "tasks", "_embedded")
 
 
 class Deferq:
@@ -62,7 +63,7 @@ class Deferq:
         url: the store, `sqlite:///jobs.db`, `sqlite:////var/lib/jobs.db?synchronous=NORMAL` or `memory://`; None: what
             the environment or the project says, else `.deferq/deferq.db` in the project.
         queues: the application's queues by name, with their limits; once declared, deferring to another one is an
-            error.
+            error. A queue.yaml may declare more, see the setting `queue_yaml`.
         secrets: what signs payloads, newest first; None: a file beside the database, made at the first use.
         allow: module prefixes that targets must lie under; None: any, since the signature vouches for them.
         carry: ContextVars (or Carried) whose values travel with each task.
@@ -84,7 +85,11 @@ class Deferq:
     ) -> None:
         given = {"url": url, "secrets": secrets, "allow": allow, **settings}
         self.settings: Settings = gather(given, said_by=_caller())
-        self.queues = _checked_queues(queues)
+        self._in_code = _checked_queues(queues)
+        #: Those of a file, too, once they were asked for.
+        self._queues: Mapping[str, Queue] | None = None
+        #: What a file that declares queues may be called, where the settings name none.
+        self.queue_files: tuple[str, ...] = ()
         self._carry = carriers(carry)
         self._engine: LeasingEngine | None = None
         #: Queues whose limits the store may not know yet.
@@ -112,7 +117,6 @@ class Deferq:
                 from deferq import stores
                 from deferq.codec.codec import Codec
                 from deferq.ids import IdSource
-                from deferq.making import TaskMaker
                 from deferq.registry import registry
 
                 engine = standin.current.open(self) if standin.current else stores.open_engine(self.settings)
@@ -126,11 +130,48 @@ class Deferq:
                     accept=self.settings["payload_accept"],
                     payload_limit=self.settings["payload_limit"],
                 )
-                self.tasks = TaskMaker(self.codec, self.queues)
-                self._undeclared = frozenset(self.queues)
+                self.tasks = self._new_maker()
+                self._undeclared = frozenset(self._queues or ())
                 self._engine = engine
                 detecting.notice()
             return self._engine
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """What the application declares about its queues, in code and in a file; what code says of a queue wins.
+
+        The file is looked for, and read, when this is asked for the first time. Raises QueueYamlError.
+        """
+        if self._queues is None:
+            from deferq.queuefile import queues_in_file
+
+            self._know_queues({**queues_in_file(self.settings, self.queue_files), **self._in_code})
+        return self._queues or {}
+
+    def take_queue_files(self, *names: str) -> None:
+        """Let the first of these files that is found be what declares queues; it is looked for when it is needed.
+
+        A file with its whole path wins over the setting `queue_yaml`. What was read before is forgotten.
+        """
+        with self._opening:
+            self.queue_files, self._queues = names, None
+            if self._engine is not None:
+                self.tasks = self._new_maker()  # the former one remembers plans
+
+    def tell_store(self) -> None:
+        """Let the store know what is declared, if it is open; else it learns of it with the first task, or worker."""
+        if self.queues and self._engine is not None:
+            self._declare(self._engine, set(self.queues))
+
+    def _know_queues(self, queues: Mapping[str, Queue]) -> None:
+        with self._opening:
+            self._queues = queues
+            self._undeclared = frozenset(queues)
+
+    def _new_maker(self) -> TaskMaker:
+        from deferq.making import TaskMaker
+
+        return TaskMaker(self.codec, lambda: self.queues)
 
     def open_result(self, task_id: int, target: str, envelope: bytes | None) -> Any:
         """What a task returned, verified and restored."""
@@ -150,6 +191,7 @@ class Deferq:
         def bring_back() -> None:
             with self._opening:
                 vars(self).update(kept)
+                self._undeclared = frozenset(self._queues or ())  # it may have missed what was read meanwhile
 
         return bring_back
 

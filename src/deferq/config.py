@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SECRET_BYTES_MIN = 16
 PAYLOADS = ("pickle", "json")
+#: As the value of a setting that names a file: there shall be none.
+NO_FILE = "none"
 #: How like a name another one must be; all variables begin alike, so more than elsewhere.
 _NEAR = 0.8
 
@@ -148,6 +150,13 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("app", None, _text, "what a worker imports: a module, module:name, or a file"),
         Setting("secrets", None, _secrets, "signs payloads; a list rotates, newest first", secret=True),
+        Setting(
+            "queue_yaml",
+            None,
+            _text,
+            "an App Engine queue.yaml that declares queues, or none; by default the one beside an application that"
+            " imports deferq.compat.appengine",
+        ),
         Setting("allow", None, _texts, "module prefixes that targets must lie under, such as myapp."),
         Setting("worker", "embedded", _place, "where wrapped web applications run tasks: embedded or external"),
         Setting(

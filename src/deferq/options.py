@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Literal, TypedDict
 
-from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
-from deferq.model.checks import check_priority, check_task_name
+from deferq.errors import InvalidOption, NaiveDatetime, ScheduleError
+from deferq.model.checks import check_priority, check_route, check_task_name
 from deferq.model.headers import is_reserved
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
@@ -25,7 +25,6 @@ IF_EXISTS = ("raise", "return", "replace")
 TAG_CHARACTERS_MAX, TAGS_MAX = 200, 50
 HEADER_BYTES_MAX = 8 * 1024
 # Compiled when they are first needed: importing deferq is to be quick.
-_ROUTE = r"[a-zA-Z0-9_.-]{1,100}"
 _HEADER_NAME = r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,200}"
 _HEADER_VALUE = r"[\x20-\x7e\t]*"
 
@@ -239,15 +238,6 @@ def check_tags(value: Any) -> tuple[str, ...]:
 
 def _is_tag(tag: str) -> bool:
     return 0 < len(tag) <= TAG_CHARACTERS_MAX and tag.isprintable()
-
-
-def check_route(value: Any) -> str | None:
-    """The name of a route."""
-    if value is None or (isinstance(value, str) and re.fullmatch(_ROUTE, value)):
-        return value
-    raise InvalidName(
-        "route: a route has 1 to 100 ASCII letters, digits, '.', '-' or '_', and this one has not.", field="route"
-    )
 
 
 def check_headers(value: Any) -> tuple[tuple[str, str], ...]:

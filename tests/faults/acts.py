@@ -12,8 +12,8 @@ from contextlib import closing
 from deferq.engines.answers import Clash, Existing, Stored, TakeUp, Tombstoned
 from deferq.engines.base import Cancel, Delete, Filter, RecordChange, Reschedule, Retention
 from deferq.engines.sqlite.statements import schema_scripts
-from deferq.model.limits import Limits
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed, Succeeded
+from deferq.model.queue import Queue
 from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Declare, Pause, ResetLimits, Resume, SetLimits
 from deferq.model.state import State
@@ -235,7 +235,7 @@ def settle_under_limits(play: Play) -> None:
 
 
 def two_queues_with_limits(play: Play) -> None:
-    limits = [("fast", Limits(rate="2/s", bucket_size=10)), ("narrow", Limits(max_concurrent=2))]
+    limits = [("fast", Queue(rate="2/s", bucket_size=10)), ("narrow", Queue(max_concurrent=2))]
     play.engine.change_queues([(name, Declare(limit)) for name, limit in limits])
     play.engine.put([play.task(number, "fast" if number < 58 else "narrow") for number in range(55, 65)])
 
@@ -322,7 +322,7 @@ def some_of_each(play: Play) -> None:
     play.engine.turn([play.settlement(tasks[11], Succeeded(b"result"))], None)
     play.engine.put([play.task(13, "leased", name="n8", if_exists="replace")])
     play.engine.put([play.task(number, "full") for number in range(20, 30)])
-    play.engine.put([play.task(number, "full", url="/work") for number in range(30, 33)])
+    play.engine.put([play.task(number, "full", url="/jobs") for number in range(30, 33)])
 
 
 def lease_to_deliver(play: Play) -> None:
@@ -333,7 +333,7 @@ def lease_to_deliver(play: Play) -> None:
 
 
 def find_no_room_to_deliver(play: Play) -> None:
-    play.engine.put([play.task(40, "full", url="/work")])
+    play.engine.put([play.task(40, "full", url="/jobs")])
     assert play.engine.turn((), play.want(5, queues=("full",), delivers=True)).leased == []
 
 
@@ -378,8 +378,8 @@ def purge(play: Play) -> None:
 
 
 def change_queues(play: Play) -> None:
-    limits = Limits(rate="5/s", max_concurrent=3)
-    changes = [("mail", Declare(limits)), ("mail", SetLimits({"rate": None})), ("default", Pause()), ("new", Pause())]
+    declared = Queue(rate="5/s", max_concurrent=3)
+    changes = [("mail", Declare(declared)), ("mail", SetLimits({"rate": None})), ("default", Pause()), ("new", Pause())]
     mail, _, default, _ = play.engine.change_queues(changes)
     assert (mail.limits.rate, mail.declared.rate) == (None, "5/s")
     assert default.paused

@@ -59,6 +59,7 @@ PLANS = {
     "read.details": {"rowid"},
     "read.spill": {"rowid"},
     "read.failures": {"deferq_failure_task"},
+    "read.holders": {"key"},
     "read.queues": set(),
     "read.count_pending": {"deferq_ready", "deferq_delivered"},
     "read.count_held": {"deferq_held"},

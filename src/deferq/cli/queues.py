@@ -9,7 +9,7 @@ from typing import Any
 from deferq.app import Deferq
 from deferq.cli.arguments import CommandError, add_store
 from deferq.cli.loading import open_store
-from deferq.model.limits import FIELDS, given
+from deferq.model.limits import FIELDS
 from deferq.model.queue import Queue, check_queue_name
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.suggest import did_you_mean
@@ -39,7 +39,7 @@ def find(deferq: Deferq, names: Sequence[str], *, new: bool | None = None) -> li
         if name not in known and name not in deferq.queues and not new:
             those = did_you_mean(name, known, otherwise=_those(known))
             raise CommandError(f"There is no queue '{name}'.{those}{'' if new is None else _OFFER}")
-    return [known.get(name, _declared(deferq, name)) for name in names]
+    return [known[name] if name in known else _declared(deferq, name) for name in names]
 
 
 def unused(names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
@@ -79,7 +79,7 @@ def limits_document(queue: QueueSettings) -> dict[str, Any]:
         "rate": limits.rate,
         "bucket_size": limits.burst if limits.rate else None,
         "max_concurrent": limits.max_concurrent,
-        "declared": given(queue.declared),
+        "declared": queue.declared.to_dict(),
         "set": dict(queue.chosen),
     }
 
@@ -91,7 +91,7 @@ def _value(queue: QueueSettings, field: str) -> str:
 
 
 def _declared(deferq: Deferq, name: str) -> QueueSettings:
-    return QueueSettings(name=name, declared=deferq.queues.get(name, Queue()).limits)
+    return QueueSettings(name=name, declared=deferq.queues.get(name, Queue()))
 
 
 def _those(known: dict[str, QueueSettings]) -> str:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
-from deferq.codec.requests import StoredRequest, pack_request, unpack_request
-from deferq.codec.signing import CODECS, HTTP, PICKLE, TRIPLE, Keyring, codec_of
+from deferq.codec.requests import StoredRequest, is_request, pack_request, unpack_request
+from deferq.codec.signing import CODECS, HTTP, PICKLE, TRIPLE, Keyring
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
 from deferq.codec.targets import Located, check_allowed, check_homes, find, unwrapped
 from deferq.codec.triples import OURS, decode_triple, encode_triple
@@ -117,6 +117,10 @@ class Codec:
         self._check_triple(target)
         body = encode_triple(pickled, capture(self.carried) if self.carried else None)
         self._check_size("arguments", body)
+        return self.seal_triple(task_id, target, body, url=url)
+
+    def seal_triple(self, task_id: int, target: str, body: bytes, *, url: str | None = None) -> bytes:
+        """The signed envelope around what `encode_triple` has encoded."""
         return self.keyring.seal("payload", task_id, target, body, codec=TRIPLE, url=url)
 
     def seal_spill(self, task_id: int, target: str, pickled: bytes) -> bytes:
@@ -150,7 +154,7 @@ class Codec:
 
     def verify(self, task: Leased) -> None:
         """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
-        if codec_of(task.payload) == "http":
+        if is_request(task.payload):
             self.open_request(task)
         else:
             self._open(task)

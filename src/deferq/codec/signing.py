@@ -70,6 +70,11 @@ def codec_of(envelope: bytes | None) -> str | None:
     return _name_of(envelope[3]) or "unknown"
 
 
+def body_of(envelope: bytes) -> bytes:
+    """What an envelope holds; for those whose signature was verified."""
+    return envelope[_BODY_AT:]
+
+
 def envelope_head(head: bytes) -> tuple[int | None, str] | None:
     """The version and key id that the first eight bytes of an envelope claim, unverified; None: it is no envelope.
 

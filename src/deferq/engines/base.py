@@ -85,6 +85,8 @@ class Want(NamedTuple):
     hurry: bool = False
     #: Whether tasks with an url are wanted too, to be delivered; else they are left to others.
     delivers: bool = False
+    #: Whether the tasks of pull queues are wanted, and no others; else they are left to whoever pulls.
+    pulls: bool = False
 
 
 class Settlement(NamedTuple):
@@ -323,6 +325,13 @@ class Engine(ABC):
         """Tasks that match, newest first, paged by id."""
 
     @abstractmethod
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        """For each of these names of a queue the task that has it, alive or as a tombstone; None: nobody has it.
+
+        A task whose name is a tombstone may be gone.
+        """
+
+    @abstractmethod
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
         """Apply `change` to each task that it fits; returns the ids it changed."""
 
@@ -379,8 +388,10 @@ class LeasingEngine(Engine):
         """
 
     @abstractmethod
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes no task.
+
+        `queue`: those of this one alone.
 
         An engine that can tell that a dispatcher is dead adds the tasks it holds, whenever their leases end, but for
         those that were taken up: another process runs these.

@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from deferq.engines.base import Engine
-from deferq.model.limits import NO_LIMITS
 from deferq.model.queue import Queue
-from deferq.model.settings import Declare
+from deferq.model.settings import NOTHING_DECLARED, Declare
 
 
 def declare(engine: Engine, queues: Mapping[str, Queue]) -> list[str]:
-    """Store the limits that `queues` declare where the store knows others; returns the names of those it changed.
+    """Store what is declared of `queues` where the store knows otherwise; returns the names of those it changed.
 
     Nothing is written if nothing differs, so every process may ask for it when it starts.
     """
     if not queues:
         return []
     known = {settings.name: settings.declared for settings in engine.queues()}
-    changes = [
-        (name, Declare(queue.limits)) for name, queue in queues.items() if known.get(name, NO_LIMITS) != queue.limits
-    ]
+    changes = [(name, Declare(queue)) for name, queue in queues.items() if known.get(name, NOTHING_DECLARED) != queue]
     if changes:
         engine.change_queues(changes)
     return [name for name, _ in changes]

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.context import restore
+from deferq.codec.requests import is_request
 from deferq.current import CURRENT, CurrentTask
 from deferq.engines.base import LeasingEngine
 from deferq.errors import (
@@ -34,7 +35,7 @@ from deferq.errors import (
 )
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
-from deferq.runtime.delivery import Delivered, Deliverer, Delivery
+from deferq.runtime.delivery import NOT_DELIVERED, Delivered, Deliverer, Delivery
 from deferq.runtime.errortext import cut, describe
 from deferq.transactions.settling import Settler
 
@@ -172,6 +173,8 @@ class Executor:
             decode_options(task.options)
             if task.url is not None and self._deliverer is not None:
                 return self._delivery(task, self._deliverer)
+            if is_request(task.payload):
+                return NOT_DELIVERED
             return self._codec.decode(task)
         except _UNREADABLE as error:
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")

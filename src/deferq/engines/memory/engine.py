@@ -104,6 +104,10 @@ class MemoryEngine(LeasingEngine):
         with self._stroke():
             return reading.find(self._tasks, where, after, limit)
 
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        with self._stroke() as now:
+            return [reading.holder(self._tasks, queue, name, now) for name in names]
+
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
         with self._stroke() as now:
             return [row.id for row in self._tasks.existing(ids) if changing.change(self._tasks, row, change, now)]
@@ -145,9 +149,9 @@ class MemoryEngine(LeasingEngine):
         with self._stroke() as now:
             return [leasing.take_up(self._tasks.rows.get(task_id), lease_id, now) for task_id, lease_id in leases]
 
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         with self._stroke() as now:
-            return leasing.stalled(self._tasks, now, limit)
+            return leasing.stalled(self._tasks, now, limit, queue)
 
     def requeue(self, ids: Sequence[int]) -> list[int]:
         with self._stroke() as now:

@@ -464,6 +464,9 @@ class SqliteEngine(LeasingEngine):
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         return self._read(lambda connection: reading.find(connection, where, after, limit))
 
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        return self._read(lambda connection: reading.holders(connection, queue, names, self.now()))
+
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
         changed = self._write(
             lambda connection: changing.change(connection, ids, change, self.now(), self._tombstone_us)
@@ -536,6 +539,7 @@ class SqliteEngine(LeasingEngine):
         if (
             queue is None
             or not want.free
+            or want.pulls
             or self._checkpointer.outgrown
             or (want.queues is not None and queue not in want.queues)
         ):
@@ -553,8 +557,10 @@ class SqliteEngine(LeasingEngine):
             lambda connection: [leasing.take_up(connection, *lease, now=self.now()) for lease in leases]
         )
 
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         self.open()
+        if queue is not None:  # whoever asks for one queue looks after no dispatchers
+            return self._read(lambda connection: leasing.stalled(connection, self.now(), limit, (), queue))
         self._dead = dead = self._find_dead()
         found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
         if dead and len(found) < limit:

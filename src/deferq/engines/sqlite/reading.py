@@ -54,6 +54,13 @@ def find(connection: Connection, where: Filter, after: int | None, limit: int) -
     return Page(tasks[:limit], tasks[limit - 1].id if len(tasks) > limit else None)
 
 
+def holders(connection: Connection, queue: str, names: Sequence[str], now: int) -> list[int | None]:
+    """Who has each of these names, alive or as a tombstone."""
+    parameters = {"queue": queue, "names": json_list(names), "now": now}
+    found = dict(connection.execute(SQL["holders"], parameters))
+    return [found.get(name) for name in names]
+
+
 def queues(connection: Connection) -> list[QueueSettings]:
     """Every queue by name."""
     return [to_queue(row) for row in connection.execute(SQL["queues"])]

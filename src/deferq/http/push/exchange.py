@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from deferq.codec import wire
 from deferq.codec.wire import IN_BODY
 from deferq.model.task import Leased
 
 #: As much of an answer's body is read; whoever sends more is cut off.
 BODY_BYTES_MAX = 64 * 1024
-#: Of an outcome in the body, so much. It is a result with base64 around it, and a result may be as large as a payload.
-OUTCOME_BYTES_MAX = 24 * 1024 * 1024
 #: Headers of an answer may be so long: the outcome is one, and holds a traceback or a result.
 HEADER_BYTES_MAX = 128 * 1024
 #: Seconds to connect, the handshake of TLS included.
@@ -24,22 +23,36 @@ KEEP_ALIVE_S = 1.0
 class Request:
     """One delivery on its way."""
 
-    __slots__ = ("body", "headers", "let_go_at", "path", "sent_at", "started", "task", "unsure")
+    __slots__ = (
+        "body", "broke", "headers", "let_go_at", "method", "path", "sent_at", "started", "task", "unsure",
+    )  # fmt: skip
 
     def __init__(
-        self, task: Leased, path: str, headers: list[tuple[str, str]], *, let_go_at: float, sent_at: float
+        self,
+        task: Leased,
+        path: str,
+        headers: list[tuple[str, str]],
+        *,
+        let_go_at: float,
+        sent_at: float,
+        method: str = "POST",
+        body: bytes | None = None,
     ) -> None:
+        """`body`: None: the envelope of the task."""
         self.task = task
+        self.method = method
         #: With the path of the base, and the query.
         self.path = path
         self.headers = headers
-        self.body = task.payload
+        self.body = task.payload if body is None else body
         #: Monotonic time after which nobody waits for its answer.
         self.let_go_at = let_go_at
         #: Monotonic time of the first sending, and of the last.
         self.started = self.sent_at = sent_at
         #: Whether it was sent before and nobody knows what came of it.
         self.unsure = False
+        #: How often its connection broke.
+        self.broke = 0
 
 
 class Answer(NamedTuple):
@@ -65,7 +78,7 @@ class Broken(NamedTuple):
 
 def body_limit(outcome: str | None) -> int:
     """How much of the body to read, by the X-Deferq-Outcome of the answer."""
-    return OUTCOME_BYTES_MAX if outcome == IN_BODY else BODY_BYTES_MAX
+    return wire.BODY_BYTES_MAX if outcome == IN_BODY else BODY_BYTES_MAX
 
 
 Result = Answer | NotSent | Broken

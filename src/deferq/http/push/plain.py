@@ -8,8 +8,10 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from http.client import HTTPConnection
+from http.client import BadStatusLine, HTTPConnection, HTTPResponse, parse_headers
+from typing import Final
 
+from deferq.codec.requests import METHODS_WITH_BODY
 from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard, connect
 from deferq.http.push.bases import Base
@@ -25,6 +27,23 @@ from deferq.http.push.exchange import (
     Take,
     body_limit,
 )
+
+#: So many interim answers may come before the answer.
+INTERIM_MAX: Final = 20
+
+
+class _Response(HTTPResponse):
+    """Passes interim answers over. `http.client` knows `100 Continue` alone, and would take any other for the answer:
+    the real one would be read by the next request of the connection, as its own.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(INTERIM_MAX):
+            line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 100 < line[1] < 200:
+                return line
+            parse_headers(self.fp)
+        raise BadStatusLine("one interim answer after the other")
 
 
 class _Line:
@@ -129,12 +148,13 @@ class ThreadClient:
             line.used_at = time.monotonic()
 
     def _ask(self, connection: HTTPConnection, request: Request) -> Answer:
-        connection.putrequest("POST", request.path, skip_host=True, skip_accept_encoding=True)
+        connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", self._base.authority)
         for name, value in request.headers:
             connection.putheader(name, value)
-        connection.putheader("Content-Length", str(len(request.body)))
-        connection.endheaders(request.body)
+        if request.body or request.method in METHODS_WITH_BODY:
+            connection.putheader("Content-Length", str(len(request.body)))
+        connection.endheaders(request.body or None)
         with connection.getresponse() as response:
             body = response.read(body_limit(response.getheader(OUTCOME)))
             if not response.isclosed():  # there is more, or may be
@@ -146,6 +166,7 @@ class ThreadClient:
             line.close()
         if line.connection is None:
             line.connection = HTTPConnection(self._base.host, self._base.port)
+            line.connection.response_class = _Response
             line.connection.sock = self._connect()
         return line.connection
 

@@ -44,11 +44,12 @@ def defer(obj: Any, *args: Any, **kwargs: Any) -> taskqueue.Task:
 
 
 def _task(call: DeferredCall, described: dict[str, Any]) -> taskqueue.Task:
-    try:
-        task = taskqueue.Task(payload=call.pickled, **described)
-    except taskqueue.TaskTooLargeError:
+    """The task of `call`; what is too large for App Engine's limit stands beside it. Raises TaskTooLargeError."""
+    task = taskqueue.Task(payload=call.pickled, **described, _size_check=False)
+    if task.size > taskqueue.MAX_PUSH_TASK_SIZE_BYTES:
         call = call.spilled(_loading)
-        task = taskqueue.Task(payload=_loading(_SOME_KEY), **described)
+        task._payload = _loading(_SOME_KEY)
+        task._check_size()
     task._call = call
     return task
 

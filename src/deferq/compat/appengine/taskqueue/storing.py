@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deferq.codec.requests import StoredRequest
+from deferq.codec.requests import PULL_TARGET, REQUEST_TARGET, StoredRequest
 from deferq.compat.appengine.taskqueue.errors import (
     Error,
     TaskAlreadyExistsError,
     TombstonedTaskError,
 )
 from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE_PATH, PULL
+from deferq.compat.appengine.taskqueue.modes import enter
 from deferq.compat.appengine.taskqueue.retryoptions import policy_of
 from deferq.compat.appengine.taskqueue.translating import translated
 from deferq.engines.answers import Clash, Existing, PutAnswer, Tombstoned
 from deferq.model.headers import is_reserved
+from deferq.model.queue import Queue
 from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
 from deferq.model.task import NewTask, Options
 from deferq.model.urls import check_url
-from deferq.options import check_headers, check_route, expires_at, own_url
+from deferq.options import check_headers, check_route
 
 if TYPE_CHECKING:
     from deferq.app import Deferq
-    from deferq.compat.appengine.deferred.calls import DeferredCall
     from deferq.compat.appengine.taskqueue.task import Task
-
-#: What the tasks of this package call: nothing. They are delivered as they are, or leased.
-TARGET = "deferq.compat.appengine.taskqueue:request"
-PULL_TARGET = "deferq.compat.appengine.taskqueue:pull"
-#: Where the deferred library has its handler: what goes there is called, and not delivered.
-DEFERRED_URL = f"{DEFAULT_QUEUE_PATH}deferred"
-#: Headers that say nothing, since every delivery has them, or would be the same without.
-_DEFAULT_HEADERS = (("Content-Type", "application/octet-stream"), ("X-AppEngine-Current-Namespace", ""))
 
 Result = Error | None
 
@@ -45,8 +37,7 @@ def store(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[Result]:
     """
     with translated():
         engine = owner.engine
-        owner.tasks.checked_queue(queue)
-        owner.declare({queue})
+        enter(owner, queue, pull=any(task.method == PULL for task in tasks))
         results: list[Result] = [None] * len(tasks)
         places = list(range(len(tasks)))
         while places:  # once more for ids that are taken
@@ -83,14 +74,17 @@ def _one_made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> 
 
 def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask:
     """`task` as the engine stores it, signed. Raises a CallError if it cannot be stored."""
-    if (call := _call_of(task)) is not None:
+    from deferq.compat.appengine.taskqueue.calling import call_of, made_call  # it needs this module
+
+    if (call := call_of(task)) is not None:
         return made_call(owner, task, call, queue, task_id, now)
     pull = task.method == PULL
+    settings = owner.queues.get(queue, Queue())
     url = None if pull else check_url(f"{DEFAULT_QUEUE_PATH}{queue}{task.url}" if task.on_queue_url else task.url)
     payload = task.payload or b""
     request = StoredRequest(task.method, payload.encode() if isinstance(payload, str) else payload)
-    target = PULL_TARGET if pull else TARGET
-    policy = _policy(owner, task, queue)
+    target = PULL_TARGET if pull else REQUEST_TARGET
+    policy = (_pull_policy if pull else _policy)(task, settings)
     return NewTask(
         id=task_id,
         queue=queue,
@@ -101,62 +95,31 @@ def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTa
         at_most_once=policy.at_most_once and not pull,
         name=task.name or None,
         if_exists="raise",
-        route=task.tag if pull else check_route(task._route),
+        route=task.tag or None if pull else check_route(task._route) or settings.route,
         url=url,
-        options=_options(task, policy, pull).encode(),
+        options=options_of(task, policy, pull=pull).encode(),
         payload=owner.codec.seal_request(task_id, target, request, url=url),
     )
 
 
-def _call_of(task: Task) -> DeferredCall | None:
-    """What a task of the deferred library calls; None: it is a request for a view of the application."""
-    if task._call is not None or task.url != DEFERRED_URL or task.method != "POST":
-        return task._call
-    from deferq.compat.appengine.deferred.calls import DeferredCall  # it stands above this package
-
-    payload = task.payload or b""
-    return DeferredCall.in_body(payload.encode() if isinstance(payload, str) else payload)
+def _policy(task: Task, queue: Queue) -> RetryPolicy:
+    """That of the task, else of its queue, else deferq's: one of them, as a whole."""
+    return policy_of(task.retry_options) if task.retry_options is not None else queue.retry or DEFAULT_RETRY
 
 
-def made_call(owner: Deferq, task: Task, call: DeferredCall, queue: str, task_id: int, now: int) -> NewTask:
-    """A task of the deferred library as the engine stores it: any worker calls it, unless it has an url of its own."""
-    declared = call.declared
-    url = own_url(None if task.on_queue_url else task.url, queue)
-    policy = _policy(owner, task, queue, declared.retry)
-    sealed = call.sealed(owner.codec, task_id, url)
-    task._payload = call.body(task_id)
-    options = _options(task, policy, pull=False)
-    headers = tuple(header for header in options.headers if header not in _DEFAULT_HEADERS)
-    timeout_s = declared.timeout_s if options.timeout_s is None else options.timeout_s
-    return NewTask(
-        id=task_id,
-        queue=queue,
-        target=call.target,
-        priority=declared.priority or 0,
-        eta=max(now, task._eta_usec),
-        expires_at=expires_at(declared.expires_s, now),
-        at_most_once=policy.at_most_once,
-        name=task.name or None,
-        if_exists="raise",
-        route=check_route(task._route),
-        url=url,
-        options=replace(options, timeout_s=timeout_s, tags=declared.tags, headers=headers).encode(),
-        payload=sealed.payload,
-        spill=sealed.spill,
-    )
+def _pull_policy(task: Task, queue: Queue) -> RetryPolicy:
+    """How often it may be leased; a lease that is over lets the next one begin at once. Without a limit: any number."""
+    own = task.retry_options
+    if own is not None:
+        leases = own.max_attempts if isinstance(own, RetryPolicy) else own.task_retry_limit
+    else:
+        leases = None if queue.retry is None else queue.retry.max_attempts
+    most = None if leases is None else max(1, leases)
+    return RetryPolicy(max_attempts=most, min_backoff_s=0, max_backoff_s=0, jitter=False)
 
 
-def _policy(owner: Deferq, task: Task, queue: str, declared: RetryPolicy | None = None) -> RetryPolicy:
-    """That of the task, else of what it calls, else of its queue, else deferq's: one of them, as a whole."""
-    if task.retry_options is not None:
-        return policy_of(task.retry_options)
-    if declared is not None:
-        return declared
-    settings = owner.queues.get(queue)
-    return (settings and settings.retry) or DEFAULT_RETRY
-
-
-def _options(task: Task, policy: RetryPolicy, pull: bool) -> Options:
+def options_of(task: Task, policy: RetryPolicy, *, pull: bool = False) -> Options:
+    """What is stored with it beside its columns."""
     usec = task.dispatch_deadline_usec
     return Options(
         retry=policy,
