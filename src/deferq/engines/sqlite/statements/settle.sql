@@ -1,7 +1,7 @@
 -- name: settle_succeeded
 -- The common case: tasks of one lease that returned.
 update deferq_task
-set state = 2, attempts = attempts + 1, parks = 0, finished_at = :now, reason = null
+set state = 2, attempts = attempts + (attempts < 9223372036854775807), parks = 0, finished_at = :now, reason = null
 where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;
 
 -- name: settle
@@ -20,7 +20,7 @@ where deferq_task.id = o.id and deferq_task.lease_id = o.lease_id and deferq_tas
 
 -- name: standing
 -- How these tasks stand, to tell leases that hold from those that were lost.
-select id, lease_id, state, attempts, leasable_at from deferq_task where id in (select value from json_each(:ids));
+select +id, +lease_id, +state, +attempts, +leasable_at from deferq_task where id in (select value from json_each(:ids));
 
 -- name: bury_names
 update deferq_name set until = :until where task_id in (select value from json_each(:ids)) and until is null;
