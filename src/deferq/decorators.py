@@ -126,6 +126,10 @@ class CallDeferred(Generic[P, R]):
         """A Call of it, to be deferred with options or in bulk."""
         return call(self, *args, **kwargs)
 
+    def __reduce__(self) -> str:
+        """Pickled by its name, as a function is."""
+        return self._fn.__qualname__
+
     def _is_class_method_of(self, owner: object) -> bool:
         """Whether it stands below a @classmethod: since Python 3.13 that puts the class in front and asks nobody."""
         if not isinstance(owner, type):

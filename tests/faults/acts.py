@@ -88,6 +88,15 @@ def put_large(play: Play) -> None:
         assert play.engine.put([play.task(4, "other", payload=LARGE)]) == [Stored(id_of(4))]
 
 
+def put_with_a_spill(play: Play) -> None:
+    """The task and what belongs to it are stored together, or neither is."""
+    tasks = [play.task(50, "spilt", spill=LARGE), play.task(51, "spilt", name="spilt", spill=LARGE)]
+    for task in tasks:
+        assert play.engine.put([task]) == [Stored(task.id)]
+    assert play.engine.put([play.task(52, "spilt", name="spilt", spill=LARGE)]) == [Existing(id_of(51))]
+    assert [play.engine.spill(id_of(number)) for number in (50, 51, 52)] == [LARGE, LARGE, None]
+
+
 def put_batch(play: Play) -> None:
     tasks = [play.task(number, "batch", payload=LARGE if number % 50 == 0 else None) for number in range(100, 225)]
     assert play.engine.put(tasks) == [Stored(task.id) for task in tasks]
@@ -464,6 +473,7 @@ ACTS = (
             put_plain,
             put_what_clashes,
             put_large,
+            put_with_a_spill,
             put_batch,
             put_named,
             replace_pending,

@@ -21,6 +21,7 @@ from tests.support import START, US, FakeClock, TaskMaker, lease, settle_each, w
 PLANS = {
     "put.insert_tasks": set(),
     "put.insert_payload": set(),
+    "put.insert_spill": set(),
     "put.insert_queue": set(),
     "put.stored_payload": {"rowid"},
     "put.holder_of_name": {"key", "rowid"},
@@ -56,6 +57,7 @@ PLANS = {
     "read.find": {"rowid"},
     "read.find_dead": {"deferq_dead", "rowid"},
     "read.details": {"rowid"},
+    "read.spill": {"rowid"},
     "read.failures": {"deferq_failure_task"},
     "read.holders": {"key"},
     "read.queues": set(),
@@ -69,6 +71,7 @@ PLANS = {
     "change.reschedule": {"rowid"},
     "change.delete_tasks": {"rowid"},
     "change.delete_payloads": {"rowid"},
+    "change.delete_spills": {"rowid"},
     "change.delete_results": {"rowid"},
     "change.delete_failures": {"deferq_failure_task"},
     "change.some_pending": {"deferq_ready", "deferq_delivered"},

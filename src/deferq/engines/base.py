@@ -49,6 +49,14 @@ def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:
     )
 
 
+def check_sizes(tasks: Sequence[NewTask], limit: int) -> None:
+    """Raise PayloadTooLargeError for a payload, or a spill, of more than `limit` bytes."""
+    for task in tasks:
+        size = len(task.payload) if task.spill is None else max(len(task.payload), len(task.spill))
+        if size > limit:
+            raise payload_too_large(size, limit)
+
+
 # ---- leasing and settling
 
 
@@ -302,6 +310,10 @@ class Engine(ABC):
     @abstractmethod
     def details(self, task_id: int) -> Details:
         """Payload, result and failed attempts of a task. Raises TaskNotFound."""
+
+    @abstractmethod
+    def spill(self, task_id: int) -> bytes | None:
+        """What was put as the task's `spill`; None: there is none, or no such task."""
 
     @abstractmethod
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:

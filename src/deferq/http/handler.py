@@ -123,11 +123,11 @@ class Handler:
         except (StoreError, ConfigError):
             return refuse(503, "the store cannot be opened")
 
-    def admit(self, request: Request) -> Delivered | Response:
-        """What it brings, or a refusal."""
+    def admit(self, request: Request, *, requests: bool = False) -> Delivered | Response:
+        """What it brings, or a refusal. `requests`: also what was to be delivered as it is, and calls nothing here."""
         try:
             engine, codec = self._parts()
-            return admit(request, codec.keyring, engine.payload_limit, self._now_s())
+            return admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
         except (StoreError, ConfigError):
             return refuse(503, "the store, or its secret, cannot be opened")
 
@@ -173,14 +173,19 @@ class Handler:
             return timed_out()
         return outcome
 
-    def conclude(self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool) -> Response:
-        """Say the outcome to whom it concerns; or store it, where nobody would hear of it."""
+    def conclude(
+        self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool = False, heard: bool = True
+    ) -> Response:
+        """Say the outcome to whom it concerns; or store it, where nobody would hear of it.
+
+        `heard`: whether this response is sent, or the wrapper is there to write the outcome on another one.
+        """
         end_if_forked(attempt.pid)  # the task has, and this is the copy: the other one answers
         text = pack_fitting(outcome)
         if (local := request.local) is not None:
             local.outcome = outcome
             return self._say(request, attempt, outcome, text)
-        if attempt.end(outcome) or attempt.is_late(self._monotonic()) or (text is None and not in_body):
+        if attempt.end(outcome) or not heard or attempt.is_late(self._monotonic()) or (text is None and not in_body):
             return self._settle(request, attempt, outcome)
         self.keeper.end(attempt)
         if text is None:

@@ -111,8 +111,8 @@ class Executor:
         if value is None:
             return SUCCEEDED
         if awaitable:
-            return Awaiting(value, context)
-        return self._seal(value, current)
+            return Awaiting(value if invocation.keeps_result else _awaited(value), context)
+        return self._seal(value, current) if invocation.keeps_result else SUCCEEDED
 
     async def run_async(self, invocation: Invocation, current: CurrentTask) -> Outcome:
         """Run a coroutine function. The asyncio task that awaits this must have a context of its own."""
@@ -120,7 +120,7 @@ class Executor:
             awaitable = self._call(invocation, current)
         except BaseException as error:
             return self._raised(error)
-        return await self.finish(awaitable, current)
+        return await self.finish(awaitable if invocation.keeps_result else _awaited(awaitable), current)
 
     async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         """Await what a call returned, within the timeout, in the context the call was made in."""
@@ -177,6 +177,11 @@ class Executor:
         except BaseException as error:
             # The work is done; to repeat it would repeat its effects and end in the same result.
             return Failed(error=describe(error, __file__), permanent=True, reason="result cannot be stored")
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> None:
+    """Await it, and keep nothing of what it returns."""
+    await awaitable
 
 
 def _deliver(deliverer: Any, task: Leased) -> Delivered:

@@ -28,7 +28,7 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
-    payload_too_large,
+    check_sizes,
     system_clock,
 )
 from deferq.engines.memory import changing, leasing, putting, reading, settling, sweeping
@@ -83,9 +83,7 @@ class MemoryEngine(LeasingEngine):
         return self._clock()
 
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
-        for task in tasks:
-            if len(task.payload) > self.payload_limit:
-                raise payload_too_large(len(task.payload), self.payload_limit)
+        check_sizes(tasks, self.payload_limit)
         with self._stroke() as now:
             return [putting.put(self._tasks, task, now) for task in tasks]
 
@@ -96,6 +94,11 @@ class MemoryEngine(LeasingEngine):
     def details(self, task_id: int) -> Details:
         with self._stroke():
             return reading.details(self._tasks, task_id)
+
+    def spill(self, task_id: int) -> bytes | None:
+        with self._stroke():
+            row = self._tasks.rows.get(task_id)
+            return None if row is None else row.made.spill
 
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         with self._stroke():

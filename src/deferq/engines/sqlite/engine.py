@@ -35,8 +35,8 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
+    check_sizes,
     holder_of,
-    payload_too_large,
     system_clock,
 )
 from deferq.engines.sqlite import (
@@ -379,6 +379,7 @@ class SqliteEngine(LeasingEngine):
         return (
             len(tasks) == 1
             and tasks[0].name is None
+            and tasks[0].spill is None
             and tasks[0].queue in self._known_queues
             and len(tasks[0].payload) <= putting.INLINE_BYTES
             and not self._checkpointer.outgrown
@@ -426,9 +427,7 @@ class SqliteEngine(LeasingEngine):
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         if not tasks:
             return []
-        for task in tasks:
-            if len(task.payload) > self.payload_limit:
-                raise payload_too_large(len(task.payload), self.payload_limit)
+        check_sizes(tasks, self.payload_limit)
         self.open()
         answers = self._commits.put(tasks)
         self._ring_for(tasks[0].eta if len(tasks) == 1 else min(task.eta for task in tasks))
@@ -447,6 +446,9 @@ class SqliteEngine(LeasingEngine):
 
     def details(self, task_id: int) -> Details:
         return self._read(lambda connection: reading.details(connection, task_id))
+
+    def spill(self, task_id: int) -> bytes | None:
+        return self._read(lambda connection: reading.spill(connection, task_id))
 
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         return self._read(lambda connection: reading.find(connection, where, after, limit))

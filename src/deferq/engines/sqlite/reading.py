@@ -33,6 +33,12 @@ def details(connection: Connection, task_id: int) -> Details:
     return Details(payload=row[0], result=row[1], failures=failures)
 
 
+def spill(connection: Connection, task_id: int) -> bytes | None:
+    """What was put beside a task; None: nothing."""
+    row = connection.execute(SQL["spill"], (task_id,)).fetchone()
+    return None if row is None else row[0]
+
+
 def find(connection: Connection, where: Filter, after: int | None, limit: int) -> Page:
     """One page of the tasks that match, newest first."""
     parameters = {

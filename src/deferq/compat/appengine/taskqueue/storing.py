@@ -74,6 +74,10 @@ def _one_made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> 
 
 def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask:
     """`task` as the engine stores it, signed. Raises a CallError if it cannot be stored."""
+    from deferq.compat.appengine.taskqueue.calling import call_of, made_call  # it needs this module
+
+    if (call := call_of(task)) is not None:
+        return made_call(owner, task, call, queue, task_id, now)
     pull = task.method == PULL
     settings = owner.queues.get(queue, Queue())
     url = None if pull else check_url(f"{DEFAULT_QUEUE_PATH}{queue}{task.url}" if task.on_queue_url else task.url)
@@ -93,7 +97,7 @@ def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTa
         if_exists="raise",
         route=task.tag or None if pull else check_route(task._route) or settings.route,
         url=url,
-        options=_options(task, policy, pull).encode(),
+        options=options_of(task, policy, pull=pull).encode(),
         payload=owner.codec.seal_request(task_id, target, request, url=url),
     )
 
@@ -114,7 +118,8 @@ def _pull_policy(task: Task, queue: Queue) -> RetryPolicy:
     return RetryPolicy(max_attempts=most, min_backoff_s=0, max_backoff_s=0, jitter=False)
 
 
-def _options(task: Task, policy: RetryPolicy, pull: bool) -> Options:
+def options_of(task: Task, policy: RetryPolicy, *, pull: bool = False) -> Options:
+    """What is stored with it beside its columns."""
     usec = task.dispatch_deadline_usec
     return Options(
         retry=policy,

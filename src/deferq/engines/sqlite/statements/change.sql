@@ -19,6 +19,9 @@ delete from deferq_task where id in (select value from json_each(:ids)) and stat
 -- name: delete_payloads
 delete from deferq_payload where id in (select value from json_each(:ids));
 
+-- name: delete_spills
+delete from deferq_spill where id in (select value from json_each(:ids));
+
 -- name: delete_results
 delete from deferq_result where id in (select value from json_each(:ids));
 

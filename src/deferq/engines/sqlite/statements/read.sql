@@ -35,6 +35,9 @@ select coalesce(payload, (select body from deferq_payload p where p.id = t.id)),
   (select body from deferq_result r where r.id = t.id)
 from deferq_task t where id = ?;
 
+-- name: spill
+select body from deferq_spill where id = ?;
+
 -- name: failures
 select attempt, at, kind, error_type, message, traceback, report from deferq_failure where task_id = ? order by id;
 
