@@ -257,6 +257,11 @@ class Deferq:
         answers = engine.put(tasks)
         return [self._handle(*stored) for stored in zip(calls, tasks, answers, strict=True)]
 
+    def declare(self, names: set[str]) -> None:
+        """Let the store know the limits of these queues, before the first task of this process goes there."""
+        if self._undeclared:
+            self._declare(self.engine, names)
+
     def _declare(self, engine: LeasingEngine, names: set[str]) -> None:
         """Let the store know what limits these queues have, before the first task of this process goes there."""
         from deferq.engines.declaring import declare

@@ -104,7 +104,7 @@ class TaskMaker:
     def _make_plan(self, declared: DeferrableOptions, options: Mapping[str, Any]) -> Plan:
         """The call's own options, else those of the deferrable, else those of its queue, else deferq's."""
         queue = options.get("queue")
-        queue = self._checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
+        queue = self.checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
         settings = self._queues().get(queue, _UNLIMITED)
         retry = check_retry(options.get("retry")) or declared.retry or settings.retry or DEFAULT_RETRY
         stored = Options(
@@ -126,7 +126,8 @@ class TaskMaker:
             route=settings.route,
         )
 
-    def _checked_queue(self, name: object) -> str:
+    def checked_queue(self, name: object) -> str:
+        """The name, if it is one, and that of a declared queue where any are. Raises InvalidName, UnknownQueueError."""
         queue = check_queue_name(name)
         known = self._queues()
         if known and queue not in known and queue != DEFAULT_QUEUE:

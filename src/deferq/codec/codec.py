@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
-from deferq.codec.signing import CODECS, PICKLE, Keyring
+from deferq.codec.requests import StoredRequest, is_request, pack_request, unpack_request
+from deferq.codec.signing import CODECS, HTTP, PICKLE, Keyring
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
 from deferq.codec.targets import Located, check_allowed, find
 from deferq.errors import ConfigError
@@ -114,7 +115,23 @@ class Codec:
 
     def verify(self, task: Leased) -> None:
         """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
-        self._open(task)
+        if is_request(task.payload):
+            self.open_request(task)
+        else:
+            self._open(task)
+
+    def seal_request(self, task_id: int, target: str, request: StoredRequest, *, url: str | None) -> bytes:
+        """The signed envelope of a request that is stored as it is. Raises PayloadTooLargeError."""
+        body = pack_request(request)
+        self._check_size("request", body)
+        return self.keyring.seal("payload", task_id, target, body, codec=HTTP, url=url)
+
+    def open_request(self, task: Leased) -> StoredRequest:
+        """The request that is stored with `task`. Raises PayloadError."""
+        _, body = self.keyring.open(
+            "payload", task.id, task.target, task.payload, url=task.url, codecs=frozenset({HTTP})
+        )
+        return unpack_request(body)
 
     def seal_result(self, task_id: int, target: str, value: Any) -> bytes | None:
         """The signed envelope of what a task returned; None stays None.

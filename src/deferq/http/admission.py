@@ -55,9 +55,12 @@ def admit(request: Request, keyring: Keyring, limit: int, now_s: float) -> Deliv
     if not _fits(keyring, signed, request.mount, headers["x-deferq-signature"], now_s):
         return refuse(403, "its signature does not fit, or is too old; are the secrets the same, and the clocks right?")
     try:
-        return unpack_delivery(task, body)
+        delivered = unpack_delivery(task, body)
     except PayloadCorrupt:
         return refuse(400, "it is signed, and brings no task")
+    if delivered.as_request:
+        return refuse(400, "it is a request of the application itself, for a view of its own, and calls nothing here")
+    return delivered
 
 
 def _fits(keyring: Keyring, signed: Signed, mount: str, signature: str, now_s: float) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.context import restore
+from deferq.codec.requests import is_request
 from deferq.current import CURRENT, CurrentTask
 from deferq.errors import (
     CodecNotAllowed,
@@ -33,7 +34,7 @@ from deferq.errors import (
 )
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
-from deferq.runtime.delivery import Delivered, Deliverer, Delivery
+from deferq.runtime.delivery import NOT_DELIVERED, Delivered, Deliverer, Delivery
 from deferq.runtime.errortext import cut, describe
 
 #: No release will ever run these: the task dies and is kept.
@@ -151,6 +152,8 @@ class Executor:
             decode_options(task.options)
             if task.url is not None and self._deliverer is not None:
                 return self._delivery(task, self._deliverer)
+            if is_request(task.payload):
+                return NOT_DELIVERED
             return self._codec.decode(task)
         except _UNREADABLE as error:
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from http.client import HTTPConnection
 
+from deferq.codec.requests import METHODS_WITH_BODY
 from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard, connect
 from deferq.http.push.bases import Base
@@ -129,12 +130,13 @@ class ThreadClient:
             line.used_at = time.monotonic()
 
     def _ask(self, connection: HTTPConnection, request: Request) -> Answer:
-        connection.putrequest("POST", request.path, skip_host=True, skip_accept_encoding=True)
+        connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", self._base.authority)
         for name, value in request.headers:
             connection.putheader(name, value)
-        connection.putheader("Content-Length", str(len(request.body)))
-        connection.endheaders(request.body)
+        if request.body or request.method in METHODS_WITH_BODY:
+            connection.putheader("Content-Length", str(len(request.body)))
+        connection.endheaders(request.body or None)
         with connection.getresponse() as response:
             body = response.read(body_limit(response.getheader(OUTCOME)))
             if not response.isclosed():  # there is more, or may be

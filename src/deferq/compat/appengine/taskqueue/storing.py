@@ -1,0 +1,141 @@
+"""From a task as App Engine's library has it to one that the engine stores, and to what came of storing it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deferq.codec.requests import StoredRequest
+from deferq.compat.appengine.taskqueue.errors import (
+    Error,
+    TaskAlreadyExistsError,
+    TombstonedTaskError,
+)
+from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE_PATH, PULL
+from deferq.compat.appengine.taskqueue.retryoptions import policy_of
+from deferq.compat.appengine.taskqueue.translating import translated
+from deferq.engines.answers import Clash, Existing, PutAnswer, Tombstoned
+from deferq.model.headers import is_reserved
+from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
+from deferq.model.task import NewTask, Options
+from deferq.model.urls import check_url
+from deferq.options import check_headers, check_route
+
+if TYPE_CHECKING:
+    from deferq.app import Deferq
+    from deferq.compat.appengine.taskqueue.task import Task
+
+#: What the tasks of this package call: nothing. They are delivered as they are, or leased.
+TARGET = "deferq.compat.appengine.taskqueue:request"
+PULL_TARGET = "deferq.compat.appengine.taskqueue:pull"
+
+Result = Error | None
+
+
+def store(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[Result]:
+    """Store `tasks` in `queue`, in one transaction, and tell them so; says of each what kept it out.
+
+    Raises UnknownQueueError, TransientError or InternalError; then none is stored.
+    """
+    with translated():
+        engine = owner.engine
+        owner.tasks.checked_queue(queue)
+        owner.declare({queue})
+        results: list[Result] = [None] * len(tasks)
+        places = list(range(len(tasks)))
+        while places:  # once more for ids that are taken
+            made = _made(owner, [tasks[place] for place in places], queue)
+            fit = [(place, one) for place, one in zip(places, made, strict=True) if isinstance(one, NewTask)]
+            for place, one in zip(places, made, strict=True):
+                results[place] = one if isinstance(one, Error) else None
+            answers = engine.put([one for _, one in fit])
+            places = []
+            for (place, one), answer in zip(fit, answers, strict=True):
+                if isinstance(answer, Clash):
+                    places.append(place)
+                else:
+                    results[place] = _result(tasks[place], one, answer)
+        return results
+
+
+def _made(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[NewTask | Error]:
+    """Each of them as the engine stores it, or why it cannot be stored."""
+    now = owner.engine.now()
+    return [
+        _one_made(owner, task, queue, task_id, now)
+        for task, task_id in zip(tasks, owner.ids.take(len(tasks)), strict=True)
+    ]
+
+
+def _one_made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask | Error:
+    try:
+        with translated():
+            return made(owner, task, queue, task_id, now)
+    except Error as error:
+        return error
+
+
+def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask:
+    """`task` as the engine stores it, signed. Raises a CallError if it cannot be stored."""
+    pull = task.method == PULL
+    url = None if pull else check_url(f"{DEFAULT_QUEUE_PATH}{queue}{task.url}" if task.on_queue_url else task.url)
+    payload = task.payload or b""
+    request = StoredRequest(task.method, payload.encode() if isinstance(payload, str) else payload)
+    target = PULL_TARGET if pull else TARGET
+    policy = _policy(owner, task, queue)
+    return NewTask(
+        id=task_id,
+        queue=queue,
+        target=target,
+        priority=0,
+        eta=task._eta_usec if pull else max(now, task._eta_usec),
+        expires_at=None,
+        at_most_once=policy.at_most_once and not pull,
+        name=task.name or None,
+        if_exists="raise",
+        route=task.tag if pull else check_route(task._route),
+        url=url,
+        options=_options(task, policy, pull).encode(),
+        payload=owner.codec.seal_request(task_id, target, request, url=url),
+    )
+
+
+def _policy(owner: Deferq, task: Task, queue: str) -> RetryPolicy:
+    """That of the task, else of its queue, else deferq's: one of them, as a whole."""
+    if task.retry_options is not None:
+        return policy_of(task.retry_options)
+    settings = owner.queues.get(queue)
+    return (settings and settings.retry) or DEFAULT_RETRY
+
+
+def _options(task: Task, policy: RetryPolicy, pull: bool) -> Options:
+    usec = task.dispatch_deadline_usec
+    return Options(
+        retry=policy,
+        timeout_s=None if usec is None else usec / 1_000_000,
+        headers=() if pull else _headers(task),
+    )
+
+
+def _headers(task: Task) -> tuple[tuple[str, str], ...]:
+    """Those that a delivery brings along; what a task queue or HTTP sets itself is left out, as on App Engine."""
+    pairs = [(name.decode(), value.decode()) for name, value in task._headers.flattened()]
+    return tuple(pair for own in pairs if not is_reserved(own[0]) for pair in check_headers(dict([own])))
+
+
+def _result(task: Task, stored: NewTask, answer: PutAnswer) -> Result:
+    if isinstance(answer, Existing):
+        return TaskAlreadyExistsError(
+            f"Task {answer.id} of queue {stored.queue!r} has the name {stored.name!r} and has not ended yet. It will do"
+            " what this one was to do, or take another name.",
+            task_id=answer.id,
+        )
+    if isinstance(answer, Tombstoned):
+        return TombstonedTaskError(
+            f"The name {stored.name!r} belonged to task {answer.id} of queue {stored.queue!r}, which has ended, and"
+            " stays taken for a while. Take another name.",
+            task_id=answer.id,
+            until=answer.until,
+        )
+    task._was_added(stored.queue, stored.name or str(stored.id))
+    return None
