@@ -14,7 +14,7 @@ from deferq.compat.appengine.queueyaml.amounts import size
 from deferq.compat.appengine.queueyaml.composing import BYTES_MAX, compose
 from deferq.compat.appengine.queueyaml.entries import BUCKET_SIZE, CONCURRENT, KEYS, RATE, TOP_KEYS, entry
 from deferq.compat.appengine.queueyaml.nodes import fields, items, truth
-from deferq.compat.appengine.queueyaml.problems import Problem, Report
+from deferq.compat.appengine.queueyaml.problems import Problem, Report, shown
 from deferq.errors import QueueYamlError
 from deferq.model.queue import DEFAULT_QUEUE, Queue
 
@@ -98,12 +98,12 @@ def _source(name: str) -> str:
 
 def _content(name: str) -> bytes:
     try:
-        if not stat.S_ISREG(os.stat(name).st_mode):
-            raise QueueYamlError(f"{name}: this is no file. Give the path of a queue.yaml.", problems=())
-        with open(name, "rb") as file:
-            return file.read(BYTES_MAX + 1)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "its name is no name of a file"
-        raise QueueYamlError(
-            f"{name}: it cannot be read ({why}). Give the path of a queue.yaml.", problems=()
-        ) from None
+        if stat.S_ISREG(os.stat(name).st_mode):
+            with open(name, "rb") as file:
+                return file.read(BYTES_MAX + 1)
+        why = "it is no plain file"
+    except OSError as error:
+        why = error.strerror or type(error).__name__
+    except ValueError:
+        why = "no file can have such a name"
+    raise QueueYamlError(f"{shown(name)} cannot be read: {why}. Give the path of a queue.yaml.", problems=())

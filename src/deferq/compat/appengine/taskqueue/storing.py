@@ -93,11 +93,17 @@ def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTa
         at_most_once=policy.at_most_once and not pull,
         name=task.name or None,
         if_exists="raise",
-        route=task.tag if pull else check_route(task._route),
+        route=task.tag if pull else _route(owner, task, queue),
         url=url,
         options=_options(task, policy, pull).encode(),
         payload=owner.codec.seal_request(task_id, target, request, url=url),
     )
+
+
+def _route(owner: Deferq, task: Task, queue: str) -> str | None:
+    """That of the task's target, else of its queue's."""
+    settings = owner.queues.get(queue)
+    return check_route(task._route) or (settings and settings.route) or None
 
 
 def _policy(owner: Deferq, task: Task, queue: str) -> RetryPolicy:
