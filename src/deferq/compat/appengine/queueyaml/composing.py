@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from typing import NamedTuple
 
 import yaml
@@ -107,10 +108,11 @@ def _decoded(data: bytes, name: str) -> str:
         raise at_mark(
             name, _Mark(0, 0), f"The file is larger than {BYTES_MAX:,} bytes. Is it a queue.yaml? 100 queues need less."
         )
+    data = data.removeprefix(codecs.BOM_UTF8)
     try:
-        return data.decode("utf-8-sig")
+        return data.decode()
     except UnicodeDecodeError as error:
-        before = data[: error.start].decode("utf-8-sig", "replace")
+        before = data[: error.start].decode()
         raise _at_offset(name, before, len(before), "This is no UTF-8. Store the file as UTF-8.") from None
 
 

@@ -13,7 +13,8 @@ from deferq.compat.appengine.queueyaml.composing import NULL
 from deferq.compat.appengine.queueyaml.problems import Report, shown
 from deferq.suggest import did_you_mean
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+#: Without zeros in front: YAML reads 010 as 8.
+_WHOLE = re.compile(r"([+-]?(?:0|[1-9][0-9_]{0,18}))(?:\.0*)?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18})(?:[eE][+-]?[0-9]{1,3})?")
 _TRUTHS = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
@@ -81,7 +82,8 @@ def whole(field: Field | None, name: str, low: int, high: int | None, report: Re
     said = text(field, name, report)
     if said is None or field is None:
         return None
-    number = int(said) if _WHOLE.fullmatch(said) else None
+    match = _WHOLE.fullmatch(said)
+    number = int(match[1].replace("_", "")) if match else None
     if number is None or number < low or (high is not None and number > high):
         expected = f"from {low:,} on" if high is None else f"from {low:,} to {high:,}"
         report.wrong(field.value, f"{name}: expected a whole number {expected}, and this is {shown(said)}.")
