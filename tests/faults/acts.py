@@ -322,7 +322,7 @@ def some_of_each(play: Play) -> None:
     play.engine.turn([play.settlement(tasks[11], Succeeded(b"result"))], None)
     play.engine.put([play.task(13, "leased", name="n8", if_exists="replace")])
     play.engine.put([play.task(number, "full") for number in range(20, 30)])
-    play.engine.put([play.task(number, "full", url="/work") for number in range(30, 33)])
+    play.engine.put([play.task(number, "full", url="/jobs") for number in range(30, 33)])
 
 
 def lease_to_deliver(play: Play) -> None:
@@ -333,7 +333,7 @@ def lease_to_deliver(play: Play) -> None:
 
 
 def find_no_room_to_deliver(play: Play) -> None:
-    play.engine.put([play.task(40, "full", url="/work")])
+    play.engine.put([play.task(40, "full", url="/jobs")])
     assert play.engine.turn((), play.want(5, queues=("full",), delivers=True)).leased == []
 
 

@@ -55,8 +55,8 @@ def no_worker(seen: Snapshot) -> Iterator[Warned]:
     """No worker is alive. That is serious once there is work."""
     if seen.alive:
         return
-    ready = sum(queue.ready for queue in seen.counts.queues if not queue.paused)
-    held = sum(queue.leased for queue in seen.counts.queues)
+    ready = sum(queue.ready for queue in seen.pushed if not queue.paused)
+    held = sum(queue.leased for queue in seen.pushed)
     what = [f"{_tasks(ready, seen)} {_is(ready, 'waits', 'wait')}"] if ready else []
     if held:
         what.append(f"{_tasks(held, seen)} {_is(held, 'was', 'were')} left behind by a worker that is gone")
@@ -87,7 +87,7 @@ def left_behind(seen: Snapshot) -> Iterator[Warned]:
 
 
 def unserved_route(seen: Snapshot) -> Iterator[Warned]:
-    """Every worker of the queue has a route, and some tasks have another one."""
+    """Every worker of the queue has a route, and some tasks have another one; or, where all push, none."""
     for queue, waiting in seen.waiting.items():
         serving = seen.serving(queue)
         if not serving or any(worker.routes is None for worker in serving):
@@ -95,9 +95,12 @@ def unserved_route(seen: Snapshot) -> Iterator[Warned]:
         served = {route for worker in serving for route in worker.routes or ()}
         for route in sorted(set(waiting.routes) - served, key=str):
             count = waiting.routes[route]
+            which, those, option = ("without a route", "them", "")
+            if route is not None:
+                which, those, option = f"with route {route}", "that route", f" --route {route}"
             text = (
-                f"{plural(count, 'task')} of queue {queue} with route {route} {_is(count, 'waits', 'wait')}, no worker"
-                f" serves that route; start one with: deferq worker --route {route}"
+                f"{plural(count, 'task')} of queue {queue} {which} {_is(count, 'waits', 'wait')}, no worker serves"
+                f" {those}; start one with: deferq worker{option}"
             )
             yield Warned(code="unserved-route", serious=True, queue=queue, text=text)
 
@@ -123,6 +126,17 @@ def stuck_child(seen: Snapshot) -> Iterator[Warned]:
             pids = f"child {stuck[0]}" if len(stuck) == 1 else f"children {', '.join(stuck)}"
             text = f"{pids} of {_name(worker)} {_is(len(stuck), 'is', 'are')} stuck, and will be replaced"
             yield Warned(code="stuck-child", serious=False, worker=worker.key, text=text)
+
+
+def base_in_trouble(seen: Snapshot) -> Iterator[Warned]:
+    """A pusher leaves its base alone for a while, and the tasks wait."""
+    for worker in seen.alive:
+        if worker.base is not None and worker.in_trouble:
+            text = (
+                f"{worker.base} does not answer as it should, and {_name(worker)}, which pushes to it, tries again at"
+                " least once a minute; its log says what is wrong"
+            )
+            yield Warned(code="base-in-trouble", serious=False, worker=worker.key, text=text)
 
 
 def gone_worker(seen: Snapshot) -> Iterator[Warned]:
@@ -164,7 +178,7 @@ def suspects(seen: Snapshot) -> Iterator[Warned]:
 
 def late(seen: Snapshot) -> Iterator[Warned]:
     """A worker serves the queue, but not in time: serious if none of its tasks was run, and some should have been."""
-    for queue in seen.counts.queues:
+    for queue in seen.pushed:
         waited_s = waited(queue, seen.counts.now)
         if queue.paused or waited_s < LATE_S or not seen.serving(queue.queue):
             continue
@@ -220,6 +234,7 @@ RULES: tuple[Rule, ...] = (
     suspects,
     late,
     stuck_child,
+    base_in_trouble,
     gone_worker,
     paused_queue,
     failing,
@@ -237,7 +252,7 @@ def waited(queue: QueueCounts, now: int) -> float:
 
 def _unserved(seen: Snapshot) -> list[QueueCounts]:
     """None while no worker is alive: that is said once, and not for each queue."""
-    return [queue for queue in seen.counts.queues if seen.alive and not seen.serving(queue.queue)]
+    return [queue for queue in seen.pushed if seen.alive and not seen.serving(queue.queue)]
 
 
 def _tasks(count: int, seen: Snapshot) -> str:

@@ -82,9 +82,17 @@ def chosen(engine: Engine, within: Any) -> Transaction | None:
         if engine.within is not None and _is_open_here(engine):
             engine.within.check_free()
         return None
-    if within is True:
-        return detecting.find(engine) or _none_open(engine)
-    return resolve(within)
+    return required(engine, within)
+
+
+def required(engine: Engine, within: Any) -> Transaction:
+    """The transaction that is meant, where there has to be one: of a connection, or with True the one that is open."""
+    return (detecting.find(engine) or _none_open(engine)) if within is True else resolve(within)
+
+
+async def required_async(engine: Engine, within: Any) -> Transaction:
+    """The same from a coroutine."""
+    return (await detecting.find_async(engine) or _none_open(engine)) if within is True else resolve(within)
 
 
 async def chosen_async(engine: Engine, within: Any) -> Transaction | None:
@@ -95,9 +103,7 @@ async def chosen_async(engine: Engine, within: Any) -> Transaction | None:
         if engine.within is not None and await detecting.find_async(engine) is not None:
             engine.within.check_free()
         return None
-    if within is True:
-        return await detecting.find_async(engine) or _none_open(engine)
-    return resolve(within)
+    return await required_async(engine, within)
 
 
 def within_of(engine: Engine) -> Within:

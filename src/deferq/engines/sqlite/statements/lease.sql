@@ -41,14 +41,14 @@ where q.name = lane.value ->> 0 and not q.paused and q.pull = :pulls
   and (lane.value ->> 3 or (q.rate is null and q.max_concurrent is null));
 
 -- name: lease
--- One step for the whole batch.
-update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + 1
+-- One step for the whole batch. A damaged row may stand at the last number there is, and must not hold up the others.
+update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + (starts < 9223372036854775807)
 where id in (select value from json_each(:ids));
 
 -- name: lease_first
 -- The task of one queue that is to be served first, leased and read by one statement that is a transaction of its own;
 -- none of a limited queue, and none if a deliverer asks, and the queue has tasks that may come before it.
-update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + 1
+update deferq_task set state = 1, lease_id = :lease_id, leasable_at = :until, starts = starts + (starts < 9223372036854775807)
 where id = (
   select id from (select leasable_at, id from (
     select leasable_at, id from deferq_task indexed by deferq_ready
