@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import RING_AHEAD_US, Settlement, check_sizes
+from deferq.engines.declaring import what_differs
 from deferq.engines.sqlite import changing, files, migrations, putting, readers, reading, settling
 from deferq.engines.sqlite.connections import first_row
 from deferq.engines.sqlite.place import Identity
@@ -30,8 +31,7 @@ from deferq.errors import (
     StoreNotPrepared,
     StoreUnavailable,
 )
-from deferq.model.limits import NO_LIMITS, Limits
-from deferq.model.settings import Declare
+from deferq.model.queue import Queue
 from deferq.model.task import NewTask
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SqliteWithin:
     # ---- writing
 
     def put(
-        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
     ) -> list[PutAnswer]:
         """Store tasks as the engine's own `put` does."""
         check_sizes(tasks, self._engine.payload_limit)
@@ -157,12 +157,9 @@ class SqliteWithin:
 
         return self._stroke(connection, write)
 
-    def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Limits]) -> None:
-        if not declared:
-            return
-        known = {queue.name: queue.declared for queue in reading.queues(by)}
-        changes = [(name, Declare(limits)) for name, limits in declared.items() if known.get(name, NO_LIMITS) != limits]
-        changing.change_queues(by, changes)
+    def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Queue]) -> None:
+        if declared and (changes := what_differs(reading.queues(by), declared)):
+            changing.change_queues(by, changes)
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false: it is lost."""
