@@ -20,11 +20,15 @@ _DECLARE = "Declare it as a pull queue, with Queue(pull=True) or 'mode: pull' in
 _pushed: WeakKeyDictionary[Engine, set[str]] = WeakKeyDictionary()
 
 
-def settings_of(owner: Deferq, queue: str) -> QueueSettings | None:
-    """What the store knows of a queue; None: it was never used. Raises UnknownQueueError, InvalidName."""
+def settings_of(owner: Deferq, queue: str, *, declare: bool = True) -> QueueSettings | None:
+    """What the store knows of a queue; None: it was never used. Raises UnknownQueueError, InvalidName.
+
+    `declare`: whether it is told first what the application declares.
+    """
     engine = owner.engine
     owner.tasks.checked_queue(queue)
-    owner.declare({queue})
+    if declare:
+        owner.declare({queue})
     return next((settings for settings in engine.queues() if settings.name == queue), None)
 
 
@@ -38,8 +42,10 @@ def check_pulled(owner: Deferq, queue: str) -> QueueSettings | None:
     return settings
 
 
-def enter(owner: Deferq, queue: str, *, pull: bool) -> None:
+def enter(owner: Deferq, queue: str, *, pull: bool, beside: bool = True) -> None:
     """Let tasks of this mode into a queue. One that nobody has declared or used takes the mode of its first task.
+
+    `beside`: whether the store may be written here; a transaction of the caller's may hold its lock.
 
     Raises InvalidQueueModeError, UnknownQueueError.
     """
@@ -47,8 +53,8 @@ def enter(owner: Deferq, queue: str, *, pull: bool) -> None:
     if not pull and queue in _pushed.get(engine, ()):
         owner.tasks.checked_queue(queue)
         return
-    settings = settings_of(owner, queue)
-    declared = Queue() if settings is None else settings.declared
+    settings = settings_of(owner, queue, declare=beside)
+    declared = owner.queues.get(queue, Queue()) if settings is None or not beside else settings.declared
     if pull and not declared.pull:
         _make_pulled(owner, queue, declared)
     elif declared.pull and not pull:

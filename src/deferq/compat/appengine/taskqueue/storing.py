@@ -22,37 +22,52 @@ from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
 from deferq.model.task import NewTask, Options
 from deferq.model.urls import check_url
 from deferq.options import check_headers, check_route
+from deferq.transactions import joining
 
 if TYPE_CHECKING:
     from deferq.app import Deferq
     from deferq.compat.appengine.taskqueue.task import Task
+    from deferq.transactions.joining import Transaction
 
 Result = Error | None
 
 
-def store(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[Result]:
+def store(owner: Deferq, tasks: Sequence[Task], queue: str, within: bool | None = None) -> list[Result]:
     """Store `tasks` in `queue`, in one transaction, and tell them so; says of each what kept it out.
 
-    Raises UnknownQueueError, TransientError or InternalError; then none is stored.
+    `within`: True: the transaction of the caller's that is open, and BadTransactionStateError if none is; None: the
+    same, if one is; False: none.
+
+    Raises UnknownQueueError, TransientError, InternalError or DatastoreError; then none is stored.
     """
     with translated():
-        engine = owner.engine
-        enter(owner, queue, pull=any(task.method == PULL for task in tasks))
-        results: list[Result] = [None] * len(tasks)
-        places = list(range(len(tasks)))
-        while places:  # once more for ids that are taken
-            made = _made(owner, [tasks[place] for place in places], queue)
-            fit = [(place, one) for place, one in zip(places, made, strict=True) if isinstance(one, NewTask)]
-            for place, one in zip(places, made, strict=True):
-                results[place] = one if isinstance(one, Error) else None
-            answers = engine.put([one for _, one in fit])
-            places = []
-            for (place, one), answer in zip(fit, answers, strict=True):
-                if isinstance(answer, Clash):
-                    places.append(place)
-                else:
-                    results[place] = _result(tasks[place], one, answer)
-        return results
+        transaction = joining.chosen(owner.engine, within)
+        if transaction is None:
+            return _store(owner, tasks, queue, None)
+        return transaction.run(lambda: _store(owner, tasks, queue, transaction))
+
+
+def _store(owner: Deferq, tasks: Sequence[Task], queue: str, transaction: Transaction | None) -> list[Result]:
+    enter(owner, queue, pull=any(task.method == PULL for task in tasks), beside=transaction is None)
+    results: list[Result] = [None] * len(tasks)
+    places = list(range(len(tasks)))
+    while places:  # once more for ids that are taken
+        made: list[NewTask | Error] = []
+
+        def make(places: Sequence[int] = tuple(places), made: list[NewTask | Error] = made) -> list[NewTask]:
+            made += _made(owner, [tasks[place] for place in places], queue)
+            return [one for one in made if isinstance(one, NewTask)]
+
+        answers = iter(owner.put_made(make, transaction)[1])
+        places, tried = [], places
+        for place, one in zip(tried, made, strict=True):
+            if isinstance(one, Error):
+                results[place] = one
+            elif isinstance(answer := next(answers), Clash):
+                places.append(place)
+            else:
+                results[place] = _result(tasks[place], one, answer)
+    return results
 
 
 def _made(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[NewTask | Error]:
