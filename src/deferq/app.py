@@ -81,7 +81,7 @@ class Deferq:
     ) -> None:
         given = {"url": url, "secrets": secrets, "allow": allow, **settings}
         self.settings: Settings = gather(given, said_by=_caller())
-        self._in_code = _checked_queues(queues)
+        self.queues_in_code: Mapping[str, Queue] = _checked_queues(queues)
         #: Those of a file, too, once they were asked for.
         self._queues: Mapping[str, Queue] | None = None
         #: What a file that declares queues may be called, where the settings name none.
@@ -139,7 +139,7 @@ class Deferq:
         if self._queues is None:
             from deferq.queuefile import queues_in_file
 
-            self._know_queues({**queues_in_file(self.settings, self.queue_files), **self._in_code})
+            self._know_queues({**queues_in_file(self.settings, self.queue_files), **self.queues_in_code})
         return self._queues or {}
 
     def take_queue_files(self, *names: str) -> None:

@@ -30,6 +30,7 @@
     ├── TaskCancelled              wait() on a task that was cancelled
     ├── NoCurrentTask              current_task() outside a task          (also a RuntimeError)
     ├── ConfigError                the configuration contradicts itself   (also a ValueError)
+    │   └── QueueYamlError         a queue.yaml has mistakes
     ├── PermanentTaskFailure       raised by a task: never again
     └── StoreError
         ├── StoreUnavailable       busy, full or unreachable; trying again later may help
@@ -330,6 +331,18 @@ class ConfigError(DeferqError, ValueError):
     allowed.
     Do: give the value that the message asks for; `deferq config show` tells where each comes from.
     """
+
+
+class QueueYamlError(ConfigError):
+    """A queue.yaml has mistakes. `problems` are all that were found, each with `line`, `column` and `text`.
+
+    When: the file is read: with the first task, when a worker starts, or by `deferq queues load`.
+    Do: mend the lines that the message names; `deferq queues load FILE --check` says whether all are right.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[tuple[int, int, str], ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class PermanentTaskFailure(DeferqError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
@@ -13,14 +14,21 @@ from deferq.model.queue import Queue
 
 #: Named and not imported, as a plug-in: it is a leaf, and needs a package that may be missing.
 READER = "deferq.compat.appengine.queueyaml"
+_log = logging.getLogger("deferq")
 
 
 def queues_in_file(settings: Settings, names: Sequence[str]) -> Mapping[str, Queue]:
-    """What the file declares, if there is one. Raises QueueYamlError for its mistakes, ConfigError if it is missing."""
+    """What the file declares, if there is one; what it warns of is logged.
+
+    Raises QueueYamlError for its mistakes, and ConfigError if a file that is named is not there.
+    """
     path = queue_file(settings, names)
     if path is None:
         return {}
-    queues: Mapping[str, Queue] = import_module(READER).read(path).queues
+    said = import_module(READER).read(path)
+    for warning in said.warnings:
+        _log.warning("%s:%s", path, warning)
+    queues: Mapping[str, Queue] = said.queues
     return queues
 
 
