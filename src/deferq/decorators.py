@@ -22,6 +22,7 @@ from deferq.options import check_retry, check_seconds, check_tags, check_timeout
 from deferq.registry import TARGET_ATTRIBUTE, DeferrableOptions
 from deferq.registry import registry as default_registry
 from deferq.suggest import did_you_mean
+from deferq.transactions import detecting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,6 +63,7 @@ def deferrable(fn: Any = None, /, **options: Any) -> Any:
 
 
 def _declare(fn: F, options: DeferrableOptions) -> F:
+    detecting.notice()
     default_registry.declare(_own_target(fn), fn, options)
     return fn
 
@@ -216,6 +218,7 @@ def call_deferred(fn: Any = None, /, **options: Any) -> Any:
 
 
 def _wrap(fn: Callable[P, R], options: DeferrableOptions) -> CallDeferred[P, R]:
+    detecting.notice()
     target = _own_target(fn)
     wrapped = CallDeferred(fn, target)
     default_registry.declare(target, wrapped, options)

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from deferq.engines.answers import PutAnswer, TakeUp
 from deferq.errors import PayloadTooLargeError
@@ -19,6 +19,9 @@ from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Failure, Leased, NewTask, Task
 from deferq.model.transitions import RULES, US, Transition
+
+if TYPE_CHECKING:
+    from deferq.engines.within import Within
 
 Clock = Callable[[], int]
 
@@ -294,6 +297,8 @@ class Engine(ABC):
     url: str
     #: Largest payload in bytes that `put` takes.
     payload_limit: int
+    #: Writing in a transaction of the caller's; None: it cannot.
+    within: Within | None = None
 
     @abstractmethod
     def now(self) -> int:

@@ -202,7 +202,7 @@ class Handler:
         """Runs the attempts."""
         engine, codec = self._parts()
         if self._executor is None or self._executor[0] is not codec:
-            self._executor = (codec, Executor(codec, now=engine.now, monotonic=self._monotonic))
+            self._executor = (codec, Executor(codec, now=engine.now, monotonic=self._monotonic, engine=engine))
         return self._executor[1]
 
     def _outcome(self, attempt: Attempt) -> Outcome:
