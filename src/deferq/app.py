@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq import standin
@@ -18,11 +19,12 @@ from deferq.calls import Call
 from deferq.codec.context import carriers
 from deferq.config import gather
 from deferq.engines.answers import Clash, Stored, Tombstoned
-from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
+from deferq.errors import ConfigError, InvalidOption, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
 from deferq.handles import TaskHandle
 from deferq.locks import ProcessLock
 from deferq.model.queue import Queue, check_queue_name
 from deferq.options import check_retry, split_keywords
+from deferq.transactions import detecting
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -37,10 +39,12 @@ if TYPE_CHECKING:
     from deferq.http.wsgi import WsgiApp
     from deferq.making import TaskMaker
     from deferq.model.events import Event
+    from deferq.model.limits import Limits
     from deferq.model.task import NewTask
     from deferq.runtime.delivery import Deliverer
     from deferq.runtime.embedded import EmbeddedWorker
     from deferq.runtime.worker import Worker
+    from deferq.transactions.joining import Transaction
 
     Listener = Callable[[Event], None]
 
@@ -97,6 +101,7 @@ class Deferq:
         self._handler: Handler | None = None
         self.listeners: list[Listener] = []
         standin.know(self)
+        detecting.notice()
 
     # ---- what it is made of
 
@@ -128,6 +133,7 @@ class Deferq:
                 self.tasks = self._new_maker()
                 self._undeclared = frozenset(self._queues or ())
                 self._engine = engine
+                detecting.notice()
             return self._engine
 
     @property
@@ -230,31 +236,88 @@ class Deferq:
 
     async def defer_async(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
         """`defer` from a coroutine: the event loop goes on while the store commits."""
-        import asyncio
-
-        return await asyncio.to_thread(self.defer, fn, *args, **kwargs)
+        return await self.put_call_async(self._call_from_keywords(fn, args, kwargs))
 
     def put_call(self, call: Call[Any]) -> TaskHandle:
         """Store one call; what `call(...).defer()` does."""
         engine = self.engine
+        # Whoever has nothing to do with transactions of others pays for two comparisons.
+        if call.options or detecting.detectors or len(sys.modules) != detecting.modules_seen:
+            transaction = self._transaction([call])
+            if transaction is not None:
+                return transaction.run(partial(self._put_within, transaction, [call]))[0]
+        return self._put_alone(engine, call)
+
+    async def put_call_async(self, call: Call[Any]) -> TaskHandle:
+        """Store one call from a coroutine: in the transaction it belongs to, or by a thread."""
+        import asyncio
+
+        from deferq.transactions import joining
+
+        transaction = await joining.chosen_async(self.engine, _within_of([call]))
+        if transaction is not None:
+            return (await transaction.run_async(partial(self._put_within, transaction, [call])))[0]
+        return await asyncio.to_thread(self._put_alone, self.engine, call)
+
+    def _put_alone(self, engine: LeasingEngine, call: Call[Any]) -> TaskHandle:
         task = self.tasks.make(self.ids.next(), call, engine.now())
         if task.queue in self._undeclared:
             self._declare(engine, {task.queue})
         return self._handle(call, task, engine.put([task])[0])
 
-    def defer_many(self, calls: Iterable[Call[Any]]) -> list[TaskHandle]:
+    def _transaction(self, calls: Sequence[Call[Any]], within: Any = None) -> Transaction | None:
+        """The transaction of the caller's that these calls belong to; None: none."""
+        from deferq.transactions import joining
+
+        return joining.chosen(self.engine, _within_of(calls, within))
+
+    def _put_within(self, transaction: Transaction, calls: Sequence[Call[Any]]) -> list[TaskHandle]:
+        """Store calls in a transaction of the caller's."""
+        tasks, answers = self.put_made(lambda: self._make(calls), transaction)
+        return [
+            self._put_within(transaction, [call])[0] if isinstance(answer, Clash) else self._handle(call, task, answer)
+            for call, task, answer in zip(calls, tasks, answers, strict=True)
+        ]
+
+    def put_made(
+        self, make: Callable[[], Sequence[NewTask]], transaction: Transaction | None
+    ) -> tuple[Sequence[NewTask], list[PutAnswer]]:
+        """Have tasks made and store them, in a transaction of the caller's or, if that is None, in one of the engine's.
+
+        They are made once the store is open: opening it must not wait for what the caller's transaction holds.
+        """
+        engine = self.engine
+        if transaction is not None:
+            from deferq.transactions.storing import store
+
+            return store(engine, transaction, make, self._undeclared_limits)
+        tasks = make()
+        if self._undeclared:
+            self._declare(engine, {task.queue for task in tasks})
+        return tasks, engine.put(tasks)
+
+    def _undeclared_limits(self, tasks: Sequence[NewTask]) -> dict[str, Limits]:
+        """The limits that the store may not know yet: until a transaction of ours has written them, nobody knows."""
+        names = {task.queue for task in tasks} & self._undeclared
+        return {name: self.queues[name].limits for name in names}
+
+    def _make(self, calls: Sequence[Call[Any]]) -> list[NewTask]:
+        now, make = self.engine.now(), self.tasks.make
+        return [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
+
+    def defer_many(self, calls: Iterable[Call[Any]], *, within: Any = None) -> list[TaskHandle]:
         """Store many calls in one transaction: all of them or, if one is refused, none.
+
+        `within` is the option of that name for all of them, a transaction of the caller's.
 
         Names that are taken are the exception: such a call is not stored, and its handle is that of the task that has
         the name, with `existed` set; with if_exists="raise" (the default) the error is raised after the others are in.
         """
         calls = [_checked_call(call) for call in calls]
-        engine = self.engine
-        now, make = engine.now(), self.tasks.make
-        tasks = [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
-        if self._undeclared:
-            self._declare(engine, {task.queue for task in tasks})
-        answers = engine.put(tasks)
+        transaction = self._transaction(calls, within)
+        if transaction is not None:
+            return transaction.run(partial(self._put_within, transaction, calls))
+        tasks, answers = self.put_made(lambda: self._make(calls), None)
         return [self._handle(*stored) for stored in zip(calls, tasks, answers, strict=True)]
 
     def declare(self, names: set[str]) -> None:
@@ -273,7 +336,7 @@ class Deferq:
         if isinstance(answer, Stored):
             return TaskHandle(self, answer.id)
         if isinstance(answer, Clash):  # the id belongs to another task: once more, under a new one
-            return self.put_call(call)
+            return self._put_alone(self.engine, call)
         return self._handle_of_existing(task, answer)
 
     def _handle_of_existing(self, task: NewTask, answer: Existing | Tombstoned) -> TaskHandle:
@@ -468,6 +531,20 @@ def _caller() -> str:
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "deferq":
         frame = frame.f_back
     return "code" if frame is None else f"code, {frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _within_of(calls: Sequence[Call[Any]], within: Any = None) -> Any:
+    """The option `within` of all these calls together."""
+    for call in calls:
+        own = call.options.get("within") if call.options else None
+        if own is not None and own is not within:
+            if within is not None or len(calls) > 1:
+                raise InvalidOption(
+                    "within: defer_many() stores all its calls in one transaction. Give the option to defer_many().",
+                    field="within",
+                )
+            within = own
+    return within
 
 
 def _checked_call(call: Any) -> Call[Any]:

@@ -101,6 +101,16 @@ def _seconds(name: str, value: Any) -> float:
     raise ConfigError(f"{name}: expected a number of seconds, not negative.")
 
 
+def _truth(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    known = words.get(value.lower()) if isinstance(value, str) else None
+    if known is None:
+        raise ConfigError(f"{name}: expected true or false (in the environment: 1 or 0).")
+    return known
+
+
 def _place(name: str, value: Any) -> str:
     if value in ("embedded", "external"):
         return str(value)
@@ -179,6 +189,13 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("keep_succeeded_s", 3600.0, _seconds, "how long succeeded tasks stay in the history"),
         Setting("keep_succeeded_max", 100_000, _count, "how many succeeded tasks stay at most"),
         Setting("keep_cancelled_s", 24 * 3600.0, _seconds, "how long cancelled tasks stay"),
+        Setting(
+            "trust_app_engine_headers",
+            False,
+            _truth,
+            "take unsigned deliveries that have App Engine's headers and address: for App Engine alone, whose front end"
+            " lets nobody else send them",
+        ),
         Setting("keep_dead_s", 30 * 24 * 3600.0, _seconds, "how long dead tasks stay"),
     )
 }

@@ -72,9 +72,7 @@ def defer(fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHan
 
 async def defer_async(fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
     """`defer` from a coroutine: the event loop goes on while the store commits."""
-    import asyncio
-
-    return await asyncio.to_thread(defer, fn, *args, **kwargs)
+    return await default().defer_async(fn, *args, **kwargs)
 
 
 def call(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -82,9 +80,9 @@ def call(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
     return Call(default, fn, args, kwargs)
 
 
-def defer_many(calls: Iterable[Call[Any]]) -> list[TaskHandle]:
+def defer_many(calls: Iterable[Call[Any]], *, within: Any = None) -> list[TaskHandle]:
     """Store many calls in one transaction. See `Deferq.defer_many`."""
-    return default().defer_many(calls)
+    return default().defer_many(calls, within=within)
 
 
 def start() -> None:

@@ -56,6 +56,10 @@ class CallOptions(TypedDict, total=False):
     route: str | None
     #: A path of the application, such as /tasks/mail: the task is delivered there instead of being called.
     url: str | None
+    #: The transaction that the task belongs to: it exists if and only if that commits. A sqlite3 connection, a session
+    #: or connection of SQLAlchemy, Django's connection or its alias; True: the one that is open here, and an error if
+    #: none is; False: none. Not given: the one that is open here, if any.
+    within: Any
 
 
 OPTION_NAMES = tuple(CallOptions.__annotations__)
@@ -69,7 +73,7 @@ UNDERSCORE_NAMES = {
     "_target": "route",
     "_url": "url",
     "_headers": "headers",
-    "_transactional": "transactional",
+    "_transactional": "within",
     "_retry_options": "retry",
 }
 
@@ -110,11 +114,8 @@ def split_keywords(
 def translate_underscore(options: Mapping[str, Any]) -> dict[str, Any]:
     """App Engine's options in deferq's names. None means: not given."""
     translated = {UNDERSCORE_NAMES[name]: value for name, value in options.items() if value is not None}
-    if translated.pop("transactional", False):
-        raise InvalidOption(
-            "_transactional: this release stores tasks in transactions of its own. Defer after your commit instead.",
-            field="_transactional",
-        )
+    if "within" in translated and not isinstance(translated["within"], bool):
+        raise InvalidOption("_transactional: expected True or False.", field="_transactional")
     if translated.get("url") == "":  # App Engine's way to say: the url of the queue
         del translated["url"]
     return translated

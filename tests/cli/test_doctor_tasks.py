@@ -64,6 +64,19 @@ def test_a_route_that_nobody_serves(doctor: Doctor, deferq: Deferq) -> None:
     assert "no worker serves that route" in doctor()["unserved-route"]["text"]
 
 
+def test_tasks_without_a_route_where_only_routes_are_pushed(doctor: Doctor, deferq: Deferq) -> None:
+    deferq.defer(jobs.add, 1)
+    with_worker(deferq, delivers=True, base="http://eu.example", routes=["eu"])
+
+    assert "1 task of queue default without a route waits" in doctor()["unserved-route"]["text"]
+
+
+def test_a_base_in_trouble_is_a_note(doctor: Doctor, deferq: Deferq) -> None:
+    with_worker(deferq, delivers=True, base="http://eu.example", in_trouble=True)
+
+    assert doctor()["base-in-trouble"]["level"] == "note"
+
+
 def test_a_paused_queue_is_a_note_with_the_command_that_ends_it(doctor: Doctor, run: Run, deferq: Deferq) -> None:
     deferq.call(jobs.add, 1).defer(queue="mail")
     with_worker(deferq)
@@ -194,7 +207,7 @@ def test_payloads_of_a_newer_release(doctor: Doctor, deferq: Deferq, file: Path)
 def test_tasks_with_an_url_of_their_own_that_nobody_delivers(doctor: Doctor, deferq: Deferq, file: Path) -> None:
     deferq.defer(jobs.add, 1)
     with edited(file) as connection:
-        connection.execute("update deferq_task set url = '/work'")
+        connection.execute("update deferq_task set url = '/jobs'")
     with_worker(deferq)
 
     assert "undelivered" not in doctor()  # a moment ago
@@ -211,7 +224,7 @@ def test_it_is_a_note_where_a_worker_that_delivers_is_behind(
 ) -> None:
     deferq.defer(jobs.add, 1)
     with edited(file) as connection:
-        connection.execute("update deferq_task set url = '/work'")
+        connection.execute("update deferq_task set url = '/jobs'")
     aged(deferq, file, tasks.UNDELIVERED_S + 60)
     with_worker(deferq, **said)
 
@@ -221,11 +234,22 @@ def test_it_is_a_note_where_a_worker_that_delivers_is_behind(
 def test_a_worker_that_delivers_other_queues_does_not_help(doctor: Doctor, deferq: Deferq, file: Path) -> None:
     deferq.defer(jobs.add, 1)
     with edited(file) as connection:
-        connection.execute("update deferq_task set url = '/work'")
+        connection.execute("update deferq_task set url = '/jobs'")
     aged(deferq, file, tasks.UNDELIVERED_S + 60)
     with_worker(deferq, delivers=True, queues=["mail"])
 
     assert doctor()["undelivered"]["level"] == "wrong"
+
+
+def test_who_delivers_other_routes_does_not_help(doctor: Doctor, deferq: Deferq, file: Path) -> None:
+    deferq.call(jobs.add, 1).defer(route="us")
+    with edited(file) as connection:
+        connection.execute("update deferq_task set url = '/jobs'")
+    aged(deferq, file, tasks.UNDELIVERED_S + 60)
+    with_worker(deferq, delivers=True, base="http://eu.example", routes=["eu"])
+
+    found = doctor()["undelivered"]
+    assert (found["level"], "with an own url and route us" in found["text"]) == ("wrong", True)
 
 
 def test_dead_tasks_that_pile_up_are_a_note_by_target_and_reason(doctor: Doctor, deferq: Deferq, file: Path) -> None:

@@ -88,6 +88,15 @@ def put_large(play: Play) -> None:
         assert play.engine.put([play.task(4, "other", payload=LARGE)]) == [Stored(id_of(4))]
 
 
+def put_with_a_spill(play: Play) -> None:
+    """The task and what belongs to it are stored together, or neither is."""
+    tasks = [play.task(50, "spilt", spill=LARGE), play.task(51, "spilt", name="spilt", spill=LARGE)]
+    for task in tasks:
+        assert play.engine.put([task]) == [Stored(task.id)]
+    assert play.engine.put([play.task(52, "spilt", name="spilt", spill=LARGE)]) == [Existing(id_of(51))]
+    assert [play.engine.spill(id_of(number)) for number in (50, 51, 52)] == [LARGE, LARGE, None]
+
+
 def put_batch(play: Play) -> None:
     tasks = [play.task(number, "batch", payload=LARGE if number % 50 == 0 else None) for number in range(100, 225)]
     assert play.engine.put(tasks) == [Stored(task.id) for task in tasks]
@@ -313,7 +322,7 @@ def some_of_each(play: Play) -> None:
     play.engine.turn([play.settlement(tasks[11], Succeeded(b"result"))], None)
     play.engine.put([play.task(13, "leased", name="n8", if_exists="replace")])
     play.engine.put([play.task(number, "full") for number in range(20, 30)])
-    play.engine.put([play.task(number, "full", url="/work") for number in range(30, 33)])
+    play.engine.put([play.task(number, "full", url="/jobs") for number in range(30, 33)])
 
 
 def lease_to_deliver(play: Play) -> None:
@@ -324,7 +333,7 @@ def lease_to_deliver(play: Play) -> None:
 
 
 def find_no_room_to_deliver(play: Play) -> None:
-    play.engine.put([play.task(40, "full", url="/work")])
+    play.engine.put([play.task(40, "full", url="/jobs")])
     assert play.engine.turn((), play.want(5, queues=("full",), delivers=True)).leased == []
 
 
@@ -464,6 +473,7 @@ ACTS = (
             put_plain,
             put_what_clashes,
             put_large,
+            put_with_a_spill,
             put_batch,
             put_named,
             replace_pending,

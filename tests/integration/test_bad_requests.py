@@ -328,7 +328,7 @@ def assert_says_nothing(answered: Answered, sent: Sent) -> None:
         413: b'{"deferq": "too large"}\n',
     }
     assert answered.body == (b"" if sent.method == "HEAD" else words[answered.status])
-    known = {"content-type", "content-length"} | ({"allow"} if answered.status == 405 else set())
+    known = {"content-type", "content-length", "x-deferq-refused"} | ({"allow"} if answered.status == 405 else set())
     assert set(answered.headers) == known
     assert answered.headers.get("allow", "POST") == "POST"
 

@@ -6,6 +6,7 @@ That is what Google's samples for the deferred library do (Flask, Django, no fra
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -25,6 +26,7 @@ from deferq import (
     TaskFailed,
     current_task,
 )
+from deferq.http.refusals import refuse
 from deferq.model.task import SUSPECT_FROM
 from deferq.runtime.worker import Worker
 from tests.support import sample_tasks
@@ -270,3 +272,33 @@ def test_a_suspect_in_quarantine_is_run_by_the_view_it_is_delivered_to(app: Defe
     executor = Executor(app.codec, now=app.engine.now, deliverer=app.deliverer())
     assert isinstance(executor.run(task._replace(crashes=SUSPECT_FROM + 1)), Succeeded)
     assert counter.value == 1
+
+
+def test_a_task_that_the_handler_could_not_take_is_not_done_although_the_view_says_so(
+    app: Deferq, start_worker: Start
+) -> None:
+    counter.__init__()  # type: ignore[misc]
+    refused = threading.Event()
+
+    def view(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        app.handler().handle(Request.from_wsgi(environ))
+        start_response("200 OK", [])
+        return [b"Success"]
+
+    def refuse_first(request: Request) -> Any:
+        if refused.is_set():
+            return admit(request)
+        refused.set()
+        return refuse(503, "the store is away")
+
+    app.wrap_wsgi(view)
+    handler, admit = app.handler(), app.handler().admit
+    handler.admit = refuse_first  # type: ignore[method-assign]
+    handle = app.call(increase, 5).defer(url=PATH, retry=NEVER_AGAIN)
+    start_worker(app)
+    assert refused.wait(WAIT_S)
+    ends = time.monotonic() + WAIT_S
+    while (state := handle.refresh().state) is State.LEASED:
+        assert time.monotonic() < ends
+        time.sleep(0.01)
+    assert (state, app.engine.get([handle.id])[0].attempts, counter.value) == (State.PENDING, 0, 0)

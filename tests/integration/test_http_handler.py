@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze
-from deferq.codec.wire import HELD, OUTCOME, RUN_PATH, SETTLED
+from deferq.codec import wire
+from deferq.codec.wire import HELD, OUTCOME, REFUSED, RUN_PATH, SETTLED
 from deferq.engines.base import Cancel
 from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
@@ -385,6 +386,34 @@ def test_a_large_result_comes_in_the_body(web: Web) -> None:
     assert web.app.open_result(task.id, task.target, answered.outcome.result) == "x" * 50_000
 
 
+def test_what_no_sender_would_read_to_its_end_is_settled_by_the_handler(
+    web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off it would be no outcome at all, and the task would run again."""
+    monkeypatch.setattr(wire, "BODY_BYTES_MAX", 60_000)
+    handle = web.app.defer(sample_tasks.returns, "x" * 50_000)
+    assert web.send(delivery(web.app)).outcome is None
+    assert handle.wait(0) == "x" * 50_000
+
+
+def test_an_outcome_is_said_although_the_store_cannot_be_asked_for_the_time(web: Web) -> None:
+    web.app.defer(sample_tasks.fail, "never")
+    handler, sent = web.app.handler(), delivery(web.app)
+    conclude, parts = handler.conclude, handler._parts
+
+    def away() -> Any:
+        raise StoreUnavailable("away")
+
+    def concluded(*arguments: Any, **more: Any) -> Any:
+        handler._parts = away
+        return conclude(*arguments, **more)
+
+    handler.conclude = concluded  # type: ignore[method-assign]
+    answered = web.send(sent)
+    handler._parts = parts
+    assert (answered.status, type(answered.outcome)) == (200, Failed)
+
+
 def test_a_long_traceback_is_cut_to_fit_a_header(web: Web) -> None:
     answered = web.deliver(sample_tasks.raise_chain, 50)
     assert answered.status == 500
@@ -448,6 +477,24 @@ def test_a_refused_delivery_leaves_no_outcome_on_the_answer_of_a_view(own: Web) 
     answered = own.send(delivery(own.app, path="/tasks").with_header("X-Deferq-Signature", "v1.00.00"))
     assert (answered.status, answered.headers["x-was"]) == (202, "403")
     assert OUTCOME.lower() not in answered.headers
+    assert answered.headers[REFUSED.lower()] == "403"
+
+
+def test_whatever_a_view_answers_nobody_takes_a_refused_delivery_for_done(own: Web) -> None:
+    own.app.defer(sample_tasks.note, 1)
+    sent = delivery(own.app, path="/tasks")
+
+    def away(*_: Any) -> Any:
+        raise StoreUnavailable("away")
+
+    engine = own.app.engine
+    engine.take_up, take_up = away, engine.take_up  # type: ignore[method-assign]
+    answered = own.send(sent)
+    assert (answered.status, answered.headers[REFUSED.lower()], sample_tasks.seen) == (202, "503", [])
+    engine.take_up = take_up  # type: ignore[method-assign]
+    assert own.send(sent).outcome == SUCCEEDED
+    second = own.send(sent)
+    assert (second.status, second.headers[HELD.lower()]) == (202, "1")
 
 
 def test_an_unwrapped_view_returns_the_response_as_it_is(app: Deferq) -> None:

@@ -39,6 +39,10 @@ async def sleep_for_ever() -> None:
     await asyncio.sleep(3600)
 
 
+async def note_async(value: object) -> None:
+    sample_tasks.note(value)
+
+
 async def where() -> str:
     return threading.current_thread().name
 
@@ -318,3 +322,50 @@ def test_current_task_is_that_of_the_delivery(app: Deferq) -> None:
 
 async def tell_id() -> int:
     return current_task().id
+
+
+@pytest.mark.parametrize("fn", [sample_tasks.note, note_async], ids=["plain", "coroutine"])
+def test_a_sender_in_this_process_that_gives_up_while_it_waits_for_a_thread_is_not_served_later(
+    app: Deferq, fn: Any
+) -> None:
+    """It holds the lease no longer: the task may run elsewhere by then."""
+    from deferq.http.message import DELIVERY_KEY, LocalDelivery
+
+    for _ in range(2):
+        app.defer(sample_tasks.wait_for_gate)
+    busy = [delivery(app), delivery(app)]
+    app.defer(fn, 1)
+    sent = delivery(app)
+    web = app.wrap_asgi(nowhere)
+
+    async def main() -> None:
+        others = [asyncio.ensure_future(in_loop(web, one)) for one in busy]
+        await until(sample_tasks.begun.is_set)
+        request = asyncio.ensure_future(in_loop(web, sent, **{DELIVERY_KEY: LocalDelivery()}))
+        await asyncio.sleep(0.05)
+        request.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await request
+        sample_tasks.gate.set()
+        await asyncio.gather(*others)
+        await until(lambda: not app.handler()._in_loop._under_way)
+
+    asyncio.run(main())
+    assert sample_tasks.seen == []
+
+
+def test_a_coroutine_that_is_cancelled_just_before_it_begins_does_not_begin(app: Deferq) -> None:
+    app.defer(sleep_for_ever)
+    sent = delivery(app)
+    handler = app.handler()
+    prepare = handler.prepare
+
+    def cancelled_meanwhile(attempt: Any) -> Any:
+        invocation = prepare(attempt)
+        attempt.cancel()
+        return invocation
+
+    handler.prepare = cancelled_meanwhile  # type: ignore[method-assign]
+    answered = asyncio.run(asyncio.wait_for(in_loop(app.wrap_asgi(nowhere), sent), WAIT_S))
+    assert type(answered.outcome).__name__ == "Cancelled"
+    assert not sleeping.is_set()

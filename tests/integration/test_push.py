@@ -84,15 +84,15 @@ def test_the_wait_is_no_longer_than_the_timeout_of_the_task_allows(office: Offic
 
 
 def test_a_task_with_an_url_goes_to_that_path_with_the_headers_of_both_families(office: Office) -> None:
-    handle = office.put_url("/work/a%20b?c=d")
+    handle = office.put_url("/jobs/a%20b?c=d")
     with Scripted(office.handler(lambda task: SUCCEEDED)) as server, office.pushing(f"{server.url}/app"):
         server.script = says(answer())
         (task,) = office.ended(handle)
     (seen,) = server.seen
-    assert seen.path == "/app/work/a%20b?c=d"
+    assert seen.path == "/app/jobs/a%20b?c=d"
     assert seen.headers["x-appengine-taskretrycount"] == "0"
     assert seen.headers["x-cloudtasks-queuename"] == "default"
-    signed = seen._replace(path="/work/a%20b?c=d")
+    signed = seen._replace(path="/jobs/a%20b?c=d")
     assert office.opened(signed).task.id == handle.id
     assert task.state is State.SUCCEEDED
 
@@ -100,7 +100,7 @@ def test_a_task_with_an_url_goes_to_that_path_with_the_headers_of_both_families(
 def test_a_store_that_cannot_tell_of_failed_attempts_does_not_keep_the_next_one_back(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    handle = office.put_url("/work")
+    handle = office.put_url("/jobs")
     engine, details = office.deferq.engine, office.deferq.engine.details
 
     def away(task_id: int) -> Any:
@@ -224,7 +224,7 @@ def test_what_the_handler_has_settled_is_left_alone(office: Office) -> None:
 
 
 def test_a_redirect_is_not_followed_and_the_error_says_where_it_pointed(office: Office) -> None:
-    handle = office.put_url("/work")
+    handle = office.put_url("/jobs")
     with Scripted(says(answer())) as inside:
         location = ("Location", f"http://user:pass@localhost:{inside.port}/secret?token=1")
         with Scripted(says(answer(302, location), answer())) as server, office.pushing(server.url):
@@ -302,13 +302,13 @@ def test_a_body_of_a_gigabyte_is_not_waited_for(office: Office) -> None:
 
 
 def test_a_compressed_answer_is_not_unpacked(office: Office) -> None:
-    handle = office.put_url("/work")
+    handle = office.put_url("/jobs")
     bomb = gzip.compress(b"x" * 50_000_000)
     body = answer(500, ("Content-Encoding", "gzip"), ("Content-Type", "text/plain"), body=bomb)
     with Scripted(says(body, answer())) as server, office.pushing(server.url):
         office.ended(handle)
     (failure,) = handle.details().failures
-    assert failure.message.startswith("HTTP 500 from /work")
+    assert failure.message.startswith("HTTP 500 from /jobs")
     assert "xxxx" not in failure.message
 
 
@@ -390,7 +390,7 @@ def test_what_never_began_before_its_connection_broke_begins_at_the_second_deliv
 
 @pytest.mark.slow
 def test_a_single_start_is_not_sent_twice_to_a_path_of_its_own(office: Office) -> None:
-    handle = office.put_url("/work", options='{"retry":{"max_attempts":1}}', at_most_once=True)
+    handle = office.put_url("/jobs", options='{"retry":{"max_attempts":1}}', at_most_once=True)
     with Scripted(lambda seen, connection: False) as server, office.pushing(server.url, lease_s=0.8):
         (task,) = office.ended(handle)
     assert (task.state, len(server.seen)) == (State.DEAD, 1)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from typing import Any
 
 import pytest
 
+from deferq import Deferq, RetryPolicy, TaskFailed
 from deferq.engines.base import Delete, Retention
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite.putting import INLINE_BYTES
 from deferq.errors import StoreCorrupt
-from deferq.model.outcome import ErrorText, Failed, Succeeded
-from tests.support import FakeClock, TaskMaker, lease, lease_one, settle
+from deferq.model.outcome import INTERRUPTED, SUCCEEDED, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.model.state import State
+from deferq.runtime.settling import settle as runtime_settle
+from deferq.runtime.worker import Worker
+from tests.support import FakeClock, TaskMaker, lease, lease_one, sample_tasks, settle
 
 LARGE = b"x" * (INLINE_BYTES + 1)
 SMALL = b"x" * INLINE_BYTES
@@ -220,3 +224,48 @@ def test_options_that_make_no_sense_are_damage_and_no_mistake_of_ours(
 
     with pytest.raises(StoreCorrupt, match="Restore it from a backup"):
         engine.get([new.id])
+
+
+@pytest.mark.parametrize("column", ["starts", "attempts", "parks", "crashes"])
+@pytest.mark.parametrize("fn", [sample_tasks.note, sample_tasks.fail, sample_tasks.raise_long_message])
+def test_a_task_that_cannot_be_counted_any_further_holds_up_no_other(
+    app: Deferq, start_worker: Callable[..., Worker], column: str, fn: Callable[..., object]
+) -> None:
+    damaged = app.call(fn, "damaged").defer(retry=RetryPolicy(max_attempts=2, min_backoff_s=0))
+    others = [app.defer(sample_tasks.note, number) for number in range(5)]
+    engine = app.engine
+    assert isinstance(engine, SqliteEngine)
+    with sqlite3.connect(engine.path) as connection:
+        connection.execute(f"update deferq_task set {column} = ? where id = ?", (2**63 - 1, damaged.id))
+    start_worker(app)
+    for handle in others:
+        handle.wait(20)
+    if column in ("starts", "attempts"):  # of the others one is tried again later, one in a process of its own
+        with suppress(TaskFailed):
+            damaged.wait(20)
+        assert damaged.state in (State.SUCCEEDED, State.DEAD)
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        SUCCEEDED,
+        Failed(error=ERROR),
+        Failed(error=ERROR, reason="worker lost"),
+        Retried(),
+        Snoozed(after_s=0),
+        Parked(error=ERROR),
+        INTERRUPTED,
+    ],
+)
+@pytest.mark.parametrize("alone", [True, False])
+def test_every_outcome_of_such_a_task_can_be_stored(
+    engine: SqliteEngine, rows: sqlite3.Connection, new: TaskMaker, outcome: Outcome, alone: bool
+) -> None:
+    engine.put([new() for _ in range(1 if alone else 3)])
+    rows.execute("update deferq_task set starts = ?1, attempts = ?1, parks = ?1, crashes = ?1", (2**63 - 1,))
+    leased = lease(engine, 10)
+    assert len(leased) == (1 if alone else 3)
+    settlements = [runtime_settle(task, outcome, 0, engine.now(), 0.0) for task in leased]
+    assert not engine.turn(settlements, None).lost
+    assert not engine.turn(settlements, None).lost

@@ -28,7 +28,7 @@ BUGS = [
     Bug(
         "A retry forgets to count",
         FILE,
-        "    attempts = task.attempts + 1\n",
+        "    attempts = one_more(task.attempts)\n",
         "    attempts = task.attempts + (reason != 'retried')\n",
         "memory",
         100,
@@ -38,7 +38,7 @@ BUGS = [
     Bug(
         "A lost worker costs no attempt",
         FILE,
-        "    attempts = task.attempts + 1\n",
+        "    attempts = one_more(task.attempts)\n",
         "    attempts = task.attempts + (reason != 'worker lost')\n",
         "memory",
         100,
@@ -56,7 +56,7 @@ BUGS = [
     Bug(
         "Being parked spends an attempt",
         FILE,
-        'return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=task.parks + 1)',
+        'return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=one_more(task.parks))',
         'return _again(task, "parked", wait_s, policy, now, jitter)._replace(parks=task.parks + 1)',
         "memory",
         100,

@@ -121,7 +121,7 @@ BUGS = [
     Bug(
         "An attempt that succeeded is not counted",
         SQL,
-        "set state = 2, attempts = attempts + 1, parks = 0,",
+        "set state = 2, attempts = attempts + (attempts < 9223372036854775807), parks = 0,",
         "set state = 2, parks = 0,",
         "sqlite",
         60,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deferq.codec.wire import HELD as HELD_HEADER
-from deferq.codec.wire import IN_BODY, OUTCOME, pack_body, pack_header
+from deferq.codec.wire import IN_BODY, OUTCOME, REFUSED, pack_body, pack_header
 from deferq.codec.wire import SETTLED as SETTLED_WORD
 from deferq.http.answers import HELD, SETTLED, Held, outcome_of_answer
 from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked, Retried, Snoozed, Succeeded
@@ -136,3 +136,17 @@ def test_a_task_that_another_delivery_holds_is_let_go_and_not_settled() -> None:
     assert of_handler(409) is HELD
     assert of_view(409, (HELD_HEADER, "1")) is HELD
     assert isinstance(of_view(409), Failed)
+
+
+@pytest.mark.parametrize("status", [200, 204, 500])
+def test_what_a_view_says_of_a_delivery_that_our_handler_has_refused_does_not_count(status: int) -> None:
+    """Nothing has run, however friendly the view is about it."""
+    assert isinstance(of_view(status, (REFUSED, "503")), Interrupted)
+    assert isinstance(of_view(status, (REFUSED, "403")), Parked)
+    assert isinstance(of_view(status, (REFUSED, "413")), Failed)
+    assert of_view(status, (HELD_HEADER, "1")) is HELD
+
+
+def test_a_refusal_that_our_handler_never_gives_is_none() -> None:
+    assert of_view(200, (REFUSED, "200")) == Succeeded()
+    assert of_view(200, (REFUSED, "nonsense")) == Succeeded()

@@ -262,3 +262,51 @@ def test_a_forked_child_keeps_nothing_of_its_parent(engine: Counting, alive: Kee
     assert status == 0
     alive.end(attempt)
     eventually(lambda: keepers() == [])
+
+
+class Struck(BaseException):
+    """As a task can throw it into any thread."""
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_keeper_whose_thread_was_struck_has_another_one_for_the_next_attempt(
+    engine: Counting, clock: FakeClock, new: TaskMaker
+) -> None:
+    looked = threading.Event()
+
+    class Frail(Keeper):
+        def look_after(self) -> None:
+            if not looked.is_set():
+                looked.set()
+                raise Struck
+            super().look_after()
+
+    engine.put([new() for _ in range(2)])
+    keeper = Frail(lambda: engine, lambda: Listeners([]), tick_s=0.005)
+    keeper.begin(Attempt(lease_one(engine), keeper._monotonic() - KEEP_FROM_S, None))
+    assert looked.wait(WAIT_S)
+    struck = keeper._thread
+    assert struck is not None
+    struck.join(WAIT_S)
+    keeper.begin(Attempt(lease_one(engine), keeper._monotonic() - KEEP_FROM_S, None))
+    ends = time.monotonic() + WAIT_S
+    while not engine.renewals:
+        assert time.monotonic() < ends, "nobody keeps the leases"
+        time.sleep(0.005)
+    keeper.close()
+
+
+def test_a_keeper_that_can_have_no_thread_refuses_nothing_and_tries_again(
+    engine: Counting, new: TaskMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    engine.put([new() for _ in range(2)])
+    keeper = Keeper(lambda: engine, lambda: Listeners([]), tick_s=0.005)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", none_left)
+        keeper.begin(Attempt(lease_one(engine), keeper._monotonic(), None))
+    keeper.begin(Attempt(lease_one(engine), keeper._monotonic(), None))
+    assert keeper._thread is not None
+    keeper.close()

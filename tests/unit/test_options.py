@@ -320,7 +320,7 @@ def test_the_default_url_of_another_queue_is_a_path_like_any_other() -> None:
 
 
 def test_app_engines_url_is_taken_and_an_empty_one_is_none() -> None:
-    assert translate_underscore({"_url": "/work", "_queue": "mail"}) == {"url": "/work", "queue": "mail"}
+    assert translate_underscore({"_url": "/jobs", "_queue": "mail"}) == {"url": "/jobs", "queue": "mail"}
     assert translate_underscore({"_url": ""}) == translate_underscore({"_url": None}) == {}
 
 

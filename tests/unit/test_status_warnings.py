@@ -128,7 +128,39 @@ def test_a_worker_without_a_route_or_with_that_one_serves_it(route: str | None) 
     assert codes(seen) == []
 
 
+def test_tasks_without_a_route_where_only_routes_are_pushed() -> None:
+    seen = snapshot(
+        queue_counts(ready=3),
+        workers=[worker_seen(base="http://eu.example", pushed=("eu",))],
+        waiting={"mail": Waiting({None: 2, "eu": 1}, {})},
+    )
+
+    assert the("unserved-route", seen).text == (
+        "2 tasks of queue mail without a route wait, no worker serves them; start one with: deferq worker"
+    )
+
+
+@pytest.mark.parametrize("pushed", [None, (None, "eu")])
+def test_a_base_for_tasks_without_a_route_serves_them(pushed: tuple[str | None, ...] | None) -> None:
+    seen = snapshot(
+        queue_counts(ready=2),
+        workers=[worker_seen(base="http://eu.example", pushed=pushed)],
+        waiting={"mail": Waiting({None: 2}, {})},
+    )
+
+    assert codes(seen) == []
+
+
 # ---- workers in trouble
+
+
+def test_a_base_that_does_not_answer() -> None:
+    seen = snapshot(workers=[worker_seen(base="http://eu.example", in_trouble=True), worker_seen("00000002")])
+
+    warned = the("base-in-trouble", seen)
+
+    assert (warned.serious, warned.worker) == (False, "00000001")
+    assert warned.text.startswith("http://eu.example does not answer as it should, and the worker on web-7 (pid 12)")
 
 
 def test_attempts_past_their_timeout() -> None:

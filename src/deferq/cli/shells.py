@@ -2,6 +2,45 @@
 
 from __future__ import annotations
 
+#: What was typed before the current word: the verb, the store, and whether an option waits for its value.
+_TYPED = r"""        if [[ -n $expect ]]; then
+            [[ $expect == --url ]] && url=$part
+            expect=""
+        elif [[ $part == --url=* ]]; then
+            url=${part#--url=}
+        elif [[ $part == -* ]]; then
+            _deferq_value "$verb" "$part" && expect=$part
+        elif [[ -z $first ]]; then
+            first=$part verb=$part
+        elif [[ -z $second ]] && _deferq_group "$first"; then
+            second=$part verb="$first $part"
+        fi"""
+
+#: What may stand where, by the verb.
+_TABLES = r"""_deferq_group() {
+    case $1 in
+@GROUPS@
+        *) return 1 ;;
+    esac
+}
+_deferq_options() {
+    case $1 in
+@OPTIONS@
+    esac
+}
+_deferq_value() {
+    [[ $2 == --url ]] && kind=words words="sqlite:/// memory://" && return 0
+    case $1:$2 in
+@VALUES@
+        *) return 1 ;;
+    esac
+}
+_deferq_place() {
+    case $1 in
+@PLACES@
+    esac
+}"""
+
 #: bash takes words apart at ':' and '=', so they are put together again first.
 BASH = r"""# Completion of deferq for bash: source <(deferq completion bash)
 _deferq() {
@@ -19,18 +58,7 @@ _deferq() {
     current=${line[${#line[@]}-1]}
     unset "line[${#line[@]}-1]"
     for part in "${line[@]}"; do
-        if [[ -n $expect ]]; then
-            [[ $expect == --url ]] && url=$part
-            expect=""
-        elif [[ $part == --url=* ]]; then
-            url=${part#--url=}
-        elif [[ $part == -* ]]; then
-            _deferq_value "$verb" "$part" && expect=$part
-        elif [[ -z $first ]]; then
-            first=$part verb=$part
-        elif [[ -z $second ]] && _deferq_group "$first"; then
-            second=$part verb="$first $part"
-        fi
+@TYPED@
     done
     words="" kind=""
     if [[ $current == --*=* ]]; then
@@ -57,49 +85,17 @@ _deferq() {
         files) COMPREPLY=($(compgen -f -X '!*.py' -- "$current") $(compgen -d -S / -- "$current")) ;;
     esac
 }
-_deferq_group() {
-    case $1 in
-@GROUPS@
-        *) return 1 ;;
-    esac
-}
-_deferq_options() {
-    case $1 in
-@OPTIONS@
-    esac
-}
-_deferq_value() {
-    [[ $2 == --url ]] && kind=words words="sqlite:/// memory://" && return 0
-    case $1:$2 in
-@VALUES@
-        *) return 1 ;;
-    esac
-}
-_deferq_place() {
-    case $1 in
-@PLACES@
-    esac
-}
+@TABLES@
 complete -o bashdefault -F _deferq deferq
-"""
+""".replace("@TYPED@", _TYPED).replace("@TABLES@", _TABLES)
 
+#: `words` is a name of zsh's own.
 ZSH = r"""#compdef deferq
 # Completion of deferq for zsh: source <(deferq completion zsh), after compinit
 _deferq() {
     local part first="" second="" verb="" expect="" url="" kind="" words_="" current=$PREFIX
     for part in "${words[@]:1:$((CURRENT - 2))}"; do
-        if [[ -n $expect ]]; then
-            [[ $expect == --url ]] && url=$part
-            expect=""
-        elif [[ $part == --url=* ]]; then
-            url=${part#--url=}
-        elif [[ $part == -* ]]; then
-            _deferq_value "$verb" "$part" && expect=$part
-        elif [[ -z $first ]]; then
-            first=$part verb=$part
-        elif [[ -z $second ]] && _deferq_group "$first"; then
-            second=$part verb="$first $part"
-        fi
+@TYPED@
     done
     words_="" kind=""
     if [[ $current == --*=* ]]; then
@@ -124,35 +120,13 @@ _deferq() {
         files) _files -g '*.py' ;;
     esac
 }
-_deferq_group() {
-    case $1 in
-@GROUPS@
-        *) return 1 ;;
-    esac
-}
-_deferq_options() {
-    case $1 in
-@OPTIONS@
-    esac
-}
-_deferq_value() {
-    [[ $2 == --url ]] && kind=words words_="sqlite:/// memory://" && return 0
-    case $1:$2 in
-@VALUES@
-        *) return 1 ;;
-    esac
-}
-_deferq_place() {
-    case $1 in
-@PLACES@
-    esac
-}
+@TABLES@
 if [[ ${funcstack[1]-} == _deferq ]]; then
     _deferq "$@"
 else
     compdef _deferq deferq
 fi
-"""
+""".replace("@TYPED@", _TYPED).replace("@TABLES@", _TABLES.replace("words=", "words_="))
 
 FISH = r"""# Completion of deferq for fish: deferq completion fish | source
 function __deferq_is --description 'Whether these are the verbs typed so far'

@@ -36,8 +36,8 @@ class Readable(Protocol):
 class Waiting(NamedTuple):
     """What some of the pending tasks of a queue have in common."""
 
-    #: Tasks that are due, by their route.
-    routes: Mapping[str, int]
+    #: Tasks that are due, by their route; None: they have none.
+    routes: Mapping[str | None, int]
     #: Parked tasks, by what they would call; without suspects.
     parked: Mapping[str, int]
     #: Parked tasks that no worker without child processes runs, since theirs died too often.
@@ -96,7 +96,7 @@ def _may_miss_a_route(queue: QueueCounts, seen: Iterable[WorkerSeen]) -> bool:
 def _waiting(engine: Readable, queue: str, now: int) -> Waiting:
     tasks = engine.find(Filter(queue=queue, state=State.PENDING), limit=SAMPLE).tasks
     return Waiting(
-        Counter(task.route for task in tasks if task.route is not None and _is_ready(task, now)),
+        Counter(task.route for task in tasks if _is_ready(task, now)),
         Counter(task.target for task in tasks if task.parks and not _waits_for_quarantine(task)),
         sum(task.parks > 0 and _waits_for_quarantine(task) for task in tasks),
     )

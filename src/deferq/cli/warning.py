@@ -87,7 +87,7 @@ def left_behind(seen: Snapshot) -> Iterator[Warned]:
 
 
 def unserved_route(seen: Snapshot) -> Iterator[Warned]:
-    """Every worker of the queue has a route, and some tasks have another one."""
+    """Every worker of the queue has a route, and some tasks have another one; or, where all push, none."""
     for queue, waiting in seen.waiting.items():
         serving = seen.serving(queue)
         if not serving or any(worker.routes is None for worker in serving):
@@ -95,9 +95,12 @@ def unserved_route(seen: Snapshot) -> Iterator[Warned]:
         served = {route for worker in serving for route in worker.routes or ()}
         for route in sorted(set(waiting.routes) - served, key=str):
             count = waiting.routes[route]
+            which, those, option = ("without a route", "them", "")
+            if route is not None:
+                which, those, option = f"with route {route}", "that route", f" --route {route}"
             text = (
-                f"{plural(count, 'task')} of queue {queue} with route {route} {_is(count, 'waits', 'wait')}, no worker"
-                f" serves that route; start one with: deferq worker --route {route}"
+                f"{plural(count, 'task')} of queue {queue} {which} {_is(count, 'waits', 'wait')}, no worker serves"
+                f" {those}; start one with: deferq worker{option}"
             )
             yield Warned(code="unserved-route", serious=True, queue=queue, text=text)
 
@@ -123,6 +126,17 @@ def stuck_child(seen: Snapshot) -> Iterator[Warned]:
             pids = f"child {stuck[0]}" if len(stuck) == 1 else f"children {', '.join(stuck)}"
             text = f"{pids} of {_name(worker)} {_is(len(stuck), 'is', 'are')} stuck, and will be replaced"
             yield Warned(code="stuck-child", serious=False, worker=worker.key, text=text)
+
+
+def base_in_trouble(seen: Snapshot) -> Iterator[Warned]:
+    """A pusher leaves its base alone for a while, and the tasks wait."""
+    for worker in seen.alive:
+        if worker.base is not None and worker.in_trouble:
+            text = (
+                f"{worker.base} does not answer as it should, and {_name(worker)}, which pushes to it, tries again at"
+                " least once a minute; its log says what is wrong"
+            )
+            yield Warned(code="base-in-trouble", serious=False, worker=worker.key, text=text)
 
 
 def gone_worker(seen: Snapshot) -> Iterator[Warned]:
@@ -220,6 +234,7 @@ RULES: tuple[Rule, ...] = (
     suspects,
     late,
     stuck_child,
+    base_in_trouble,
     gone_worker,
     paused_queue,
     failing,

@@ -68,6 +68,8 @@ class WorkerSeen:
     base: str | None = None
     #: The routes that it pushes, None among them for tasks without one; None: as `route` says.
     pushed: tuple[str | None, ...] | None = None
+    #: Whether the base did not answer its pusher, or asked it to slow down.
+    in_trouble: bool = False
 
     @property
     def routes(self) -> tuple[str | None, ...] | None:
@@ -77,6 +79,10 @@ class WorkerSeen:
     def serves(self, queue: str) -> bool:
         """Whether it takes tasks of this queue."""
         return self.queues is None or queue in self.queues
+
+    def takes(self, route: str | None) -> bool:
+        """Whether it takes tasks of this route; None: those without one."""
+        return self.routes is None or route in self.routes
 
 
 def workers(engine: HasRecords) -> list[WorkerSeen]:
@@ -113,6 +119,7 @@ def _seen(record: Record, now: int) -> WorkerSeen:
         delivers=_said(said, "delivers", bool),
         base=_said(said, "base", str),
         pushed=None if pushed is None else tuple(None if route is None else str(route) for route in pushed),
+        in_trouble=_said(said, "in_trouble", bool) or False,
     )
 
 

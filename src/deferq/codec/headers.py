@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from deferq.codec import wire
-from deferq.codec.requests import StoredRequest
+from deferq.codec.requests import StoredRequest, is_request
 from deferq.codec.signing import Keyring
 from deferq.model.headers import is_reserved
 from deferq.model.task import Failure, Leased, decode_options
@@ -72,8 +72,9 @@ def signed_headers(
     time = str(int(now_s))
     if request is None:
         request, document = StoredRequest("POST", task.payload), wire.pack_task(task, wait_s)
-    else:  # its headers stand in the request itself
-        document = wire.pack_task(task._replace(options=None), wait_s, as_request=True)
+    else:
+        plain = task._replace(options=None) if is_request(task.payload) else task  # its headers are the request's own
+        document = wire.pack_task(plain, wait_s, as_request=True)
     signature = wire.sign(keyring, wire.Signed(request.method, path, query, time, document, request.body))
     return [(wire.TASK, document), (wire.TIME, time), (wire.SIGNATURE, signature)]
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from deferq.codec.signing import body_of, codec_of
+from deferq.codec.signing import TRIPLE, body_of, codec_of
 from deferq.errors import PayloadCorrupt
 
 #: Of a task that is not delivered at all, but leased by whoever asks for it.
 PULL = "PULL"
+#: What such tasks call: nothing. Of those that are delivered, and of those that are pulled.
+REQUEST_TARGET = "deferq.compat.appengine.taskqueue:request"
+PULL_TARGET = "deferq.compat.appengine.taskqueue:pull"
 METHODS = ("POST", "GET", "HEAD", "PUT", "DELETE", PULL)
 #: Those that have a length, if only of nothing.
 METHODS_WITH_BODY = ("POST", "PUT")
+_TRIPLE = bytes([TRIPLE])
 
 
 class StoredRequest(NamedTuple):
@@ -45,5 +49,10 @@ def is_request(envelope: bytes | None) -> bool:
 
 
 def request_in(envelope: bytes) -> StoredRequest | None:
-    """The request in an envelope whose signature was verified; None: it is a call. Raises PayloadCorrupt."""
+    """The request in an envelope whose signature was verified; None: it is a call. Raises PayloadCorrupt.
+
+    A call of App Engine's deferred library is a request, too, where it is delivered: views get the bare pickle.
+    """
+    if envelope[3:4] == _TRIPLE:
+        return StoredRequest("POST", body_of(envelope))
     return unpack_request(body_of(envelope)) if is_request(envelope) else None

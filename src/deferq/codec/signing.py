@@ -26,17 +26,19 @@ from deferq.errors import (
 
 PICKLE: Final = ord("p")
 JSON: Final = ord("j")
+#: A pickle too, of a call that names its own callable: what App Engine's library makes (see triples.py).
+TRIPLE: Final = ord("t")
 #: A request to be delivered as it is; see `deferq.codec.requests`.
 HTTP: Final = ord("h")
 #: By the names that settings use.
 CODECS: Final[Mapping[str, int]] = {"pickle": PICKLE, "json": JSON}
-_NAMES: Final[Mapping[int, str]] = {PICKLE: "pickle", JSON: "json", HTTP: "http"}
+_NAMES: Final[Mapping[int, str]] = {PICKLE: "pickle", JSON: "json", TRIPLE: "pickle", HTTP: "http"}
 VERSION: Final = 1
 SECRET_BYTES_MIN: Final = 16
 
-Purpose = Literal["payload", "result"]
+Purpose = Literal["payload", "result", "spill"]
 
-_PURPOSES = ("payload", "result", "request")
+_PURPOSES = ("payload", "result", "spill", "request")
 _MAGIC = b"DQ"
 _MAGIC_V1 = _MAGIC + bytes([VERSION])
 _MAC_AT, _BODY_AT = 8, 40

@@ -13,7 +13,10 @@ The document may say for how long the sender waits for the answer (`wait_s`). Up
 settles; from then on whoever runs the task does both. The answer carries
 
     X-Deferq-Outcome    the outcome, as a document; or a word: `in-body`, `settled`
-    X-Deferq-Held       with 409: another delivery of the same lease has begun, and this one did nothing
+    X-Deferq-Held       another delivery of the same lease has begun, and this one did nothing
+    X-Deferq-Refused    a status: the handler has refused the request with it, and nothing was run
+
+One of them stands on the answer, also where a view of the application answers in its own words.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ from deferq.model.task import Leased
 RUN_PATH = "/_deferq/run"
 TASK, TIME, SIGNATURE, OUTCOME = "X-Deferq-Task", "X-Deferq-Time", "X-Deferq-Signature", "X-Deferq-Outcome"
 HELD = "X-Deferq-Held"
+REFUSED = "X-Deferq-Refused"
 #: In place of an outcome. The body is the document, as it would be too large for a header: an answer of our handler.
 IN_BODY = "in-body"
 #: In place of an outcome: the handler has settled the task, and nothing is left to do.
@@ -55,6 +59,8 @@ SETTLED = "settled"
 HEADER_BYTES_MAX = 6 * 1024
 #: Seconds that a signature may be old, or that two clocks may differ.
 TOLERANCE_S = 300
+#: Of an outcome in the body a sender reads so much. It is a result with base64 around it.
+BODY_BYTES_MAX = 24 * 1024 * 1024
 #: The longest document of a task that is read.
 DOCUMENT_BYTES_MAX = 64 * 1024
 

@@ -41,8 +41,13 @@ def expects(request: Request, limit: int) -> int | Response:
     return int(length)
 
 
-def admit(request: Request, keyring: Keyring, limit: int, now_s: float) -> Delivered | Response:
-    """What a request brings that we have signed; or a refusal."""
+def admit(
+    request: Request, keyring: Keyring, limit: int, now_s: float, *, requests: bool = False
+) -> Delivered | Response:
+    """What a request brings that we have signed; or a refusal.
+
+    `requests`: also one that is delivered as its maker has said, for a view that knows what to do with its body.
+    """
     length = expects(request, limit)
     if isinstance(length, Response):
         return length
@@ -58,7 +63,7 @@ def admit(request: Request, keyring: Keyring, limit: int, now_s: float) -> Deliv
         delivered = unpack_delivery(task, body)
     except PayloadCorrupt:
         return refuse(400, "it is signed, and brings no task")
-    if delivered.as_request:
+    if delivered.as_request and not requests:
         return refuse(400, "it is a request of the application itself, for a view of its own, and calls nothing here")
     return delivered
 

@@ -2,19 +2,20 @@
 
 The handler writes the outcome as a header on whatever response leaves the application; then that is the outcome. An
 answer without it comes from a view that handles its deliveries itself, and speaks by its status, as on App Engine; or,
-where our own handler should have answered, from somebody else, and nothing of ours has run.
+where our own handler should have answered, from somebody else, and nothing of ours has run. What the handler has
+refused says so in a header, too, since a view may answer 200 all the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Final
 
 from deferq.codec.headers import ANSWERED
 from deferq.codec.wire import HELD as HELD_HEADER
-from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
+from deferq.codec.wire import OUTCOME, REFUSED, RUN_PATH, unpack_answer
 from deferq.errors import PayloadCorrupt
 from deferq.model.outcome import ErrorText, Failed, Interrupted, Outcome, Parked, Retried, Succeeded
 
@@ -25,6 +26,8 @@ RETRY_AFTER_S = 10.0
 EXCERPT_CHARACTERS = 200
 
 _BUSY = (429, 503)
+#: What our handler refuses with; 409 has a header of its own.
+_REFUSALS = ("400", "403", "404", "405", "411", "413", "503")
 _NOT_REACHED = (429, 502, 503, 504)
 _REFUSED_SIGNATURE = "the application refuses our signature: are the secrets the same, and the clocks right?"
 _HINTS = {
@@ -80,8 +83,10 @@ def outcome_of_answer(
     outcome = _written(known.get(OUTCOME.lower()), body)
     if outcome is not None:
         return outcome
-    if status == 409 and (not own_url or HELD_HEADER.lower() in known):
+    if HELD_HEADER.lower() in known or (status == 409 and not own_url):
         return HELD
+    if (refused := refused_with(known)) is not None:
+        status, own_url = refused, False
     answer = _Answer(status, path, _retry_after(known.get("retry-after"), now_s), _excerpt(known, body))
     return answer.of_a_view() if own_url else answer.of_nobody(interrupted_s)
 
@@ -119,6 +124,12 @@ class _Answer:
     def _failed(self, more: str) -> Failed:
         message = f"{self.what}: {more}" if more else self.what
         return Failed(error=ErrorText(error_type=ANSWERED, message=message))
+
+
+def refused_with(headers: Mapping[str, str]) -> int | None:
+    """The status with which our handler has refused; None: it has not. Names of `headers` are in lower case."""
+    text = headers.get(REFUSED.lower(), "")
+    return int(text) if text in _REFUSALS else None
 
 
 def _written(text: str | None, body: bytes) -> Outcome | Held | None:

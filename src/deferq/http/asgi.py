@@ -178,16 +178,14 @@ def _is_delivery(scope: Scope) -> bool:
 
 
 def _saying_outcome(scope: Scope, send: Send) -> Send:
-    """`send`, which writes the outcome on the response, whatever the view answers."""
-    from deferq.codec.wire import OUTCOME
-
+    """`send`, which writes what the handler says on the response, whatever the view answers."""
     answer = scope[ANSWER_KEY] = Answer()
-    ours = OUTCOME.lower().encode()
 
     async def send_with_outcome(message: Message) -> None:
-        if message["type"] == "http.response.start" and answer.outcome is not None:
-            headers = [header for header in message.get("headers", ()) if header[0].lower() != ours]
-            message = {**message, "headers": [*headers, (ours, answer.outcome.encode())]}
+        if message["type"] == "http.response.start" and answer.header is not None:
+            ours, value = (text.encode() for text in answer.header)
+            headers = [header for header in message.get("headers", ()) if header[0].lower() != ours.lower()]
+            message = {**message, "headers": [*headers, (ours.lower(), value)]}
         await send(message)
 
     return send_with_outcome

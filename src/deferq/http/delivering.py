@@ -113,14 +113,15 @@ class Writer:
         ]
         return Request(method, CLIENT if request is None else APP_ENGINE_CLIENT, raw_path, path, query, headers, body)
 
-    def outcome(self, task: Leased, answer: Answer, *written: object) -> Outcome:
+    def outcome(self, task: Leased, answer: Answer, local: LocalDelivery, written: object) -> Outcome:
         """What our handler has left in the request, if it was asked; else what the answer says."""
-        for outcome in written:
+        for outcome in (local.outcome, written):
             if isinstance(outcome, Outcome):
                 return outcome
         path = (task.url or "").partition("?")[0]
+        status = answer.status if local.refused is None else local.refused
         said = outcome_of_answer(
-            answer.status, answer.headers, own_url=True, body=answer.body, path=path, now_s=self.now_s()
+            status, answer.headers, own_url=local.refused is None, body=answer.body, path=path, now_s=self.now_s()
         )
         return INTERRUPTED if isinstance(said, Held) else said
 
@@ -146,7 +147,7 @@ class WsgiDeliverer:
         environ = self._environ(self._writer.request(delivery.task))
         local = environ[DELIVERY_KEY] = LocalDelivery(delivery.current)
         answer = call_wsgi(self._app, environ)
-        return self._writer.outcome(delivery.task, answer, local.outcome, environ.get(OUTCOME_KEY))
+        return self._writer.outcome(delivery.task, answer, local, environ.get(OUTCOME_KEY))
 
     def _environ(self, request: Request) -> dict[str, Any]:
         base = self._writer.base
@@ -199,7 +200,7 @@ class AsgiDeliverer:
         answer = await self._loops.run(call, served_only=self._served_only)
         if answer is None:
             return NOT_SERVED
-        return self._writer.outcome(delivery.task, answer, local.outcome, scope.get(OUTCOME_KEY))
+        return self._writer.outcome(delivery.task, answer, local, scope.get(OUTCOME_KEY))
 
     async def _request(self, task: Leased) -> Request:
         if not task.attempts:

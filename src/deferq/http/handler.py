@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextvars import Context
 from typing import Final, NamedTuple
 
+from deferq.codec import wire
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.wire import IN_BODY, OUTCOME, SETTLED, Delivered, pack_body, pack_fitting
 from deferq.engines.answers import TakeUp
@@ -24,9 +25,10 @@ from deferq.http.admission import admit, expects
 from deferq.http.attempt import Attempt
 from deferq.http.keeper import Keeper
 from deferq.http.loop import InLoop, Say
-from deferq.http.message import ANSWER_KEY, OUTCOME_KEY, Answer, Request, Response
-from deferq.http.refusals import already_settled, answer, answer_with, complain, refuse
+from deferq.http.message import OUTCOME_KEY, Request, Response
+from deferq.http.refusals import already_settled, answer, answer_with, complain, left, refuse
 from deferq.model.outcome import Cancelled, Failed, Interrupted, Outcome, Parked, Retried, Snoozed, Succeeded
+from deferq.model.transitions import US
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
 from deferq.runtime.guarded import LEFT_FROM, left_to_others
 from deferq.runtime.listeners import Listeners
@@ -79,9 +81,10 @@ class Handler:
         """Run what `request` delivers, and say what came of it. For a view of the application.
 
         Never raises what the task raised. The outcome is left in `environ` or `scope` as `deferq.outcome`; where the
-        application is wrapped, whatever response leaves it says the outcome, also one of the view's own.
+        application is wrapped, whatever response leaves it says the outcome, also one of the view's own, or that the
+        request was refused.
         """
-        return self._handle(request, in_body=False)
+        return left(request, self._handle(request, in_body=False))
 
     def run(self, request: Request) -> Response:
         """The same where the response is sent as it is, and so its body may carry what is too large for a header."""
@@ -123,11 +126,11 @@ class Handler:
         except (StoreError, ConfigError):
             return refuse(503, "the store cannot be opened")
 
-    def admit(self, request: Request) -> Delivered | Response:
-        """What it brings, or a refusal."""
+    def admit(self, request: Request, *, requests: bool = False) -> Delivered | Response:
+        """What it brings, or a refusal. `requests`: also what was to be delivered as it is, and calls nothing here."""
         try:
             engine, codec = self._parts()
-            return admit(request, codec.keyring, engine.payload_limit, self._now_s())
+            return admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
         except (StoreError, ConfigError):
             return refuse(503, "the store, or its secret, cannot be opened")
 
@@ -173,19 +176,24 @@ class Handler:
             return timed_out()
         return outcome
 
-    def conclude(self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool) -> Response:
-        """Say the outcome to whom it concerns; or store it, where nobody would hear of it."""
+    def conclude(
+        self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool = False, heard: bool = True
+    ) -> Response:
+        """Say the outcome to whom it concerns; or store it, where nobody would hear of it.
+
+        `heard`: whether this response is sent, or the wrapper is there to write the outcome on another one.
+        """
         end_if_forked(attempt.pid)  # the task has, and this is the copy: the other one answers
         text = pack_fitting(outcome)
         if (local := request.local) is not None:
             local.outcome = outcome
             return self._say(request, attempt, outcome, text)
-        if attempt.end(outcome) or attempt.is_late(self._monotonic()) or (text is None and not in_body):
+        body = pack_body(outcome) if text is None and in_body else None
+        unsaid = text is None and (body is None or len(body) > wire.BODY_BYTES_MAX)
+        if attempt.end(outcome) or not heard or attempt.is_late(self._monotonic()) or unsaid:
             return self._settle(request, attempt, outcome)
         self.keeper.end(attempt)
-        if text is None:
-            return self._say(request, attempt, outcome, IN_BODY, pack_body(outcome))
-        return self._say(request, attempt, outcome, text)
+        return self._say(request, attempt, outcome, IN_BODY if text is None else text, body)
 
     # ---- inside the steps
 
@@ -194,7 +202,7 @@ class Handler:
         """Runs the attempts."""
         engine, codec = self._parts()
         if self._executor is None or self._executor[0] is not codec:
-            self._executor = (codec, Executor(codec, now=engine.now, monotonic=self._monotonic))
+            self._executor = (codec, Executor(codec, now=engine.now, monotonic=self._monotonic, engine=engine))
         return self._executor[1]
 
     def _outcome(self, attempt: Attempt) -> Outcome:
@@ -224,12 +232,18 @@ class Handler:
             case Snoozed():
                 return 408
             case Failed() | Retried():
-                now = self._parts().engine.now()
-                if settle(attempt.task, outcome, 0, now, 0.0).transition.state.finished:
+                if settle(attempt.task, outcome, 0, self._now_us(), 0.0).transition.state.finished:
                     return 200  # it is dead, and will not succeed by coming again
                 return 408 if isinstance(outcome, Retried) else 500
             case _:
                 return 503
+
+    def _now_us(self) -> int:
+        """The engine's time. That it cannot be asked any more must not cost the outcome."""
+        try:
+            return self._parts().engine.now()
+        except (StoreError, ConfigError):
+            return int(self._now_s() * US)
 
     def _settle(self, request: Request, attempt: Attempt, outcome: Outcome) -> Response:
         attempt.ours = True
@@ -248,8 +262,6 @@ class Handler:
     ) -> Response:
         """The response that says the outcome. It is left where the application and the wrapper find it, too."""
         request.environ[OUTCOME_KEY] = outcome
-        if isinstance(place := request.environ.get(ANSWER_KEY), Answer):
-            place.outcome = text
         headers = [] if text is None else [(OUTCOME, text)]
         if body is None:
             return answer(self._status(attempt, outcome), _WORDS[type(outcome)], *headers)

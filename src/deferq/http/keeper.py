@@ -71,7 +71,7 @@ class Keeper:
         if self._pid != os.getpid():  # a forked child has none of its parent's attempts
             self._forget()
         self._running[id(attempt)] = attempt
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # a task may have thrown into it
             self._start()
 
     def end(self, attempt: Attempt) -> None:
@@ -82,7 +82,7 @@ class Keeper:
         """Nobody waits for this outcome, and who brings it cannot wait for the store. The lease is kept until then."""
         self._running[id(attempt)] = attempt
         self._to_settle.append((attempt, outcome))
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # a task may have thrown into it
             self._start()
         self._stirred.set()
 
@@ -107,9 +107,16 @@ class Keeper:
     def _start(self) -> None:
         with self._starting:
             self._closed = False
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="deferq-keeper", daemon=True)
-                self._thread.start()
+            if self._thread is not None and self._thread.is_alive():
+                return
+            thread = threading.Thread(target=self._work, name="deferq-keeper", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no thread can be had: the sender keeps the lease, and the next attempt tries again
+                self._thread = None
+                _log.exception("there is no thread to keep the leases of tasks that were pushed here")
+            else:
+                self._thread = thread
 
     def _work(self) -> None:
         idle = 0

@@ -11,7 +11,7 @@ from deferq.codec.codec import Invocation
 from deferq.codec.wire import Delivered
 from deferq.http.attempt import Attempt
 from deferq.http.message import Request, Response
-from deferq.http.refusals import refuse
+from deferq.http.refusals import left, refuse
 from deferq.http.threads import LoopThreads
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, Outcome
 from deferq.runtime.executor import Awaiting, outcome_of
@@ -45,13 +45,13 @@ class InLoop:
         within this process the client is the worker, and knows what it does.
         """
         if len(self._under_way) >= UNDER_WAY_MAX:
-            return await _said(say, refuse(503, "too many are under way"))
+            return await _said(say, left(request, refuse(503, "too many are under way")))
         delivered = await self._admitted(request)
         if isinstance(delivered, Response):
-            return await _said(say, delivered)
+            return await _said(say, left(request, delivered))
         run = _Run(self._handler, self._threads, request, delivered, in_body)
         try:
-            response = await asyncio.shield(self._spawn(run.go()))
+            response = left(request, await asyncio.shield(self._spawn(run.go())))
             if say is not None and not await say(response):
                 run.desert()
         except asyncio.CancelledError:
@@ -126,6 +126,8 @@ class _Run:
         self._attempt = attempt
         if self._deserted:  # just now
             self.desert()
+            if self._request.local is not None:  # the worker has said already how it ended, and it may run elsewhere
+                return self._conclude(INTERRUPTED)
         try:
             done = self._handler.prepare(attempt)
             if isinstance(done, Invocation) and not done.is_async:
@@ -153,6 +155,8 @@ class _Run:
         loop = asyncio.get_running_loop()
         task = loop.create_task(coroutine, context=context)
         attempt.stop = lambda: loop.call_soon_threadsafe(task.cancel)
+        if attempt.current.cancelled:  # before there was anything to stop
+            task.cancel()
         try:
             return await task
         except asyncio.CancelledError:  # before its first step

@@ -63,23 +63,25 @@ class LocalDelivery:
     No request from outside can bring one along: it is an object, and headers are texts.
     """
 
-    __slots__ = ("current", "outcome")
+    __slots__ = ("current", "outcome", "refused")
 
     def __init__(self, current: CurrentTask | None = None) -> None:
         """`current` is what the task will see of itself; None: the handler makes one."""
         self.current = current
         #: What the attempt came to; None: the handler was not asked, or has refused.
         self.outcome: Outcome | None = None
+        #: The status with which the handler has refused, and run nothing; None: it has not.
+        self.refused: int | None = None
 
 
 class Answer:
     """What the wrapper adds to the response, whoever writes it. It is the same one in copies of `environ`."""
 
-    __slots__ = ("outcome",)
+    __slots__ = ("header",)
 
     def __init__(self) -> None:
-        #: The value of X-Deferq-Outcome; None: the handler was not asked, or has refused.
-        self.outcome: str | None = None
+        #: What the handler has to say to the sender, whatever the view answers; None: it was not asked.
+        self.header: tuple[str, str] | None = None
 
 
 class Request:

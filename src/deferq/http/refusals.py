@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from deferq.codec.wire import HELD, OUTCOME, SETTLED
-from deferq.http.message import Response
+from deferq.codec.wire import HELD, OUTCOME, REFUSED, SETTLED
+from deferq.http.message import ANSWER_KEY, Answer, Request, Response
 
 logger = logging.getLogger("deferq.http")
 
@@ -18,6 +18,8 @@ logger = logging.getLogger("deferq.http")
 RETRY_AFTER_S: Final = 5
 _JSON: Final = ("Content-Type", "application/json")
 _RETRY_AFTER: Final = ("Retry-After", str(RETRY_AFTER_S))
+#: What is said to the sender, whatever a view of the application answers.
+_FOR_THE_SENDER: Final = (OUTCOME, HELD, REFUSED)
 _WORDS: Final = {
     400: "malformed",
     403: "refused",
@@ -58,7 +60,11 @@ def complain(status: int, what: str) -> Response:
 
 
 def _said(status: int) -> Response:
-    return answer(status, _WORDS[status], *_MORE.get(status, ()))
+    return answer(status, _WORDS[status], *_MORE.get(status, ()), *_refused(status))
+
+
+def _refused(status: int) -> list[tuple[str, str]]:
+    return [] if status == 409 else [(REFUSED, str(status))]
 
 
 def without_body(response: Response) -> Response:
@@ -70,3 +76,12 @@ def already_settled() -> Response:
     """The answer to a delivery of a task that has ended: there is nothing left to do."""
     logger.info("a delivery came again: its task has ended (HTTP 200)")
     return answer(200, "already settled", (OUTCOME, SETTLED))
+
+
+def left(request: Request, response: Response) -> Response:
+    """`response`; what it says to the sender is left where the wrapper, or the worker of this process, finds it."""
+    if isinstance(place := request.environ.get(ANSWER_KEY), Answer):
+        place.header = next((header for header in response.headers if header[0] in _FOR_THE_SENDER), None)
+    if (local := request.local) is not None and local.outcome is None:
+        local.refused = response.status
+    return response

@@ -54,15 +54,13 @@ class WrappedWsgi:
         return [response.body]
 
     def _pass_delivery_on(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        """To a view that takes deliveries, if there is one. Whatever it answers, the outcome stands on it."""
-        from deferq.codec.wire import OUTCOME
-
+        """To a view that takes deliveries, if there is one. Whatever it answers, what the handler says stands on it."""
         answer = environ[ANSWER_KEY] = Answer()
 
         def start(status: str, headers: list[tuple[str, str]], *exc_info: Any) -> Any:
-            if answer.outcome is not None:
-                headers = [header for header in headers if header[0].lower() != OUTCOME.lower()]
-                headers.append((OUTCOME, answer.outcome))
+            if (ours := answer.header) is not None:
+                headers = [header for header in headers if header[0].lower() != ours[0].lower()]
+                headers.append(ours)
             return start_response(status, headers, *exc_info)
 
         return self.app(environ, start)

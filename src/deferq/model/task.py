@@ -14,6 +14,13 @@ EPOCH_2020_US = 1_577_836_800_000_000  # 2020-01-01 00:00 UTC
 ID_RANDOM_BITS = 12
 #: A task whose worker died so often is suspected of having killed it.
 SUSPECT_FROM = 2
+#: No store counts further. Only a damaged row stands there, and must not hold up the others.
+COUNT_MAX = 2**63 - 1
+
+
+def one_more(count: int) -> int:
+    """`count`, and one more, as far as a store can count."""
+    return min(count + 1, COUNT_MAX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +96,8 @@ class NewTask(NamedTuple):
     options: str | None
     #: The signed envelope.
     payload: bytes
+    #: More that belongs to it, signed too: stored with the task and gone with it, and not read when it is leased.
+    spill: bytes | None = None
 
 
 class Leased(NamedTuple):
@@ -131,7 +140,7 @@ class Leased(NamedTuple):
     @property
     def attempt(self) -> int:
         """The number of this execution, counted from 1."""
-        return self.attempts + 1
+        return one_more(self.attempts)
 
     @property
     def retry(self) -> RetryPolicy:

@@ -21,7 +21,7 @@ from deferq.model.outcome import (
 )
 from deferq.model.retry import RetryPolicy
 from deferq.model.state import State
-from deferq.model.task import Leased
+from deferq.model.task import Leased, one_more
 
 US = 1_000_000
 PARK_MIN_S, PARK_MAX_S = 10.0, 600.0
@@ -88,7 +88,7 @@ def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter
         case Failed(permanent=True):
             return _finish(task, _rule(outcome.reason, State.DEAD, "permanent"), outcome.reason)
         case Failed():
-            task = task._replace(crashes=task.crashes + (outcome.reason == "worker lost"))
+            task = task._replace(crashes=one_more(task.crashes) if outcome.reason == "worker lost" else task.crashes)
             return _again(task, outcome.reason, None, policy, now, jitter, outcome.detail)
         case Retried():
             return _again(task, "retried", outcome.after_s, policy, now, jitter)
@@ -101,7 +101,7 @@ def decide(task: Leased, outcome: Outcome, policy: RetryPolicy, now: int, jitter
             return _finish(task, "cancelled", outcome.reason)
         case Parked():
             wait_s = min(PARK_MAX_S, PARK_MIN_S * 2.0 ** min(task.parks, 16))
-            return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=task.parks + 1)
+            return _back(task, "parked", now + _us(wait_s), outcome.reason, parks=one_more(task.parks))
         case _:
             assert_never(outcome)
 
@@ -110,7 +110,7 @@ def _again(
     task: Leased, reason: str, after_s: float | None, policy: RetryPolicy, now: int, jitter: float, detail: str = ""
 ) -> Transition:
     """Another attempt after the backoff, or the end: an attempt is spent either way."""
-    attempts = task.attempts + 1
+    attempts = one_more(task.attempts)
     rule = _rule(reason, State.PENDING, "failed")
     if task.cancel_requested:
         return _finish(task, "cancelled", "cancelled")
@@ -132,7 +132,7 @@ def _rule(reason: str, to: State, otherwise: str) -> str:
 
 
 def _finish(task: Leased, rule: str, reason: str | None) -> Transition:
-    spent = task.attempts + RULES[rule].spends
+    spent = one_more(task.attempts) if RULES[rule].spends else task.attempts
     return Transition(rule, RULES[rule].to, task.eta, spent, 0, rule != "cancelled", reason, task.crashes)
 
 

@@ -61,6 +61,47 @@ class Finished(NamedTuple):
     let_go: bool = False
 
 
+class Reports:
+    """What has finished in a pool, and the dispatcher, who may be asleep when something does."""
+
+    def __init__(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+        self._done: deque[Finished] = deque()
+        #: Whether the dispatcher found nothing finished, and may be asleep.
+        self._dispatcher_rests = False
+
+    def _report(self, finished: Finished) -> None:
+        self._done.append(finished)
+        self._call_dispatcher()
+
+    def _call_dispatcher(self) -> None:
+        if self._dispatcher_rests:
+            self._dispatcher_rests = False
+            self._wake()
+
+    def _finished(self) -> list[Finished]:
+        done = self._drain()
+        if not done:
+            self._dispatcher_rests = True
+            done = self._drain()  # something may have finished before its thread could see the flag
+        return done
+
+    def _drain(self) -> list[Finished]:
+        done = []
+        with suppress(IndexError):
+            while True:
+                done.append(self._done.popleft())
+        return done
+
+    def _wake_nobody(self) -> None:
+        """What ends later, a thread that was abandoned say, finds no dispatcher and no bell any more."""
+        self._wake = _nobody
+
+
+def _nobody() -> None:
+    """There is no dispatcher to wake any more."""
+
+
 class Pool(Protocol):
     """What a dispatcher asks for. Only the dispatcher calls these methods, from one thread, and none of them waits."""
 

@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
-from contextlib import suppress
 from threading import Thread  # by its name: tasks patch modules
 
 from deferq.codec.codec import Invocation
@@ -27,7 +26,7 @@ from deferq.model.outcome import INTERRUPTED, Cancelled
 from deferq.model.task import Leased
 from deferq.runtime.coroutines import Coroutines
 from deferq.runtime.executor import Awaiting, Executor, outcome_of, timed_out
-from deferq.runtime.pools import Finished, Lease, Permit, Waiting, end_if_forked, remove, take_back
+from deferq.runtime.pools import Finished, Lease, Permit, Reports, Waiting, end_if_forked, remove, take_back
 
 _NUMBERS = itertools.count(1)
 
@@ -68,7 +67,7 @@ class _Slot:
         self.abandoned = False
 
 
-class ThreadPool:
+class ThreadPool(Reports):
     """A Pool of threads, with an event loop for coroutines beside them. It belongs to the process that made it."""
 
     def __init__(
@@ -81,16 +80,13 @@ class ThreadPool:
         monotonic: Callable[[], float] = time.monotonic,
         on_start: Callable[[Leased], None] | None = None,
     ) -> None:
+        super().__init__(wake)
         self._executor = executor
         self._threads = threads
-        self._wake = wake
         self._monotonic = monotonic
         self._on_start = on_start
         self._pid = os.getpid()
         self._waiting: deque[Waiting] = deque()
-        self._done: deque[Finished] = deque()
-        #: Whether the dispatcher found nothing finished, and may be asleep.
-        self._dispatcher_rests = False
         self._work_came = threading.Condition()
         self._closed = False
         self._slots: list[_Slot] = []
@@ -113,11 +109,7 @@ class ThreadPool:
         self._offer([(task, lease, None) for task in tasks])
 
     def finished(self) -> list[Finished]:
-        done = self._drain()
-        if not done:
-            self._dispatcher_rests = True
-            done = self._drain()  # a thread may have finished before it could see the flag
-        return done
+        return self._finished()
 
     def accepts(self) -> bool:
         return True
@@ -174,7 +166,7 @@ class ThreadPool:
 
     def close(self, timeout_s: float) -> None:
         self._closed = True
-        self._wake = _nobody  # an abandoned thread may end later, when the bell is gone
+        self._wake_nobody()
         with self._work_came:
             self._work_came.notify_all()
         until = self._monotonic() + timeout_s
@@ -295,23 +287,3 @@ class ThreadPool:
         self._slots.remove(slot)
         self._given_up.append(slot)
         self._slots.append(self._new_thread())
-
-    def _report(self, finished: Finished) -> None:
-        self._done.append(finished)
-        self._call_dispatcher()
-
-    def _call_dispatcher(self) -> None:
-        if self._dispatcher_rests:
-            self._dispatcher_rests = False
-            self._wake()
-
-    def _drain(self) -> list[Finished]:
-        done = []
-        with suppress(IndexError):
-            while True:
-                done.append(self._done.popleft())
-        return done
-
-
-def _nobody() -> None:
-    """There is no dispatcher to wake any more."""

@@ -91,22 +91,35 @@ def assert_idempotent(
     """
     __tracebackhide__ = True  # pytest shows the line of the test, and not this one
     call = _call_of(task, args)
-    what = _in_words(call)
     _check(start, only, points_max)
     how = How(start=start, attempt_s=attempt_s, commits=tuple(commits), prepare=prepare)
-    seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    limits = Limits(only=only, points_max=points_max, seed=seed, seconds=seconds)
+    limits = Limits(only=only, points_max=points_max, seed=_seed(seed), seconds=seconds)
     with scratch_folder() as folder:
         scene = Scene(call, databases_of(database, setup, snapshot, folder), effects, ignore, how, folder)
-        try:
-            trials = try_all(scene, limits, what)
-        finally:
-            scene.restore()
+        trials = _tried(scene, limits, _in_words(call))
+    return _judged(trials, _in_words(call), only)
+
+
+def _tried(scene: Scene, limits: Limits, what: str) -> Trials:
+    """Every trial; afterwards the databases are as they were."""
+    try:
+        return try_all(scene, limits, what)
+    finally:
+        scene.restore()
+
+
+def _judged(trials: Trials, what: str, only: int | None) -> Trials:
+    """The trials, if none of them shows anything; with a warning if they were not all there are."""
+    __tracebackhide__ = True
     if trials.broke:
         raise NotIdempotent(_told(what, trials), trials)
     if trials.cut_short and only is None:
-        warnings.warn(f"{what}: {trials}", NotAllTried, stacklevel=2)
+        warnings.warn(f"{what}: {trials}", NotAllTried, stacklevel=3)
     return trials
+
+
+def _seed(seed: int | None) -> int:
+    return random.SystemRandom().randrange(1_000_000) if seed is None else seed
 
 
 def _call_of(task: Call[Any] | Callable[..., Any], args: tuple[Any, ...]) -> Call[Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from deferq.engines.answers import PutAnswer
-from deferq.engines.base import Clock, Retention, Want, new_lease_id
+from deferq.engines.base import Clock, Retention, Settlement, Want, new_lease_id
 from deferq.engines.memory import MemoryEngine
+from deferq.engines.within import CallersConnection
+from deferq.model.limits import Limits
+from deferq.model.settings import Declare
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
 from deferq.model.transitions import US
@@ -20,6 +23,50 @@ _HOLDER = secrets.randbits(32)
 #: A test may move the clock by days while a task runs, so leases are long.
 _LEASE_US = 365 * 86_400 * US
 _serials = count(1)
+
+
+class Alongside:
+    """Takes transactions for what they are in a test: many of them never commit. Tasks are stored at once."""
+
+    def __init__(self, engine: RecordingEngine) -> None:
+        self._engine = engine
+
+    def is_on(self, connection: CallersConnection) -> bool:
+        """Whichever is open is meant."""
+        return True
+
+    def is_place(self, file: str) -> bool:
+        """The same."""
+        return True
+
+    def prepare(self, connection: CallersConnection) -> None:
+        """There is nothing to open."""
+
+    def put(
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
+    ) -> list[PutAnswer]:
+        """Store them beside the transaction."""
+        self._engine.change_queues([(name, Declare(limits)) for name, limits in declared.items()])
+        return self._engine.put(tasks)
+
+    def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
+        """The end of the function counts."""
+        return True
+
+    def is_settled(self, settlement: Settlement) -> bool:
+        """The same."""
+        return False
+
+    def ring(self, ids: Sequence[int]) -> bool:
+        """Nobody sleeps."""
+        return True
+
+    def rings_for(self, eta: int) -> bool:
+        """The same."""
+        return False
+
+    def check_free(self) -> None:
+        """Nothing is in the way."""
 
 
 class RecordingEngine(MemoryEngine):
@@ -46,6 +93,7 @@ class RecordingEngine(MemoryEngine):
         self.retention = retention or Retention()
         self._announced, self._stored = announced, stored
         self._asked = threading.local()
+        self.within = Alongside(self)
         if twin is not None:
             self._share(twin)
 

@@ -198,19 +198,20 @@ def own_urls(case: Case) -> Iterator[Finding]:
     """Tasks with an url of their own are not called, but delivered to that path of the application."""
     now = case.store.now()
     waiting = case.store.own_urls(now - int(UNDELIVERED_S * US))
-    for held in waiting:
+    for route, held in waiting:
+        routed = f" and route {route}" if route else ""
         text = (
-            f"{plural(held.number, 'task')} of queue {held.queue} with an own url"
+            f"{plural(held.number, 'task')} of queue {held.queue} with an own url{routed}"
             f" {'waits' if held.number == 1 else 'wait'} to be delivered, the first for"
             f" {duration((now - held.since) / US)}."
         )
-        yield _late(text, held.queue) if _is_delivered(case, held.queue) else _undelivered(text, held.queue)
+        yield _late(text, held.queue) if _is_delivered(case, held.queue, route) else _undelivered(text, held.queue)
     if not waiting:
         yield right("urls", "no task waits to be delivered to an url of its own")
 
 
-def _is_delivered(case: Case, queue: str) -> bool:
-    return any(worker.alive and worker.delivers and worker.serves(queue) for worker in case.sight.workers)
+def _is_delivered(case: Case, queue: str, route: str | None) -> bool:
+    return any(worker.delivers and worker.takes(route) for worker in case.sight.serving(queue))
 
 
 def _undelivered(text: str, queue: str) -> Finding:
@@ -218,7 +219,7 @@ def _undelivered(text: str, queue: str) -> Finding:
         "undelivered",
         text,
         "Such a task is delivered to a path of the web application, and only a worker that has the application, or"
-        " pushes to it, can do so; no such worker serves the queue, and others leave it ready.",
+        " pushes to it, can do so; no such worker serves the queue and route, and others leave it ready.",
         "Start one: a worker inside the web application, 'deferq worker APP' with the application, or 'deferq push'.",
         queue=queue,
     )

@@ -32,7 +32,8 @@ ADVICE: Mapping[str, tuple[str, str]] = {
     ),
     "unserved-route": (
         "These tasks wait until a worker takes that route.",
-        "Start a worker with that --route, or one without, which takes them all.",
+        "Start a worker with that --route, or one without, which takes them all; or give 'deferq push' a base for"
+        " them.",
     ),
     "left-behind": (
         "Their attempts ended with their worker, and no other looks into that queue.",
@@ -52,6 +53,11 @@ ADVICE: Mapping[str, tuple[str, str]] = {
         " worker is doing; give what takes long a queue and a worker of its own.",
     ),
     "stuck-child": ("It makes no progress.", "Nothing: its worker replaces it. If it comes again, look what it runs."),
+    "base-in-trouble": (
+        "What is to be pushed there waits; no attempt is spent.",
+        "Does the application run there, and is it reached from the machine of that worker? If it answers 429 or 503,"
+        " give it more processes, or the worker a smaller --concurrency.",
+    ),
     "gone-worker": (
         "It was killed, or its machine went down.",
         "Look into its log, and into that of the system for 'out of memory'. Others run its tasks.",
@@ -97,6 +103,7 @@ _FINE: Mapping[str, str] = {
     "suspects": "nothing waits in vain for quarantine",
     "late": f"no ready task has waited for {duration(LATE_S)}",
     "stuck_child": "no child is stuck",
+    "base_in_trouble": "every base that tasks are pushed to answers",
     "gone_worker": "no worker went without a word in the last hour",
     "paused_queue": "no task waits in a paused queue",
     "failing": "less than half of the attempts of the last five minutes failed",

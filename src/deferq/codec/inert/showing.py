@@ -6,14 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from deferq.codec.inert.arguments import call_in, print_call
+from deferq.codec.inert.arguments import Call, call_in, print_call
 from deferq.codec.inert.jsontext import read_json
 from deferq.codec.inert.nodes import Made, Span
 from deferq.codec.inert.printing import Limits, Printer
 from deferq.codec.inert.reading import Reading, read_pickle
 from deferq.codec.inert.text import MORE, plain, text_of
+from deferq.codec.inert.triples import read_triple, triple_in
 from deferq.codec.requests import METHODS
-from deferq.codec.signing import HTTP, JSON, PICKLE, VERSION
+from deferq.codec.signing import HTTP, JSON, PICKLE, TRIPLE, VERSION
 
 #: What fits a page, and what somebody wants who looks for a needle.
 BRIEF: Final = Limits(chars=4_000, items=50, text=200, depth=12)
@@ -43,6 +44,8 @@ class Shown:
     carried: tuple[tuple[str, str], ...] = ()
     #: All of it, if it is no call.
     value: str | None = None
+    #: Whether the call is kept beside the task, and this only fetches it.
+    elsewhere: bool = False
     #: What restoring it would look up in modules.
     imports: tuple[str, ...] = ()
     #: What restoring it would make and throw away.
@@ -95,6 +98,8 @@ def show_body(data: bytes, start: int, codec: int, limits: Limits = BRIEF, *, as
     if codec == PICKLE:
         reading = _read_pickles(data, start, limits.items)
         return _printed("pickle", data, reading, limits, as_call)
+    if codec == TRIPLE:
+        return _printed_triple(data, start, limits)
     if codec == JSON:
         return _printed("json", data, _with_rest(read_json(data, start, limits.items), data), limits, as_call)
     if codec == HTTP:
@@ -151,8 +156,20 @@ def _with_rest(reading: Reading, data: bytes) -> Reading:
 
 
 def _printed(codec: str, data: bytes, reading: Reading, limits: Limits, as_call: bool) -> Shown:
-    printer = Printer(data, limits, tags=codec == "json")
     call = call_in(reading.value) if as_call else None
+    return _shown(codec, data, reading, limits, call, as_call)
+
+
+def _printed_triple(data: bytes, start: int, limits: Limits) -> Shown:
+    reading, before = read_triple(data, start, limits.items)
+    triple = triple_in(reading.value)
+    call = None if triple is None else triple.call(before)
+    shown = _shown("pickle", data, _with_rest(reading, data), limits, call, True)
+    return replace(shown, elsewhere=triple is not None and triple.fetched)
+
+
+def _shown(codec: str, data: bytes, reading: Reading, limits: Limits, call: Call | None, as_call: bool) -> Shown:
+    printer = Printer(data, limits, tags=codec == "json")
     problems = reading.problems
     if not reading.whole and not reading.steps:
         shown = Shown(codec=codec, value=_head(data, reading.end))

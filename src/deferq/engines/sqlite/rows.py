@@ -56,7 +56,15 @@ def queue_row(settings: QueueSettings) -> tuple[Any, ...]:
     limits = settings.limits
     chosen = {**settings.chosen, **({} if settings.chosen_pause is None else {_PAUSED: settings.chosen_pause})}
     texts = (json.dumps(said) if said else None for said in (settings.declared.to_dict(), chosen))
-    return (settings.name, settings.paused, *texts, limits.rate, limits.bucket_size, limits.max_concurrent)
+    return (
+        settings.name,
+        settings.paused,
+        settings.declared.pull,
+        *texts,
+        limits.rate,
+        limits.bucket_size,
+        limits.max_concurrent,
+    )
 
 
 def to_task(row: Sequence[Any]) -> Task:

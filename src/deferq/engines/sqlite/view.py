@@ -158,9 +158,9 @@ class SqliteView:
         """How envelopes of waiting tasks begin: the first eight bytes, how many, and the id of one of them."""
         return [(head or b"", count, last) for head, count, last in self._ask("heads")]
 
-    def own_urls(self, due: int) -> list[Held]:
-        """Tasks with an url of their own that are ready since `due` or earlier."""
-        return [Held(*row) for row in self._ask("own_urls", due=due)]
+    def own_urls(self, due: int) -> list[tuple[str | None, Held]]:
+        """Tasks with an url of their own that are ready since `due` or earlier, by their route and queue."""
+        return [(route, Held(queue, *row)) for queue, route, *row in self._ask("own_urls", due=due)]
 
     def stalled(self, before: int) -> list[Held]:
         """Tasks whose lease ended before that time."""

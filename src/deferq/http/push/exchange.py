@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from deferq.codec import wire
 from deferq.codec.wire import IN_BODY
 from deferq.model.task import Leased
 
 #: As much of an answer's body is read; whoever sends more is cut off.
 BODY_BYTES_MAX = 64 * 1024
-#: Of an outcome in the body, so much. It is a result with base64 around it, and a result may be as large as a payload.
-OUTCOME_BYTES_MAX = 24 * 1024 * 1024
 #: Headers of an answer may be so long: the outcome is one, and holds a traceback or a result.
 HEADER_BYTES_MAX = 128 * 1024
 #: Seconds to connect, the handshake of TLS included.
@@ -24,7 +23,9 @@ KEEP_ALIVE_S = 1.0
 class Request:
     """One delivery on its way."""
 
-    __slots__ = ("body", "headers", "let_go_at", "method", "path", "sent_at", "started", "task", "unsure")
+    __slots__ = (
+        "body", "broke", "headers", "let_go_at", "method", "path", "sent_at", "started", "task", "unsure",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +51,8 @@ class Request:
         self.started = self.sent_at = sent_at
         #: Whether it was sent before and nobody knows what came of it.
         self.unsure = False
+        #: How often its connection broke.
+        self.broke = 0
 
 
 class Answer(NamedTuple):
@@ -75,7 +78,7 @@ class Broken(NamedTuple):
 
 def body_limit(outcome: str | None) -> int:
     """How much of the body to read, by the X-Deferq-Outcome of the answer."""
-    return OUTCOME_BYTES_MAX if outcome == IN_BODY else BODY_BYTES_MAX
+    return wire.BODY_BYTES_MAX if outcome == IN_BODY else BODY_BYTES_MAX
 
 
 Result = Answer | NotSent | Broken

@@ -15,7 +15,7 @@ from deferq.codec.requests import StoredRequest, request_in
 from deferq.codec.signing import Keyring
 from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
 from deferq.errors import CodecNotAllowed, InvalidOption, PayloadCorrupt, UnknownKey, UnsupportedEnvelope
-from deferq.http.answers import HELD, Held, outcome_of_answer
+from deferq.http.answers import HELD, Held, outcome_of_answer, refused_with
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import Answer, Request
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Interrupted, Outcome, Parked
@@ -142,7 +142,9 @@ class Letters:
                 return Reading(unpack_answer(known[_OUTCOME], body) or HELD)
         if _HELD in known:  # with 503: it has run, and the handler could not store what came of it
             return Reading(HELD)
-        own_url = request.task.url is not None
+        refused = refused_with(known)
+        own_url = request.task.url is not None and refused is None
+        status = status if refused is None else refused
         path = request.path.partition("?")[0]
         outcome = outcome_of_answer(status, headers, own_url=own_url, body=body, path=path, now_s=self._now_s())
         if isinstance(outcome, Held):

@@ -8,7 +8,8 @@ import ssl
 import threading
 import time
 from contextlib import suppress
-from http.client import HTTPConnection
+from http.client import BadStatusLine, HTTPConnection, HTTPResponse, parse_headers
+from typing import Final
 
 from deferq.codec.requests import METHODS_WITH_BODY
 from deferq.codec.wire import OUTCOME
@@ -26,6 +27,23 @@ from deferq.http.push.exchange import (
     Take,
     body_limit,
 )
+
+#: So many interim answers may come before the answer.
+INTERIM_MAX: Final = 20
+
+
+class _Response(HTTPResponse):
+    """Passes interim answers over. `http.client` knows `100 Continue` alone, and would take any other for the answer:
+    the real one would be read by the next request of the connection, as its own.
+    """
+
+    def _read_status(self) -> tuple[str, int, str]:
+        for _ in range(INTERIM_MAX):
+            line: tuple[str, int, str] = super()._read_status()  # type: ignore[misc]
+            if not 100 < line[1] < 200:
+                return line
+            parse_headers(self.fp)
+        raise BadStatusLine("one interim answer after the other")
 
 
 class _Line:
@@ -148,6 +166,7 @@ class ThreadClient:
             line.close()
         if line.connection is None:
             line.connection = HTTPConnection(self._base.host, self._base.port)
+            line.connection.response_class = _Response
             line.connection.sock = self._connect()
         return line.connection
 

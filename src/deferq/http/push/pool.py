@@ -21,7 +21,7 @@ from deferq.http.push.flow import Flow
 from deferq.http.push.letters import Letters, Reading
 from deferq.model.outcome import INTERRUPTED, Cancelled, ErrorText, Failed, Interrupted, Outcome
 from deferq.model.task import Leased
-from deferq.runtime.pools import Finished, Lease, Waiting, remove, take_back
+from deferq.runtime.pools import Finished, Lease, Reports, Waiting, remove, take_back
 
 _log = logging.getLogger("deferq")
 
@@ -31,9 +31,12 @@ Key = tuple[int, int]
 GATHER_S = 0.05
 #: Seconds between two looks, at the least, at what is about to be taken.
 LOOK_S = 0.001
+#: A request whose connection broke so often is not sent again: it may be what breaks them, and while it is tried,
+#: nothing else gets through.
+BROKE_MAX = 5
 
 
-class PushPool:
+class PushPool(Reports):
     """A Pool of requests to one base."""
 
     def __init__(
@@ -49,10 +52,10 @@ class PushPool:
         on_trouble: Callable[[], None] | None = None,
     ) -> None:
         """`name` is what the log calls the base; `on_trouble` is called when the base begins to be in trouble."""
+        super().__init__(wake)
         self._name = name
         self._letters = letters
         self._flow = flow
-        self._wake = wake
         self._monotonic = monotonic
         self._on_start = on_start
         self._on_trouble = on_trouble
@@ -64,9 +67,6 @@ class PushPool:
         self._unsure: deque[Request] = deque()
         #: Places in the window of tasks whose requests are being written.
         self._writing = 0
-        self._done: deque[Finished] = deque()
-        #: Whether the dispatcher found nothing finished, and may be asleep.
-        self._dispatcher_rests = False
         self._closed = False
         #: Monotonic time at which the dispatcher was last given what had finished.
         self._gathered_at = -math.inf
@@ -82,11 +82,7 @@ class PushPool:
         if self._gathers():
             self._dispatcher_rests = True
             return []
-        done = self._drain()
-        if not done:
-            self._dispatcher_rests = True
-            done = self._drain()  # an answer may have come before its thread could see the flag
-        return done
+        return self._finished()
 
     def accepts(self) -> bool:
         return self._flow.open(self._monotonic()) and not self._flow.in_trouble
@@ -127,7 +123,14 @@ class PushPool:
 
     def cancel(self, ids: Collection[int]) -> None:
         for task in remove(self._waiting, lambda entry: entry[0].id in ids):
-            self._finish(Finished(task, Cancelled()))
+            self._report(Finished(task, Cancelled()))
+        with self._lock:
+            unsure = [request for request in self._unsure if request.task.id in ids]
+            for request in unsure:
+                self._unsure.remove(request)
+        now = self._monotonic()
+        for request in unsure:  # whoever holds a lost one would run beside what is sent again
+            self._report(self._let_go(request, "it was cancelled, or lost, before it was sent again", now))
 
     def kill(self) -> list[Finished]:
         with self._lock:
@@ -140,7 +143,7 @@ class PushPool:
 
     def close(self, timeout_s: float) -> None:
         self._closed = True
-        self._wake = _nobody
+        self._wake_nobody()
         self._client.close(timeout_s)
 
     # ---- for the client, in its threads
@@ -202,7 +205,7 @@ class PushPool:
             if isinstance(written, Request):
                 self._sent[_key(task)] = written
         if not isinstance(written, Request):
-            self._finish(Finished(task, written))
+            self._report(Finished(task, written))
             return None
         if self._on_start is not None:
             self._on_start(task)
@@ -216,6 +219,7 @@ class PushPool:
             back = Interrupted(reason=f"not reached: {result.why}")
             return Finished(request.task, back), result.why, None
         if isinstance(result, Broken):
+            request.broke += 1
             return self._again(request, f"the connection broke: {result.why}", now), result.why, None
         try:
             reading = self._letters.read(request, result)
@@ -235,7 +239,8 @@ class PushPool:
 
         Views that take deliveries by themselves do not. There, what may be started once is not sent twice.
         """
-        if request.task.url is not None and request.task.retry.max_attempts == 1:
+        once = request.task.url is not None and request.task.retry.max_attempts == 1
+        if once or request.broke >= BROKE_MAX:
             return self._let_go(request, why, now)
         request.unsure = True
         return None
@@ -269,10 +274,6 @@ class PushPool:
         with self._lock:
             return min((request.let_go_at for request in self._sent.values()), default=None)
 
-    def _finish(self, finished: Finished) -> None:
-        self._done.append(finished)
-        self._call_dispatcher()
-
     def _gathers(self) -> bool:
         """Whether the dispatcher may well wait for more answers."""
         now = self._monotonic()
@@ -282,21 +283,9 @@ class PushPool:
         return False
 
     def _call_dispatcher(self) -> None:
-        if self._dispatcher_rests and len(self._waiting) <= self._flow.window:
-            self._dispatcher_rests = False
-            self._wake()
-
-    def _drain(self) -> list[Finished]:
-        done = []
-        with suppress(IndexError):
-            while True:
-                done.append(self._done.popleft())
-        return done
+        if len(self._waiting) <= self._flow.window:
+            super()._call_dispatcher()
 
 
 def _key(task: Leased) -> Key:
     return task.id, task.lease_id
-
-
-def _nobody() -> None:
-    """There is no dispatcher to wake any more."""

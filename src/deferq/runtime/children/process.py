@@ -77,6 +77,26 @@ class ChildProcess:
         self.why_retired = ""
         #: Why it thinks that it should be replaced; empty: it does not.
         self.worn = ""
+        #: Monotonic time at which something was last heard of it.
+        self.said_at = now
+        #: Monotonic time at which it was found stuck, and whether that was soon after the time before.
+        self.stuck_at, self.stuck_again = -math.inf, False
+        #: Its listeners know that it is there.
+        self.announced = False
+        #: A task ran past its timeout there, so its parent ends it.
+        self.condemned = False
+        #: It was told to end.
+        self.stopping = False
+        #: It was ended by force, and is dead soon.
+        self.killed = False
+        #: That came from its parent alone: it still spoke, and none of its tasks is to blame.
+        self.cut_off = False
+        self._look_for_stuck_at = math.inf
+        self._new_poll = new_poll
+        self._open_books(starts)
+
+    def _open_books(self, starts: Starts) -> None:
+        """Of what it is given, and of what it has started."""
         self._starts = starts
         #: What it holds, by place.
         self._tasks: dict[int, Leased] = {}
@@ -95,22 +115,6 @@ class ChildProcess:
         self._look_for_overdue_at = math.inf
         #: Places of tasks that ran past their timeout.
         self._late: set[int] = set()
-        #: Monotonic time at which something was last heard of it.
-        self.said_at = now
-        #: Monotonic time at which it was found stuck, and whether that was soon after the time before.
-        self.stuck_at, self.stuck_again = -math.inf, False
-        #: Its listeners know that it is there.
-        self.announced = False
-        #: A task ran past its timeout there, so its parent ends it.
-        self.condemned = False
-        #: It was told to end.
-        self.stopping = False
-        #: It was ended by force, and is dead soon.
-        self.killed = False
-        #: That came from its parent alone: it still spoke, and none of its tasks is to blame.
-        self.cut_off = False
-        self._look_for_stuck_at = math.inf
-        self._new_poll = new_poll
 
     # ---- room
 

@@ -55,6 +55,7 @@ from deferq.compat.appengine.taskqueue.limits import (
 from deferq.compat.appengine.taskqueue.queue import Queue, add, add_async
 from deferq.compat.appengine.taskqueue.retryoptions import TaskRetryOptions
 from deferq.compat.appengine.taskqueue.rpc import UserRPC, create_rpc
+from deferq.compat.appengine.taskqueue.statistics import QueueStatistics
 from deferq.compat.appengine.taskqueue.task import Task
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "MIN_DISPATCH_DEADLINE",
     "DEFAULT_APP_VERSION",
     "Queue",
+    "QueueStatistics",
     "Task",
     "TaskRetryOptions",
     "UserRPC",

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deferq.codec.requests import StoredRequest
+from deferq.codec.requests import PULL_TARGET, REQUEST_TARGET, StoredRequest
 from deferq.compat.appengine.taskqueue.errors import (
     Error,
     TaskAlreadyExistsError,
     TombstonedTaskError,
 )
 from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE_PATH, PULL
+from deferq.compat.appengine.taskqueue.modes import enter
 from deferq.compat.appengine.taskqueue.retryoptions import policy_of
 from deferq.compat.appengine.taskqueue.translating import translated
 from deferq.engines.answers import Clash, Existing, PutAnswer, Tombstoned
 from deferq.model.headers import is_reserved
+from deferq.model.queue import Queue
 from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
 from deferq.model.task import NewTask, Options
 from deferq.model.urls import check_url
@@ -24,10 +26,6 @@ from deferq.options import check_headers, check_route
 if TYPE_CHECKING:
     from deferq.app import Deferq
     from deferq.compat.appengine.taskqueue.task import Task
-
-#: What the tasks of this package call: nothing. They are delivered as they are, or leased.
-TARGET = "deferq.compat.appengine.taskqueue:request"
-PULL_TARGET = "deferq.compat.appengine.taskqueue:pull"
 
 Result = Error | None
 
@@ -39,8 +37,7 @@ def store(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[Result]:
     """
     with translated():
         engine = owner.engine
-        owner.tasks.checked_queue(queue)
-        owner.declare({queue})
+        enter(owner, queue, pull=any(task.method == PULL for task in tasks))
         results: list[Result] = [None] * len(tasks)
         places = list(range(len(tasks)))
         while places:  # once more for ids that are taken
@@ -77,12 +74,17 @@ def _one_made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> 
 
 def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask:
     """`task` as the engine stores it, signed. Raises a CallError if it cannot be stored."""
+    from deferq.compat.appengine.taskqueue.calling import call_of, made_call  # it needs this module
+
+    if (call := call_of(task)) is not None:
+        return made_call(owner, task, call, queue, task_id, now)
     pull = task.method == PULL
+    settings = owner.queues.get(queue, Queue())
     url = None if pull else check_url(f"{DEFAULT_QUEUE_PATH}{queue}{task.url}" if task.on_queue_url else task.url)
     payload = task.payload or b""
     request = StoredRequest(task.method, payload.encode() if isinstance(payload, str) else payload)
-    target = PULL_TARGET if pull else TARGET
-    policy = _policy(owner, task, queue)
+    target = PULL_TARGET if pull else REQUEST_TARGET
+    policy = (_pull_policy if pull else _policy)(task, settings)
     return NewTask(
         id=task_id,
         queue=queue,
@@ -93,28 +95,31 @@ def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTa
         at_most_once=policy.at_most_once and not pull,
         name=task.name or None,
         if_exists="raise",
-        route=task.tag if pull else _route(owner, task, queue),
+        route=task.tag or None if pull else check_route(task._route) or settings.route,
         url=url,
-        options=_options(task, policy, pull).encode(),
+        options=options_of(task, policy, pull=pull).encode(),
         payload=owner.codec.seal_request(task_id, target, request, url=url),
     )
 
 
-def _route(owner: Deferq, task: Task, queue: str) -> str | None:
-    """That of the task's target, else of its queue's."""
-    settings = owner.queues.get(queue)
-    return check_route(task._route) or (settings and settings.route) or None
-
-
-def _policy(owner: Deferq, task: Task, queue: str) -> RetryPolicy:
+def _policy(task: Task, queue: Queue) -> RetryPolicy:
     """That of the task, else of its queue, else deferq's: one of them, as a whole."""
-    if task.retry_options is not None:
-        return policy_of(task.retry_options)
-    settings = owner.queues.get(queue)
-    return (settings and settings.retry) or DEFAULT_RETRY
+    return policy_of(task.retry_options) if task.retry_options is not None else queue.retry or DEFAULT_RETRY
 
 
-def _options(task: Task, policy: RetryPolicy, pull: bool) -> Options:
+def _pull_policy(task: Task, queue: Queue) -> RetryPolicy:
+    """How often it may be leased; a lease that is over lets the next one begin at once. Without a limit: any number."""
+    own = task.retry_options
+    if own is not None:
+        leases = own.max_attempts if isinstance(own, RetryPolicy) else own.task_retry_limit
+    else:
+        leases = None if queue.retry is None else queue.retry.max_attempts
+    most = None if leases is None else max(1, leases)
+    return RetryPolicy(max_attempts=most, min_backoff_s=0, max_backoff_s=0, jitter=False)
+
+
+def options_of(task: Task, policy: RetryPolicy, *, pull: bool = False) -> Options:
+    """What is stored with it beside its columns."""
     usec = task.dispatch_deadline_usec
     return Options(
         retry=policy,

@@ -35,6 +35,7 @@ from deferq.compat.appengine.taskqueue.params import CaselessHeaders, encoded
 from deferq.compat.appengine.taskqueue.times import due_at
 
 if TYPE_CHECKING:
+    from deferq.compat.appengine.deferred.calls import DeferredCall
     from deferq.compat.appengine.taskqueue.rpc import UserRPC
 
 _KEYWORDS = frozenset(
@@ -85,6 +86,8 @@ class Task:
         self._queue_name: str | None = None
         self._retry_count = 0
         self._enqueued = self._deleted = False
+        #: What the deferred library would have called; None: it is a request for a view.
+        self._call: DeferredCall | None = None
         if kwargs.get("_size_check", True):
             self._check_size()
         _check_deadline(self._dispatch_deadline_usec)

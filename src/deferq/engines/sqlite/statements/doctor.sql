@@ -41,10 +41,10 @@ select head, count(*), max(id) from (
 group by head order by count(*) desc;
 
 -- name: own_urls
-select queue, count(*), min(leasable_at) from (
-  select queue, leasable_at from deferq_task indexed by deferq_delivered
+select queue, route, count(*), min(leasable_at) from (
+  select queue, route, leasable_at from deferq_task indexed by deferq_delivered
   where state = 0 and url is not null and not parks and leasable_at <= :due limit :cap)
-group by queue order by queue;
+group by queue, route order by queue, route;
 
 -- name: stalled
 select queue, count(*), min(leasable_at) from (

@@ -8,6 +8,9 @@ on conflict (id) do nothing;
 -- name: insert_payload
 insert into deferq_payload (id, body) values (?, ?) on conflict (id) do nothing;
 
+-- name: insert_spill
+insert into deferq_spill (id, body) values (?, ?) on conflict (id) do update set body = excluded.body;
+
 -- name: insert_queue
 insert into deferq_queue (name) values (?) on conflict (name) do nothing;
 

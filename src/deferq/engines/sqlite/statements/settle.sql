@@ -1,7 +1,7 @@
 -- name: settle_succeeded
 -- The common case: tasks of one lease that returned.
 update deferq_task
-set state = 2, attempts = attempts + 1, parks = 0, finished_at = :now, reason = null
+set state = 2, attempts = attempts + (attempts < 9223372036854775807), parks = 0, finished_at = :now, reason = null
 where id in (select value from json_each(:ids)) and lease_id = :lease_id and state = 1;
 
 -- name: settle
