@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import Settlement
-from deferq.model.limits import Limits
+from deferq.model.queue import Queue
 from deferq.model.task import NewTask
 
 
@@ -79,7 +79,7 @@ class Within(Protocol):
         """
 
     def put(
-        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
     ) -> list[PutAnswer]:
         """Store tasks as `Engine.put` does, and what the application declares about queues of theirs.
 

@@ -204,9 +204,7 @@ class Site:
     def tally(self) -> Tally:
         """How many tasks there are of each kind. None is purged while a test lasts."""
         counts = self.store.engine.counts(cap=10_000_000)
-        waiting = sum(
-            each.ready + each.scheduled + each.retrying + each.parked + each.leased for each in counts.queues
-        )
+        waiting = sum(each.ready + each.scheduled + each.retrying + each.parked + each.leased for each in counts.queues)
         return Tally(waiting, counts.succeeded, counts.dead + counts.cancelled)
 
     def output(self) -> str:
