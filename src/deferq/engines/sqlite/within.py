@@ -32,6 +32,10 @@ from deferq.errors import (
     StoreUnavailable,
 )
 from deferq.model.queue import Queue
+<<<<<<< HEAD
+=======
+from deferq.model.settings import NOTHING_DECLARED, Declare
+>>>>>>> yaml
 from deferq.model.task import NewTask
 
 if TYPE_CHECKING:
@@ -158,8 +162,18 @@ class SqliteWithin:
         return self._stroke(connection, write)
 
     def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Queue]) -> None:
+<<<<<<< HEAD
         if declared and (changes := what_differs(reading.queues(by), declared)):
             changing.change_queues(by, changes)
+=======
+        if not declared:
+            return
+        known = {queue.name: queue.declared for queue in reading.queues(by)}
+        changes = [
+            (name, Declare(queue)) for name, queue in declared.items() if known.get(name, NOTHING_DECLARED) != queue
+        ]
+        changing.change_queues(by, changes)
+>>>>>>> yaml
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false: it is lost."""
