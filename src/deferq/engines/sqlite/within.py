@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import RING_AHEAD_US, Settlement, check_sizes
-from deferq.engines.declaring import what_differs
 from deferq.engines.sqlite import changing, files, migrations, putting, readers, reading, settling
 from deferq.engines.sqlite.connections import first_row
 from deferq.engines.sqlite.place import Identity
@@ -32,10 +31,7 @@ from deferq.errors import (
     StoreUnavailable,
 )
 from deferq.model.queue import Queue
-<<<<<<< HEAD
-=======
 from deferq.model.settings import NOTHING_DECLARED, Declare
->>>>>>> yaml
 from deferq.model.task import NewTask
 
 if TYPE_CHECKING:
@@ -162,10 +158,6 @@ class SqliteWithin:
         return self._stroke(connection, write)
 
     def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Queue]) -> None:
-<<<<<<< HEAD
-        if declared and (changes := what_differs(reading.queues(by), declared)):
-            changing.change_queues(by, changes)
-=======
         if not declared:
             return
         known = {queue.name: queue.declared for queue in reading.queues(by)}
@@ -173,7 +165,6 @@ class SqliteWithin:
             (name, Declare(queue)) for name, queue in declared.items() if known.get(name, NOTHING_DECLARED) != queue
         ]
         changing.change_queues(by, changes)
->>>>>>> yaml
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false: it is lost."""
