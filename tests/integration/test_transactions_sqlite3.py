@@ -175,8 +175,9 @@ def _odd_converters() -> Iterator[None]:
     sqlite3.converters.update(kept)
 
 
+@pytest.mark.usefixtures("_odd_converters")
 def test_factories_and_converters_of_the_caller_are_kept_and_not_used(
-    make_app: Callable[..., Deferq], connect: Connect, _odd_converters: None
+    make_app: Callable[..., Deferq], connect: Connect
 ) -> None:
     app = make_app(queues={"mail": Queue(rate="5/s")})
     connection = connect(detect_types=sqlite3.PARSE_DECLTYPES)
