@@ -110,7 +110,7 @@ class Executor:
     def call(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         """Run a plain function in a fresh context that holds what the task carried, and the current task."""
         outcome = self._outcome(invocation, current)
-        return outcome if isinstance(outcome, Awaiting) else self._settled(outcome, current)
+        return outcome if isinstance(outcome, Awaiting) else self.settled(outcome, current)
 
     def _outcome(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         context = Context()
@@ -138,9 +138,9 @@ class Executor:
     async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         """Await what a call returned, within the timeout, in the context the call was made in."""
         outcome = await self._awaited_outcome(awaitable, current)
-        return self._settled(outcome, current)
+        return self.settled(outcome, current)
 
-    def _settled(self, outcome: Outcome, current: CurrentTask) -> Outcome:
+    def settled(self, outcome: Outcome, current: CurrentTask) -> Outcome:
         """The task has settled itself; if that was committed, it counts, and not how the function ended."""
         if self._settler is None or current.settled is None:
             return outcome
