@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from deferq.http.wsgi import WsgiApp
     from deferq.making import TaskMaker
     from deferq.model.events import Event
-    from deferq.model.limits import Limits
     from deferq.model.task import NewTask
     from deferq.runtime.delivery import Deliverer
     from deferq.runtime.embedded import EmbeddedWorker
@@ -280,26 +279,30 @@ class Deferq:
         ]
 
     def put_made(
-        self, make: Callable[[], Sequence[NewTask]], transaction: Transaction | None
+        self,
+        make: Callable[[], Sequence[NewTask]],
+        transaction: Transaction | None,
+        declared: Mapping[str, Queue] | None = None,
     ) -> tuple[Sequence[NewTask], list[PutAnswer]]:
         """Have tasks made and store them, in a transaction of the caller's or, if that is None, in one of the engine's.
 
         They are made once the store is open: opening it must not wait for what the caller's transaction holds.
+        `declared` is what else such a transaction is to tell the store about queues.
         """
         engine = self.engine
         if transaction is not None:
             from deferq.transactions.storing import store
 
-            return store(engine, transaction, make, self._undeclared_limits)
+            return store(engine, transaction, make, lambda tasks: {**self._untold(tasks), **(declared or {})})
         tasks = make()
         if self._undeclared:
             self._declare(engine, {task.queue for task in tasks})
         return tasks, engine.put(tasks)
 
-    def _undeclared_limits(self, tasks: Sequence[NewTask]) -> dict[str, Limits]:
-        """The limits that the store may not know yet: until a transaction of ours has written them, nobody knows."""
+    def _untold(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
+        """The queues that the store may not know yet: until a transaction of ours has written them, nobody knows."""
         names = {task.queue for task in tasks} & self._undeclared
-        return {name: self.queues[name].limits for name in names}
+        return {name: self.queues[name] for name in names}
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[NewTask]:
         now, make = self.engine.now(), self.tasks.make

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import Settlement
-from deferq.model.limits import Limits
+from deferq.model.queue import Queue
 from deferq.model.task import NewTask
 
 
@@ -79,12 +79,15 @@ class Within(Protocol):
         """
 
     def put(
-        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
     ) -> list[PutAnswer]:
         """Store tasks as `Engine.put` does, and what the application declares about queues of theirs.
 
         Either all of it is written or, if it raises, none; then the transaction is as it was before.
         """
+
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """Those of these tasks that were put by this connection in the transaction that is open."""
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false if the lease is lost, and nothing was written."""

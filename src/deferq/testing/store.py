@@ -12,7 +12,7 @@ from deferq.engines.answers import PutAnswer
 from deferq.engines.base import Clock, Retention, Settlement, Want, new_lease_id
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.within import CallersConnection
-from deferq.model.limits import Limits
+from deferq.model.queue import Queue
 from deferq.model.settings import Declare
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
@@ -43,11 +43,15 @@ class Alongside:
         """There is nothing to open."""
 
     def put(
-        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
     ) -> list[PutAnswer]:
         """Store them beside the transaction."""
-        self._engine.change_queues([(name, Declare(limits)) for name, limits in declared.items()])
+        self._engine.change_queues([(name, Declare(queue)) for name, queue in declared.items()])
         return self._engine.put(tasks)
+
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """None is: what is stored here is seen at once."""
+        return []
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """The end of the function counts."""

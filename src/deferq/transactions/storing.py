@@ -10,7 +10,7 @@ from deferq.transactions.joining import Transaction, within_of
 
 if TYPE_CHECKING:
     from deferq.engines.base import Engine
-    from deferq.model.limits import Limits
+    from deferq.model.queue import Queue
     from deferq.model.task import NewTask
 
 
@@ -18,7 +18,7 @@ def store(
     engine: Engine,
     transaction: Transaction,
     make: Callable[[], Sequence[NewTask]],
-    declared: Callable[[Sequence[NewTask]], Mapping[str, Limits]],
+    declared: Callable[[Sequence[NewTask]], Mapping[str, Queue]],
 ) -> tuple[Sequence[NewTask], list[PutAnswer]]:
     """Make tasks and store them in `transaction`; the bells are rung once it has committed.
 

@@ -30,8 +30,8 @@ from deferq.errors import (
     StoreNotPrepared,
     StoreUnavailable,
 )
-from deferq.model.limits import NO_LIMITS, Limits
-from deferq.model.settings import Declare
+from deferq.model.queue import Queue
+from deferq.model.settings import NOTHING_DECLARED, Declare
 from deferq.model.task import NewTask
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class SqliteWithin:
     # ---- writing
 
     def put(
-        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Limits]
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
     ) -> list[PutAnswer]:
         """Store tasks as the engine's own `put` does."""
         check_sizes(tasks, self._engine.payload_limit)
@@ -157,12 +157,21 @@ class SqliteWithin:
 
         return self._stroke(connection, write)
 
-    def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Limits]) -> None:
+    def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Queue]) -> None:
         if not declared:
             return
         known = {queue.name: queue.declared for queue in reading.queues(by)}
-        changes = [(name, Declare(limits)) for name, limits in declared.items() if known.get(name, NO_LIMITS) != limits]
+        changes = [
+            (name, Declare(queue)) for name, queue in declared.items() if known.get(name, NOTHING_DECLARED) != queue
+        ]
         changing.change_queues(by, changes)
+
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """Those that this connection sees, and nobody else does yet."""
+        if not ids:
+            return []
+        seen = {task.id for task in self._stroke(connection, lambda by: reading.get(by, ids))}
+        return sorted(seen - {task.id for task in self._engine.get(ids)})
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false: it is lost."""

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from deferq import errors as core
 from deferq.compat.appengine.taskqueue.errors import (
+    BadTransactionStateError,
+    DatastoreError,
     Error,
     InternalError,
     InvalidQueueNameError,
@@ -23,6 +25,8 @@ _MEANINGS: tuple[tuple[type[core.DeferqError], type[Error]], ...] = (
     (core.PayloadTooLargeError, TaskTooLargeError),
     (core.InvalidUrl, InvalidUrlError),
     (core.TargetNotAllowed, InvalidUrlError),
+    (core.NoTransaction, BadTransactionStateError),
+    (core.TransactionError, DatastoreError),
     (core.StoreUnavailable, TransientError),
     (core.StoreError, InternalError),
     (core.CallError, InvalidTaskError),
