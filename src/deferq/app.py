@@ -293,16 +293,15 @@ class Deferq:
         if transaction is not None:
             from deferq.transactions.storing import store
 
-            return store(engine, transaction, make, lambda tasks: {**self._untold(tasks), **(declared or {})})
+            return store(engine, transaction, make, lambda tasks: {**self._not_declared_yet(tasks), **(declared or {})})
         tasks = make()
         if self._undeclared:
             self._declare(engine, {task.queue for task in tasks})
         return tasks, engine.put(tasks)
 
-    def _untold(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
-        """The queues that the store may not know yet: until a transaction of ours has written them, nobody knows."""
-        names = {task.queue for task in tasks} & self._undeclared
-        return {name: self.queues[name] for name in names}
+    def _not_declared_yet(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
+        """What the store may not know yet: until a transaction of ours has written it, nobody knows."""
+        return {name: self.queues[name] for name in {task.queue for task in tasks} & self._undeclared}
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[NewTask]:
         now, make = self.engine.now(), self.tasks.make

@@ -64,6 +64,7 @@ def test_every_setting_has_a_variable(tmp_path: Path, name: str) -> None:
         "base_url": "https://shop.example",
         "payload": "json",
         "payload_accept": "pickle,json",
+        "trust_app_engine_headers": "1",
     }.get(name, "7")
     value = gathered(tmp_path, {SETTINGS[name].variable: text}).values[name]
     assert value.origin == f"environment DEFERQ_{name.upper()}"

@@ -21,6 +21,7 @@ from deferq.default import default
 from deferq.http.attempt import Attempt
 from deferq.http.handler import Handler
 from deferq.http.message import ANSWER_KEY, Request, Response
+from deferq.http.refusals import left
 from deferq.model.outcome import SUCCEEDED, Cancelled, Failed, Outcome
 from deferq.runtime.executor import outcome_of, timed_out
 
@@ -43,10 +44,11 @@ def run(environ: Environ, before: Callable[[], None], forbidden: Callable[[Envir
     handler, request = default().handler(), Request.from_wsgi(environ)
     delivered = handler.admit(request, requests=True)
     if isinstance(delivered, Response):
-        return forbidden(environ) if delivered.status == HTTPStatus.FORBIDDEN else _refused(delivered)
+        refused = left(request, delivered)
+        return forbidden(environ) if refused.status == HTTPStatus.FORBIDDEN else _refused(refused)
     attempt = handler.begin(request, _as_call(delivered))
     if isinstance(attempt, Response):
-        return _begun_before(environ, attempt)
+        return _begun_before(left(request, attempt))
     before()
     return _conclude(handler, request, attempt, _attempted(handler, attempt))
 
@@ -97,7 +99,7 @@ def _conclude(handler: Handler, request: Request, attempt: Attempt, ended: _Ende
     """Nobody hears of an outcome by a response that somebody else writes, unless the wrapper is there to add it."""
     outcome, error = ended
     heard = ANSWER_KEY in request.environ and error is None
-    response = handler.conclude(request, attempt, outcome, heard=heard)
+    response = left(request, handler.conclude(request, attempt, outcome, heard=heard))
     if error is not None:
         raise error
     if isinstance(outcome, Failed) and outcome.permanent:
@@ -111,7 +113,7 @@ def _word(outcome: Outcome) -> str:
     return "Cancelled" if isinstance(outcome, Cancelled) else type(outcome).__name__
 
 
-def _begun_before(environ: Environ, response: Response) -> Answer:
+def _begun_before(response: Response) -> Answer:
     """Another delivery of it has begun, or has ended it."""
     return answer(HTTPStatus(response.status), HTTPStatus(response.status).phrase, *_own_headers(response))
 
