@@ -86,6 +86,9 @@ class Within(Protocol):
         Either all of it is written or, if it raises, none; then the transaction is as it was before.
         """
 
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """Those of these tasks that were put by this connection in the transaction that is open."""
+
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false if the lease is lost, and nothing was written."""
 

@@ -167,6 +167,13 @@ class SqliteWithin:
         ]
         changing.change_queues(by, changes)
 
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """Those that this connection sees, and nobody else does yet."""
+        if not ids:
+            return []
+        seen = {task.id for task in self._stroke(connection, lambda by: reading.get(by, ids))}
+        return sorted(seen - {task.id for task in self._engine.get(ids)})
+
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false: it is lost."""
         now, tombstone_us = self._engine.now(), self._engine.tombstone_us

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from deferq.compat.appengine.taskqueue.errors import (
     BadTaskStateError,
+    BadTransactionStateError,
     DuplicateTaskNameError,
     Error,
     InvalidTaskError,
-    InvalidTaskNameError,
     TaskAlreadyExistsError,
     TombstonedTaskError,
     TooManyTasksError,
@@ -25,14 +25,13 @@ def add_async(queue: str, given: Task | Iterable[Task], transactional: bool, rpc
     """See `Queue.add_async`."""
     tasks = [given] if isinstance(given, Task) else list(given)
     _check(tasks, transactional)
-    within = True if transactional else _within_of(tasks)
 
     def finish(results: Sequence[Result]) -> Task | list[Task]:
         if (error := _worst(results)) is not None:
             raise error
         return given if isinstance(given, Task) else tasks
 
-    return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue, within), finish)
+    return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue, transactional), finish)
 
 
 def _check(tasks: Sequence[Task], transactional: bool) -> None:
@@ -48,13 +47,10 @@ def _check(tasks: Sequence[Task], transactional: bool) -> None:
         if task.was_enqueued:
             raise BadTaskStateError(f"The task {task.name!r} was added before, and can be added once.")
         names.add(task.name or "")
-        if transactional and task.name:
-            raise InvalidTaskNameError("A task that is added to a transaction cannot be named.", field="name")
-
-
-def _within_of(tasks: Sequence[Task]) -> bool | None:
-    """None: in the transaction that is open, if one is; False: one of them says that it is to be in none."""
-    return False if any(task._call is not None and task._call.beside for task in tasks) else None
+        if transactional:
+            raise BadTransactionStateError(
+                "transactional: there is no open transaction on the database of the store for the task to belong to."
+            )
 
 
 def _worst(results: Sequence[Result]) -> Error | None:
