@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from deferq.http.wsgi import WsgiApp
     from deferq.making import TaskMaker
     from deferq.model.events import Event
-    from deferq.model.limits import Limits
     from deferq.model.task import NewTask
     from deferq.runtime.delivery import Deliverer
     from deferq.runtime.embedded import EmbeddedWorker
@@ -290,16 +289,15 @@ class Deferq:
         if transaction is not None:
             from deferq.transactions.storing import store
 
-            return store(engine, transaction, make, self._undeclared_limits)
+            return store(engine, transaction, make, self._not_declared_yet)
         tasks = make()
         if self._undeclared:
             self._declare(engine, {task.queue for task in tasks})
         return tasks, engine.put(tasks)
 
-    def _undeclared_limits(self, tasks: Sequence[NewTask]) -> dict[str, Limits]:
-        """The limits that the store may not know yet: until a transaction of ours has written them, nobody knows."""
-        names = {task.queue for task in tasks} & self._undeclared
-        return {name: self.queues[name].limits for name in names}
+    def _not_declared_yet(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
+        """What the store may not know yet: until a transaction of ours has written it, nobody knows."""
+        return {name: self.queues[name] for name in {task.queue for task in tasks} & self._undeclared}
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[NewTask]:
         now, make = self.engine.now(), self.tasks.make
