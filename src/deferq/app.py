@@ -279,17 +279,21 @@ class Deferq:
         ]
 
     def put_made(
-        self, make: Callable[[], Sequence[NewTask]], transaction: Transaction | None
+        self,
+        make: Callable[[], Sequence[NewTask]],
+        transaction: Transaction | None,
+        declared: Mapping[str, Queue] | None = None,
     ) -> tuple[Sequence[NewTask], list[PutAnswer]]:
         """Have tasks made and store them, in a transaction of the caller's or, if that is None, in one of the engine's.
 
         They are made once the store is open: opening it must not wait for what the caller's transaction holds.
+        `declared` is what else such a transaction is to tell the store about queues.
         """
         engine = self.engine
         if transaction is not None:
             from deferq.transactions.storing import store
 
-            return store(engine, transaction, make, self._not_declared_yet)
+            return store(engine, transaction, make, lambda tasks: {**self._not_declared_yet(tasks), **(declared or {})})
         tasks = make()
         if self._undeclared:
             self._declare(engine, {task.queue for task in tasks})

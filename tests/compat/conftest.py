@@ -13,10 +13,15 @@ from deferq import default as default_module
 from deferq.runtime.worker import Worker
 
 
-@pytest.fixture(params=["sqlite", "memory"])
+@pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """One of each kind of store."""
-    return f"sqlite:///{tmp_path}/jobs.db?synchronous=OFF" if request.param == "sqlite" else "memory://"
+    """In memory, unless a test is run with `every_store`, or says `store_url` itself."""
+    kind = getattr(request, "param", "memory")
+    return f"sqlite:///{tmp_path}/jobs.db?synchronous=OFF" if kind == "sqlite" else "memory://"
+
+
+#: For tests that are about what is stored.
+every_store = pytest.mark.parametrize("store_url", ["memory", "sqlite"], indirect=True)
 
 
 @pytest.fixture

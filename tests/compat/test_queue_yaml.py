@@ -95,7 +95,7 @@ def test_a_whole_file_is_read() -> None:
             ),
             source="queue.yaml",
         ),
-        "leased": Queue(pull=True, retry=RetryPolicy(max_attempts=4, jitter=False), source="queue.yaml"),
+        "leased": Queue(pull=True, retry=RetryPolicy(max_attempts=3, jitter=False), source="queue.yaml"),
         "stopped": Queue(paused=True, max_concurrent=1_000, source="queue.yaml"),
     }
     assert (said.total_storage_limit, said.resume_paused_queues) == (120 * 1024**2, False)
@@ -428,3 +428,11 @@ def test_nobody_waits_for_a_pipe(tmp_path: Path) -> None:
 def test_its_errors_are_errors_of_the_configuration() -> None:
     assert issubclass(QueueYamlError, ConfigError)
     assert issubclass(QueueYamlError, ValueError)
+
+
+@pytest.mark.parametrize(("limit", "leases"), [("task_retry_limit: 2", 2), ("task_retry_limit: 0", 1), ("{}", None)])
+def test_the_limit_of_a_pull_queue_is_one_of_leases(limit: str, leases: int | None) -> None:
+    said = parse(f"queue:\n- name: leased\n  mode: pull\n  retry_parameters:\n    {limit}\n".encode(), "queue.yaml")
+    retry = said.queues["leased"].retry
+    assert retry is not None
+    assert retry.max_attempts == leases

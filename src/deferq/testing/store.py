@@ -49,6 +49,10 @@ class Alongside:
         self._engine.change_queues([(name, Declare(queue)) for name, queue in declared.items()])
         return self._engine.put(tasks)
 
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """None is: what is stored here is seen at once."""
+        return []
+
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """The end of the function counts."""
         return True

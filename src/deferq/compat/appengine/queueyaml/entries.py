@@ -47,7 +47,7 @@ def entry(node: yaml.Node, report: Report, source: str) -> Entry | None:
     found = fields(node, "a queue", KEYS, report, _ELSEWHERE)
     name = _name(node, found, report) if isinstance(node, yaml.MappingNode) else None
     pull = _mode(found, report) == "pull"
-    policy = _policy(found, report)
+    policy = _policy(found, report, pull=pull)
     _check_acl(found.get("acl"), report)
     limits = _pull(found, report) if pull else _push(found, name, report)
     route = None if pull else _route(found.get("target"), report)
@@ -104,9 +104,9 @@ def _pull(found: dict[str, Field], report: Report) -> dict[str, Any]:
     return {}
 
 
-def _policy(found: dict[str, Field], report: Report) -> RetryPolicy | None:
+def _policy(found: dict[str, Field], report: Report, *, pull: bool) -> RetryPolicy | None:
     field = found.get("retry_parameters")
-    return None if field is None else retrying.retry_policy(field.value, report)
+    return None if field is None else retrying.retry_policy(field.value, report, pull=pull)
 
 
 def _route(field: Field | None, report: Report) -> str | None:

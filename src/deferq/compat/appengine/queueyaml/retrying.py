@@ -16,11 +16,12 @@ MIN_BACKOFF_S, MAX_BACKOFF_S, DOUBLINGS = 0.1, 3600.0, 16
 DOUBLINGS_MAX = 64
 
 
-def retry_policy(node: yaml.Node, report: Report) -> RetryPolicy | None:
+def retry_policy(node: yaml.Node, report: Report, *, pull: bool = False) -> RetryPolicy | None:
     """The policy; None: something is wrong with it.
 
     App Engine tries for ever where neither limit is given. Here a task is then tried as often as deferq tries by
-    default, and kept as dead. Waits are not spread, as they are not there.
+    default, and kept as dead. Waits are not spread, as they are not there. In a pull queue the limit is one of leases,
+    and where there is none, a task can be leased any number of times.
     """
     found = fields(node, "retry_parameters", KEYS, report, {})
     before = len(report.errors)
@@ -31,7 +32,7 @@ def retry_policy(node: yaml.Node, report: Report) -> RetryPolicy | None:
     if len(report.errors) > before:
         return None
     return RetryPolicy(
-        max_attempts=_attempts(retries, age_s),
+        max_attempts=_leases(retries) if pull else _attempts(retries, age_s),
         min_backoff_s=shortest,
         max_backoff_s=longest,
         max_doublings=min(DOUBLINGS if doublings is None else doublings, DOUBLINGS_MAX),
@@ -62,3 +63,7 @@ def _attempts(retries: int | None, age_s: float | None) -> int | None:
     if retries is not None:
         return retries + 1
     return DEFAULT_RETRY.max_attempts if age_s is None else None
+
+
+def _leases(limit: int | None) -> int | None:
+    return None if limit is None else max(1, limit)

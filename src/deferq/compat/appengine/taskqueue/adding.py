@@ -31,7 +31,7 @@ def add_async(queue: str, given: Task | Iterable[Task], transactional: bool, rpc
             raise error
         return given if isinstance(given, Task) else tasks
 
-    return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue), finish)
+    return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue, transactional), finish)
 
 
 def _check(tasks: Sequence[Task], transactional: bool) -> None:

@@ -289,7 +289,7 @@ class Task:
         self._deleted = deleted
 
     def _lease_ends(self, eta_us: int) -> None:
-        self._eta_posix = eta_us * 1e-6
+        self._eta_posix = eta_us / 1e6
 
     @classmethod
     def _of_lease(

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from deferq import errors as core
 from deferq.compat.appengine.taskqueue.errors import (
+    BadTransactionStateError,
+    DatastoreError,
     Error,
     InternalError,
     InvalidQueueNameError,
@@ -20,9 +22,14 @@ from deferq.compat.appengine.taskqueue.errors import (
 #: The first that fits.
 _MEANINGS: tuple[tuple[type[core.DeferqError], type[Error]], ...] = (
     (core.UnknownQueueError, UnknownQueueError),
+    (core.NoTransaction, BadTransactionStateError),
+    (core.NotTransactional, BadTransactionStateError),
+    (core.TransactionError, DatastoreError),
     (core.PayloadTooLargeError, TaskTooLargeError),
     (core.InvalidUrl, InvalidUrlError),
     (core.TargetNotAllowed, InvalidUrlError),
+    (core.NoTransaction, BadTransactionStateError),
+    (core.TransactionError, DatastoreError),
     (core.StoreUnavailable, TransientError),
     (core.StoreError, InternalError),
     (core.CallError, InvalidTaskError),
