@@ -16,7 +16,7 @@ import pytest
 
 from deferq import Deferq, State, current_task, deferrable
 from deferq.codec.wire import OUTCOME, pack_task
-from deferq.compat.appengine import deferred, taskqueue, wrap_wsgi_app
+from deferq.compat.appengine import deferred, wrap_wsgi_app
 from deferq.compat.appengine.deferred import handler as handler_module
 from deferq.http.message import ANSWER_KEY, Answer
 from deferq.model.outcome import Failed, Retried, Succeeded
@@ -556,11 +556,3 @@ def test_the_wrapper_writes_the_outcome_on_what_a_view_answers(app: Deferq) -> N
     again = over_wsgi(wrapped, delivery(app, lease_one(app.engine, delivers=True), path=PATH))
     assert (again.status, again.body) == (408, b"SingularTaskFailure")
     assert again.outcome is None or isinstance(again.outcome, Retried)
-
-
-def test_the_task_queues_tasks_are_no_calls_of_ours(app: Deferq) -> None:
-    """A view that hands a plain push task to the handler runs nothing, whatever is in it."""
-    taskqueue.add(url=PATH, payload=deferred.serialize(counting.note, 1))
-    task = lease_one(app.engine, delivers=True)
-    answer = deferred.Handler().post(environ_of(delivery(app, task, path=PATH)))
-    assert answer[1] in (OK, FORBIDDEN, http.HTTPStatus.SERVICE_UNAVAILABLE)

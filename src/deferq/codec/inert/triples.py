@@ -82,8 +82,16 @@ def triple_target(body: bytes) -> str | None:
 
 def _named(node: Node) -> str | None:
     """The name of a function or class, or of the class of an object."""
-    name = node.of if isinstance(node, Made) else node
+    name = _made_of(node) if isinstance(node, Made) else node
     return f"{name.module}:{name.qualname}" if isinstance(name, Name) and name.module and name.qualname else None
+
+
+def _made_of(made: Made) -> Node:
+    """The class of an object; the first protocols have a function make it."""
+    args = made.args
+    if isinstance(made.of, Name) and made.of.key == "copyreg._reconstructor" and isinstance(args, Items) and args.kept:
+        return args.kept[0]
+    return made.of
 
 
 def _is_ours(node: Node, name: str) -> bool:

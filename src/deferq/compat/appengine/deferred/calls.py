@@ -29,18 +29,29 @@ class Sealed(NamedTuple):
 class DeferredCall:
     """A pickle of (callable, args, kwargs), and the target that people see."""
 
-    __slots__ = ("_loader", "pickled", "target")
+    __slots__ = ("_loader", "beside", "pickled", "target")
 
-    def __init__(self, target: str, pickled: bytes, loader: Callable[[str], bytes] | None = None) -> None:
-        """`loader`: the pickle is too large to travel; this makes the one of a call that fetches it by its key."""
+    def __init__(
+        self,
+        target: str,
+        pickled: bytes,
+        loader: Callable[[str], bytes] | None = None,
+        *,
+        beside: bool = False,
+    ) -> None:
+        """`loader`: the pickle is too large to travel; this makes the one of a call that fetches it by its key.
+
+        `beside`: it belongs to no transaction, whatever is open.
+        """
         self.target = target
         self.pickled = pickled
+        self.beside = beside
         self._loader = loader
 
     @classmethod
-    def of(cls, fn: Any, pickled: bytes) -> DeferredCall:
+    def of(cls, fn: Any, pickled: bytes, *, beside: bool = False) -> DeferredCall:
         """The call of `fn`."""
-        return cls(target_of(fn), pickled)
+        return cls(target_of(fn), pickled, beside=beside)
 
     @classmethod
     def in_body(cls, body: bytes) -> DeferredCall:
@@ -49,7 +60,7 @@ class DeferredCall:
 
     def spilled(self, loader: Callable[[str], bytes]) -> DeferredCall:
         """The same call, kept beside its task."""
-        return DeferredCall(self.target, self.pickled, loader)
+        return DeferredCall(self.target, self.pickled, loader, beside=self.beside)
 
     @property
     def declared(self) -> DeferrableOptions:

@@ -28,6 +28,9 @@ def defer(obj: Any, *args: Any, **kwargs: Any) -> taskqueue.Task:
     The keywords `_countdown`, `_eta`, `_name`, `_target`, `_retry_options`, `_url`, `_headers`, `_queue` and
     `_transactional` are for the queue: see `taskqueue.Task` and `Task.add`. All others go to the callable.
 
+    Where a transaction is open on the database of the store, the task belongs to it: it exists if and only if that
+    commits, however large it is. With `_transactional=True` there has to be one; with False it belongs to none.
+
     With the default `_url`, or with None for the url of the queue, a worker calls it. With another one it is delivered
     there, where a view of the application hands the request to `Handler`. What is too large for a task is kept beside
     it, up to the setting `payload_limit`.
@@ -36,11 +39,11 @@ def defer(obj: Any, *args: Any, **kwargs: Any) -> taskqueue.Task:
     that is misspelt; an error of `taskqueue` for options that make no sense and for names that are taken.
     """
     options = sorted_out(obj, kwargs, _DEFAULT_URL)
-    call = DeferredCall.of(obj, serialize(obj, *args, **options.own))
+    call = DeferredCall.of(obj, serialize(obj, *args, **options.own), beside=options.transactional is False)
     described = {**options.task, "url": options.url, "headers": {**_TASKQUEUE_HEADERS, **options.headers}}
     task = _task(call, described)
     queue = options.queue or call.declared.queue or _DEFAULT_QUEUE
-    return task.add(queue, transactional=options.transactional)
+    return task.add(queue, transactional=bool(options.transactional))
 
 
 def _task(call: DeferredCall, described: dict[str, Any]) -> taskqueue.Task:

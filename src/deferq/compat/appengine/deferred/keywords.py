@@ -25,7 +25,8 @@ class Keywords(NamedTuple):
     url: str | None
     headers: Mapping[str, Any]
     queue: str | None
-    transactional: bool
+    #: None: not given.
+    transactional: bool | None
     #: For the callable.
     own: dict[str, Any]
 
@@ -41,7 +42,7 @@ def sorted_out(fn: Any, given: Mapping[str, Any], default_url: str) -> Keywords:
         url=given.get("_url", default_url),
         headers=given.get("_headers") or {},
         queue=given.get("_queue"),
-        transactional=bool(given.get("_transactional", False)),
+        transactional=bool(given["_transactional"]) if given.get("_transactional") is not None else None,
         own=own,
     )
 

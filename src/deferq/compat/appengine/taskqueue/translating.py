@@ -22,11 +22,12 @@ from deferq.compat.appengine.taskqueue.errors import (
 #: The first that fits.
 _MEANINGS: tuple[tuple[type[core.DeferqError], type[Error]], ...] = (
     (core.UnknownQueueError, UnknownQueueError),
+    (core.NoTransaction, BadTransactionStateError),
+    (core.NotTransactional, BadTransactionStateError),
+    (core.TransactionError, DatastoreError),
     (core.PayloadTooLargeError, TaskTooLargeError),
     (core.InvalidUrl, InvalidUrlError),
     (core.TargetNotAllowed, InvalidUrlError),
-    (core.NoTransaction, BadTransactionStateError),
-    (core.TransactionError, DatastoreError),
     (core.StoreUnavailable, TransientError),
     (core.StoreError, InternalError),
     (core.CallError, InvalidTaskError),
