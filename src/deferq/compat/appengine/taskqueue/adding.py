@@ -9,7 +9,6 @@ from deferq.compat.appengine.taskqueue.errors import (
     DuplicateTaskNameError,
     Error,
     InvalidTaskError,
-    InvalidTaskNameError,
     TaskAlreadyExistsError,
     TombstonedTaskError,
     TooManyTasksError,
@@ -24,7 +23,7 @@ from deferq.default import default
 def add_async(queue: str, given: Task | Iterable[Task], transactional: bool, rpc: UserRPC | None) -> UserRPC:
     """See `Queue.add_async`."""
     tasks = [given] if isinstance(given, Task) else list(given)
-    _check(tasks, transactional)
+    _check(tasks)
     within = True if transactional else _within_of(tasks)
 
     def finish(results: Sequence[Result]) -> Task | list[Task]:
@@ -35,7 +34,7 @@ def add_async(queue: str, given: Task | Iterable[Task], transactional: bool, rpc
     return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue, within), finish)
 
 
-def _check(tasks: Sequence[Task], transactional: bool) -> None:
+def _check(tasks: Sequence[Task]) -> None:
     """Raise what refuses all of them."""
     if len({task.method == PULL for task in tasks}) > 1:
         raise InvalidTaskError("One call adds tasks that are delivered or tasks that are pulled, and these are both.")
@@ -48,8 +47,6 @@ def _check(tasks: Sequence[Task], transactional: bool) -> None:
         if task.was_enqueued:
             raise BadTaskStateError(f"The task {task.name!r} was added before, and can be added once.")
         names.add(task.name or "")
-        if transactional and task.name:
-            raise InvalidTaskNameError("A task that is added to a transaction cannot be named.", field="name")
 
 
 def _within_of(tasks: Sequence[Task]) -> bool | None:

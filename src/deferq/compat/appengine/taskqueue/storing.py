@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from deferq.codec.requests import PULL_TARGET, REQUEST_TARGET, StoredRequest
 from deferq.compat.appengine.taskqueue.errors import (
     Error,
+    InvalidTaskNameError,
     TaskAlreadyExistsError,
     TombstonedTaskError,
 )
@@ -44,6 +45,8 @@ def store(owner: Deferq, tasks: Sequence[Task], queue: str, within: bool | None 
         transaction = joining.chosen(owner.engine, within)
         if transaction is None:
             return _store(owner, tasks, queue, None)
+        if within and any(task.name for task in tasks):
+            raise InvalidTaskNameError("A task that is added to a transaction cannot be named.", field="name")
         return transaction.run(lambda: _store(owner, tasks, queue, transaction))
 
 
