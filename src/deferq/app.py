@@ -279,26 +279,29 @@ class Deferq:
         ]
 
     def put_made(
-        self, make: Callable[[], Sequence[NewTask]], transaction: Transaction | None
+        self,
+        make: Callable[[], Sequence[NewTask]],
+        transaction: Transaction | None,
+        declared: Mapping[str, Queue] | None = None,
     ) -> tuple[Sequence[NewTask], list[PutAnswer]]:
         """Have tasks made and store them, in a transaction of the caller's or, if that is None, in one of the engine's.
 
         They are made once the store is open: opening it must not wait for what the caller's transaction holds.
+        `declared` is what else such a transaction is to tell the store about queues.
         """
         engine = self.engine
         if transaction is not None:
             from deferq.transactions.storing import store
 
-            return store(engine, transaction, make, self._queues_to_declare)
+            return store(engine, transaction, make, lambda tasks: {**self._not_declared_yet(tasks), **(declared or {})})
         tasks = make()
         if self._undeclared:
             self._declare(engine, {task.queue for task in tasks})
         return tasks, engine.put(tasks)
 
-    def _queues_to_declare(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
-        """Queues of which the store may not know what is declared: it is sure only after a transaction of ours."""
-        names = {task.queue for task in tasks} & self._undeclared
-        return {name: self.queues[name] for name in names}
+    def _not_declared_yet(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
+        """What the store may not know yet: until a transaction of ours has written it, nobody knows."""
+        return {name: self.queues[name] for name in {task.queue for task in tasks} & self._undeclared}
 
     def _make(self, calls: Sequence[Call[Any]]) -> list[NewTask]:
         now, make = self.engine.now(), self.tasks.make

@@ -414,6 +414,25 @@ def test_unsigned_deliveries_are_for_app_engine_alone(
     assert doctor()["trust"]["level"] == level
 
 
+def test_a_queue_yaml_with_mistakes(
+    doctor: Doctor, deferq: Deferq, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferq.engine.open()
+    (folder / "queue.yaml").write_text("queue:\n- name: mail\n  rate: fast\n")
+    assert "queue-file" not in doctor()
+    monkeypatch.setenv("DEFERQ_QUEUE_YAML", "queue.yaml")
+
+    found = doctor()["queue-file"]
+
+    assert found["level"] == "wrong"
+    assert f"{folder}/queue.yaml:3:9: rate: expected" in found["text"]
+    assert "queues load" in found["do"]
+    (folder / "queue.yaml").write_text("queue:\n- name: mail\n  rate: 5/s\n")
+    assert "queue-file" not in doctor()
+    monkeypatch.setenv("DEFERQ_QUEUE_YAML", "nowhere.yaml")
+    assert "there is no file" in doctor()["queue-file"]["text"]
+
+
 def test_a_setting_that_cannot_be_read_is_exit_code_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEFERQ_THREADS", "many")
 

@@ -22,7 +22,7 @@ EXAMPLES = sized(test=25, proof=2_000, long=100_000)
 EASILY = settings(max_examples=EXAMPLES, deadline=None, database=None)
 
 #: Pieces of YAML, and of what stands in such files.
-_SIGNS = ": |:|\n|\n  |\n- |- |  |\t|[|]|{|}|, |'|&a |*a|!!str |!x |>|#|%|---\n|...\n|? |<<: |~|\\|\r\n|\ufeff|\x85|\u2028|\""
+_SIGNS = ": |:|\n|\n  |\n- |- |  |\t|[|]|{|}|, |'|&a |*a|!!str |!x |>|#|%|---\n|...\n|? |<<: |~|\\|\r\n|\x85|\u2028|\""
 _VALUES = "5/s|0|10/m|pull|push|mail|1|-1|1e9|2d|120M|True|.inf|\\U99999999|\\ud800"
 _PIECES = st.sampled_from([*KEYS, *TOP_KEYS, *RETRY_KEYS, "|", *_SIGNS.split("|"), *_VALUES.split("|")])
 texts = st.lists(_PIECES | st.text(max_size=4), max_size=40).map("".join)

@@ -67,7 +67,7 @@ class Within(Protocol):
     """What an engine does by a connection of the caller's. Nothing here commits, and nothing waits at the gate."""
 
     def is_on(self, connection: CallersConnection) -> bool:
-        """Whether it is a connection to the engine's own database. Never raises."""
+        """Whether it is a connection to the engine's own database. Raises StoreError."""
 
     def is_place(self, file: str) -> bool:
         """Whether the engine's database lies in this file; for when no statement can be executed."""
@@ -85,6 +85,9 @@ class Within(Protocol):
 
         Either all of it is written or, if it raises, none; then the transaction is as it was before.
         """
+
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """Those of these tasks that were put by this connection in the transaction that is open."""
 
     def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
         """Write the end of a lease; false if the lease is lost, and nothing was written."""

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.context import restore
 from deferq.codec.requests import is_request
-from deferq.current import CURRENT, CurrentTask
+from deferq.current import CURRENT, CurrentTask, before_attempt
 from deferq.engines.base import LeasingEngine
 from deferq.errors import (
     CodecNotAllowed,
@@ -115,6 +115,8 @@ class Executor:
     def _outcome(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         context = Context()
         try:
+            for prepare in before_attempt:
+                prepare()
             value = context.run(self._call, invocation, current)
             awaitable = value is not None and hasattr(type(value), "__await__")
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a task end the attempt, not the worker

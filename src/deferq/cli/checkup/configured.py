@@ -1,4 +1,4 @@
-"""Settings: names in the environment that mean nothing, and values that are chosen rarely."""
+"""Settings that mean nothing or are chosen rarely, and a file that declares queues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 from deferq import stores
 from deferq.cli.checkup.finding import Case, Finding, note, right, wrong
+from deferq.cli.output import plural
 from deferq.config import unknown_variables
+from deferq.errors import ConfigError
+from deferq.queuefile import queue_file, queues_in_file
 
 
 def variables(case: Case) -> Iterator[Finding]:
@@ -58,4 +61,21 @@ def trust(case: Case) -> Iterator[Finding]:
         )
 
 
-CHECKS = (variables, trust)
+def queues(case: Case) -> Iterator[Finding]:
+    """A queue.yaml with mistakes: nothing of it is used."""
+    names = () if case.app is None else case.app.queue_files
+    try:
+        file = queue_file(case.settings, names)
+        if file is not None:
+            count = len(queues_in_file(case.settings, names))
+            yield right("queue-file", f"{file} declares {plural(count, 'queue')}")
+    except ConfigError as error:
+        yield wrong(
+            "queue-file",
+            str(error),
+            "No worker of this application starts, and what it defers is refused.",
+            "Mend it; 'deferq queues load FILE --check' says whether all is right.",
+        )
+
+
+CHECKS = (variables, trust, queues)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE_PATH
+from deferq.compat.appengine.taskqueue.making import options_of
 from deferq.compat.appengine.taskqueue.retryoptions import policy_of
-from deferq.compat.appengine.taskqueue.storing import options_of
 from deferq.model.queue import Queue
 from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
 from deferq.model.task import NewTask

@@ -14,8 +14,10 @@ Error                                   (deferq.DeferqError)
 ├── UnknownQueueError                   (deferq.UnknownQueueError)
 ├── TransientError                      (deferq.StoreUnavailable)
 ├── InternalError                       (deferq.StoreError)
-├── BadTaskStateError, PermissionDeniedError, DuplicateTaskNameError, TooManyTasksError, DatastoreError,
-│   BadTransactionStateError, InvalidQueueModeError, TaskLeaseExpiredError, QueuePausedError
+├── DatastoreError                      (deferq.TransactionError)
+├── BadTransactionStateError            (deferq.NoTransaction)
+├── BadTaskStateError, PermissionDeniedError, DuplicateTaskNameError, TooManyTasksError, InvalidQueueModeError,
+│   TaskLeaseExpiredError, QueuePausedError
 └── InvalidTaskRetryOptionsError, InvalidLeaseTimeError, InvalidMaxTasksError, InvalidDeadlineError,
     InvalidTagError, InvalidDispatchDeadlineError      (each a deferq.InvalidOption)
 """
@@ -110,11 +112,11 @@ class TooManyTasksError(Error):
     """More tasks in one call, or in one transaction, than App Engine takes."""
 
 
-class DatastoreError(Error):
+class DatastoreError(Error, core.TransactionError):
     """A transaction could not take the task."""
 
 
-class BadTransactionStateError(Error):
+class BadTransactionStateError(Error, core.NoTransaction):
     """A task is to belong to a transaction, and there is none."""
 
 

@@ -17,7 +17,7 @@ _ID_DIGITS = 19
 def by_name(engine: Engine, queue: str, names: Sequence[str]) -> list[Task | int | None]:
     """For each name the task; its id, if it is gone and its name is a tombstone; None: nobody has the name."""
     ids = [
-        _id_in(name) if holder is None else holder
+        id_in(name) if holder is None else holder
         for name, holder in zip(names, engine.holders(queue, names), strict=True)
     ]
     tasks = {task.id: task for task in engine.get([task_id for task_id in ids if task_id is not None])}
@@ -29,11 +29,11 @@ def _found(tasks: dict[int, Task], task_id: int | None, name: str, queue: str) -
         return None
     task = tasks.get(task_id)
     if task is None:
-        return None if _id_in(name) == task_id else task_id
+        return None if id_in(name) == task_id else task_id
     return task if task.queue == queue and task.name in (name, None) else None
 
 
-def _id_in(name: str) -> int | None:
+def id_in(name: str) -> int | None:
     """The id that a task without a name goes by."""
     if name.isascii() and name.isdigit() and len(name) <= _ID_DIGITS and not name.startswith("0"):
         return int(name) if int(name) < 1 << 63 else None

@@ -9,7 +9,7 @@ from deferq.compat.appengine.taskqueue.errors import InvalidQueueModeError
 from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE
 from deferq.engines.base import Engine, Filter
 from deferq.model.queue import Queue
-from deferq.model.settings import Declare, QueueSettings
+from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 
 if TYPE_CHECKING:
@@ -20,15 +20,17 @@ _DECLARE = "Declare it as a pull queue, with Queue(pull=True) or 'mode: pull' in
 _pushed: WeakKeyDictionary[Engine, set[str]] = WeakKeyDictionary()
 
 
-def settings_of(owner: Deferq, queue: str, *, declare: bool = True) -> QueueSettings | None:
+def settings_of(owner: Deferq, queue: str, *, apart: bool = True) -> QueueSettings | None:
     """What the store knows of a queue; None: it was never used. Raises UnknownQueueError, InvalidName.
 
-    `declare`: whether it is told first what the application declares.
+    `apart`: no transaction of the caller's keeps what is declared from being written.
     """
     engine = owner.engine
     owner.tasks.checked_queue(queue)
-    if declare:
+    if apart:
         owner.declare({queue})
+    elif queue in owner.queues:
+        return QueueSettings(name=queue, declared=owner.queues[queue])
     return next((settings for settings in engine.queues() if settings.name == queue), None)
 
 
@@ -42,35 +44,34 @@ def check_pulled(owner: Deferq, queue: str) -> QueueSettings | None:
     return settings
 
 
-def enter(owner: Deferq, queue: str, *, pull: bool, beside: bool = True) -> None:
-    """Let tasks of this mode into a queue. One that nobody has declared or used takes the mode of its first task.
+def enter(owner: Deferq, queue: str, *, pull: bool, apart: bool) -> dict[str, Queue]:
+    """Check that tasks of this mode go into a queue; returns what the store is to be told of it beforehand.
 
-    `beside`: whether the store may be written here; a transaction of the caller's may hold its lock.
-
-    Raises InvalidQueueModeError, UnknownQueueError.
+    One that nobody has declared or used takes the mode of its first task. Raises InvalidQueueModeError,
+    UnknownQueueError.
     """
     engine = owner.engine
     if not pull and queue in _pushed.get(engine, ()):
         owner.tasks.checked_queue(queue)
-        return
-    settings = settings_of(owner, queue, declare=beside)
-    declared = owner.queues.get(queue, Queue()) if settings is None or not beside else settings.declared
+        return {}
+    settings = settings_of(owner, queue, apart=apart)
+    declared = Queue() if settings is None else settings.declared
     if pull and not declared.pull:
-        _make_pulled(owner, queue, declared)
-    elif declared.pull and not pull:
+        return _made_pulled(owner, queue, declared)
+    if declared.pull and not pull:
         raise InvalidQueueModeError(
             f"{queue!r} is a pull queue, and this task is to be delivered. Give it method='PULL', or another queue."
         )
-    elif not pull and settings is not None:
+    if not pull and settings is not None and apart:
         _pushed.setdefault(engine, set()).add(queue)
+    return {}
 
 
-def _make_pulled(owner: Deferq, queue: str, declared: Queue) -> None:
+def _made_pulled(owner: Deferq, queue: str, declared: Queue) -> dict[str, Queue]:
     """Of a queue that is not declared, and holds nothing that waits to be run."""
     if queue == DEFAULT_QUEUE or queue in owner.queues or _is_used(owner, queue):
         raise InvalidQueueModeError(f"{queue!r} is a push queue, and this task is to be pulled. {_DECLARE}")
-    pulled = Queue.from_dict({**declared.to_dict(), "pull": True})
-    owner.engine.change_queues([(queue, Declare(pulled))])
+    return {queue: Queue.from_dict({**declared.to_dict(), "pull": True})}
 
 
 def _is_used(owner: Deferq, queue: str) -> bool:

@@ -36,11 +36,14 @@ class Queue:
         """Add one task, or several that are all delivered or all pulled; returns what it was given.
 
         Where several are added, those that can be stored are, whatever becomes of the others: `was_enqueued` tells
-        which are. With `transactional` all of them belong to the transaction that is open, or none.
+        which are. A transaction that is open here on the store's own database takes them in: they exist if and only if
+        it commits. With `transactional` there must be one, and then all of them are stored or none: up to five in one
+        transaction, none of them named.
 
         Raises TaskAlreadyExistsError and TombstonedTaskError for names that are taken, any other error in preference to
         these; InvalidTaskError, TooManyTasksError for more than 100, DuplicateTaskNameError, BadTaskStateError for one
-        that was added before, BadTransactionStateError, UnknownQueueError, InvalidQueueModeError; TransientError.
+        that was added before, BadTransactionStateError outside a transaction, DatastoreError for one that cannot take
+        them, UnknownQueueError, InvalidQueueModeError; TransientError.
         """
         if task is None or (isinstance(task, Sized) and not len(task)):
             return []

@@ -1,170 +1,150 @@
-"""From a task as App Engine's library has it to one that the engine stores, and to what came of storing it."""
+"""Storing tasks: apart, or in a transaction of the caller's; and what came of each."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deferq.codec.requests import PULL_TARGET, REQUEST_TARGET, StoredRequest
 from deferq.compat.appengine.taskqueue.errors import (
+    DatastoreError,
     Error,
-    InvalidTaskNameError,
     TaskAlreadyExistsError,
     TombstonedTaskError,
 )
-from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE_PATH, PULL
+from deferq.compat.appengine.taskqueue.finding import by_name, id_in
+from deferq.compat.appengine.taskqueue.limits import MAX_TASKS_PER_TRANSACTION, PULL
+from deferq.compat.appengine.taskqueue.making import made
 from deferq.compat.appengine.taskqueue.modes import enter
-from deferq.compat.appengine.taskqueue.retryoptions import policy_of
 from deferq.compat.appengine.taskqueue.translating import translated
-from deferq.engines.answers import Clash, Existing, PutAnswer, Tombstoned
-from deferq.model.headers import is_reserved
+from deferq.engines.answers import Clash, Existing, PutAnswer, Stored, Tombstoned
+from deferq.model import task as model
 from deferq.model.queue import Queue
-from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
-from deferq.model.task import NewTask, Options
-from deferq.model.urls import check_url
-from deferq.options import check_headers, check_route
+from deferq.model.settings import Declare
+from deferq.model.task import NewTask
 from deferq.transactions import joining
 
 if TYPE_CHECKING:
     from deferq.app import Deferq
     from deferq.compat.appengine.taskqueue.task import Task
-    from deferq.transactions.joining import Transaction
 
 Result = Error | None
+#: Tasks that this process has put into transactions lately. Which of them belong to an open one, the store knows.
+_transactional: deque[int] = deque(maxlen=64)
 
 
-def store(owner: Deferq, tasks: Sequence[Task], queue: str, within: bool | None = None) -> list[Result]:
+def store(owner: Deferq, tasks: Sequence[Task], queue: str, within: bool | None) -> list[Result]:
     """Store `tasks` in `queue`, in one transaction, and tell them so; says of each what kept it out.
 
-    `within`: True: the transaction of the caller's that is open, and BadTransactionStateError if none is; None: the
-    same, if one is; False: none.
+    `within`: True: the transaction of the caller's that is open on the store's own database, and what keeps one of them
+    out keeps out all; None: the same transaction, if one is open; False: none.
 
-    Raises UnknownQueueError, TransientError, InternalError or DatastoreError; then none is stored.
+    Raises UnknownQueueError, InvalidQueueModeError, BadTransactionStateError, DatastoreError, TransientError or
+    InternalError; then none is stored.
     """
     with translated():
         transaction = joining.chosen(owner.engine, within)
-        if transaction is None:
-            return _store(owner, tasks, queue, None)
-        if within and any(task.name for task in tasks):
-            raise InvalidTaskNameError("A task that is added to a transaction cannot be named.", field="name")
-        return transaction.run(lambda: _store(owner, tasks, queue, transaction))
+        storing = _Storing(owner, queue, transaction, together=within is True)
+        return storing.all(tasks) if transaction is None else transaction.run(lambda: storing.all(tasks))
 
 
-def _store(owner: Deferq, tasks: Sequence[Task], queue: str, transaction: Transaction | None) -> list[Result]:
-    enter(owner, queue, pull=any(task.method == PULL for task in tasks), beside=transaction is None)
-    results: list[Result] = [None] * len(tasks)
-    places = list(range(len(tasks)))
-    while places:  # once more for ids that are taken
-        made: list[NewTask | Error] = []
+class _Storing:
+    """One call, which may take several rounds."""
 
-        def make(places: Sequence[int] = tuple(places), made: list[NewTask | Error] = made) -> list[NewTask]:
-            made += _made(owner, [tasks[place] for place in places], queue)
-            return [one for one in made if isinstance(one, NewTask)]
+    def __init__(self, owner: Deferq, queue: str, transaction: joining.Transaction | None, *, together: bool) -> None:
+        self._owner = owner
+        self._queue = queue
+        self._transaction = transaction
+        self._together = together
+        #: What the store is to be told of the queue.
+        self._declared: dict[str, Queue] = {}
+        self._made: list[NewTask | Error] = []
 
-        answers = iter(owner.put_made(make, transaction)[1])
-        places, tried = [], places
-        for place, one in zip(tried, made, strict=True):
-            if isinstance(one, Error):
-                results[place] = one
-            elif isinstance(answer := next(answers), Clash):
-                places.append(place)
-            else:
-                results[place] = _result(tasks[place], one, answer)
-    return results
+    def all(self, tasks: Sequence[Task]) -> list[Result]:
+        """Put them, and once more those whose ids are taken."""
+        answers = self._put(tasks)
+        while clashing := [place for place, answer in enumerate(answers) if isinstance(answer, Clash)]:
+            for place, answer in zip(clashing, self._put([tasks[place] for place in clashing]), strict=True):
+                answers[place] = answer
+        return [answer for answer in answers if not isinstance(answer, Clash)]
+
+    def _put(self, tasks: Sequence[Task]) -> list[Result | Clash]:
+        _, stored = self._owner.put_made(lambda: self._make(tasks), self._transaction, self._declared)
+        answers = iter(stored)
+        return [
+            one if isinstance(one, Error) else self._result(task, one, next(answers))
+            for task, one in zip(tasks, self._made, strict=True)
+        ]
+
+    def _make(self, tasks: Sequence[Task]) -> list[NewTask]:
+        """Those of them that can be stored. It is called once the store is open."""
+        owner, apart = self._owner, self._transaction is None
+        pull = any(task.method == PULL for task in tasks)
+        self._declared.update(enter(owner, self._queue, pull=pull, apart=apart))
+        if apart and self._declared:
+            owner.engine.change_queues([(name, Declare(queue)) for name, queue in self._declared.items()])
+        if self._together:
+            self._check_number(len(tasks))
+        now, ids = owner.engine.now(), owner.ids.take(len(tasks))
+        self._made = [self._one_made(task, task_id, now) for task, task_id in zip(tasks, ids, strict=True)]
+        for one in self._made:
+            if self._together and isinstance(one, Error):
+                raise one
+        return [one for one in self._made if isinstance(one, NewTask)]
+
+    def _one_made(self, task: Task, task_id: int, now: int) -> NewTask | Error:
+        try:
+            with translated():
+                self._check_made_name(task.name)
+                return made(self._owner, task, self._queue, task_id, now)
+        except Error as error:
+            return error
+
+    def _check_made_name(self, name: str | None) -> None:
+        """A task that was added without a name goes by its id, and nobody else is to take that for a name."""
+        if not name or id_in(name) is None:
+            return
+        (found,) = by_name(self._owner.engine, self._queue, [name])
+        if isinstance(found, model.Task) and found.name is None:
+            raise _tombstoned(name, found.id, 0) if found.state.finished else _exists(name, found.id)
+
+    def _check_number(self, more: int) -> None:
+        """App Engine lets one transaction add five tasks."""
+        assert self._transaction is not None
+        within = joining.within_of(self._owner.engine)
+        before = within.uncommitted(self._transaction.connection(), list(_transactional))
+        if len(before) + more > MAX_TASKS_PER_TRANSACTION:
+            raise DatastoreError(
+                f"One transaction adds tasks, and the maximum allowed is {MAX_TASKS_PER_TRANSACTION}: it has added"
+                f" {len(before)}, and here {'is' if more == 1 else 'are'} {more} more. deferq.defer() knows no such"
+                " limit."
+            )
+
+    def _result(self, task: Task, made: NewTask, answer: PutAnswer) -> Result | Clash:
+        if isinstance(answer, Existing):
+            return _exists(made.name, answer.id)
+        if isinstance(answer, Tombstoned):
+            return _tombstoned(made.name, answer.id, answer.until)
+        if isinstance(answer, Stored):
+            if self._together:
+                _transactional.append(answer.id)
+            task._was_added(made.queue, made.name or str(made.id))
+            return None
+        return answer
 
 
-def _made(owner: Deferq, tasks: Sequence[Task], queue: str) -> list[NewTask | Error]:
-    """Each of them as the engine stores it, or why it cannot be stored."""
-    now = owner.engine.now()
-    return [
-        _one_made(owner, task, queue, task_id, now)
-        for task, task_id in zip(tasks, owner.ids.take(len(tasks)), strict=True)
-    ]
-
-
-def _one_made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask | Error:
-    try:
-        with translated():
-            return made(owner, task, queue, task_id, now)
-    except Error as error:
-        return error
-
-
-def made(owner: Deferq, task: Task, queue: str, task_id: int, now: int) -> NewTask:
-    """`task` as the engine stores it, signed. Raises a CallError if it cannot be stored."""
-    from deferq.compat.appengine.taskqueue.calling import call_of, made_call  # it needs this module
-
-    if (call := call_of(task)) is not None:
-        return made_call(owner, task, call, queue, task_id, now)
-    pull = task.method == PULL
-    settings = owner.queues.get(queue, Queue())
-    url = None if pull else check_url(f"{DEFAULT_QUEUE_PATH}{queue}{task.url}" if task.on_queue_url else task.url)
-    payload = task.payload or b""
-    request = StoredRequest(task.method, payload.encode() if isinstance(payload, str) else payload)
-    target = PULL_TARGET if pull else REQUEST_TARGET
-    policy = (_pull_policy if pull else _policy)(task, settings)
-    return NewTask(
-        id=task_id,
-        queue=queue,
-        target=target,
-        priority=0,
-        eta=task._eta_usec if pull else max(now, task._eta_usec),
-        expires_at=None,
-        at_most_once=policy.at_most_once and not pull,
-        name=task.name or None,
-        if_exists="raise",
-        route=task.tag or None if pull else check_route(task._route) or settings.route,
-        url=url,
-        options=options_of(task, policy, pull=pull).encode(),
-        payload=owner.codec.seal_request(task_id, target, request, url=url),
+def _exists(name: str | None, task_id: int) -> TaskAlreadyExistsError:
+    return TaskAlreadyExistsError(
+        f"Task {task_id} of this queue has the name {name!r} and has not ended yet. It will do what this one was to do,"
+        " or take another name.",
+        task_id=task_id,
     )
 
 
-def _policy(task: Task, queue: Queue) -> RetryPolicy:
-    """That of the task, else of its queue, else deferq's: one of them, as a whole."""
-    return policy_of(task.retry_options) if task.retry_options is not None else queue.retry or DEFAULT_RETRY
-
-
-def _pull_policy(task: Task, queue: Queue) -> RetryPolicy:
-    """How often it may be leased; a lease that is over lets the next one begin at once. Without a limit: any number."""
-    own = task.retry_options
-    if own is not None:
-        leases = own.max_attempts if isinstance(own, RetryPolicy) else own.task_retry_limit
-    else:
-        leases = None if queue.retry is None else queue.retry.max_attempts
-    most = None if leases is None else max(1, leases)
-    return RetryPolicy(max_attempts=most, min_backoff_s=0, max_backoff_s=0, jitter=False)
-
-
-def options_of(task: Task, policy: RetryPolicy, *, pull: bool = False) -> Options:
-    """What is stored with it beside its columns."""
-    usec = task.dispatch_deadline_usec
-    return Options(
-        retry=policy,
-        timeout_s=None if usec is None else usec / 1_000_000,
-        headers=() if pull else _headers(task),
+def _tombstoned(name: str | None, task_id: int, until: int) -> TombstonedTaskError:
+    return TombstonedTaskError(
+        f"The name {name!r} belonged to task {task_id} of this queue, which has ended, and stays taken for a while."
+        " Take another name.",
+        task_id=task_id,
+        until=until,
     )
-
-
-def _headers(task: Task) -> tuple[tuple[str, str], ...]:
-    """Those that a delivery brings along; what a task queue or HTTP sets itself is left out, as on App Engine."""
-    pairs = [(name.decode(), value.decode()) for name, value in task._headers.flattened()]
-    return tuple(pair for own in pairs if not is_reserved(own[0]) for pair in check_headers(dict([own])))
-
-
-def _result(task: Task, stored: NewTask, answer: PutAnswer) -> Result:
-    if isinstance(answer, Existing):
-        return TaskAlreadyExistsError(
-            f"Task {answer.id} of queue {stored.queue!r} has the name {stored.name!r} and has not ended yet. It will do"
-            " what this one was to do, or take another name.",
-            task_id=answer.id,
-        )
-    if isinstance(answer, Tombstoned):
-        return TombstonedTaskError(
-            f"The name {stored.name!r} belonged to task {answer.id} of queue {stored.queue!r}, which has ended, and"
-            " stays taken for a while. Take another name.",
-            task_id=answer.id,
-            until=answer.until,
-        )
-    task._was_added(stored.queue, stored.name or str(stored.id))
-    return None
