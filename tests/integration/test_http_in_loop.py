@@ -369,3 +369,15 @@ def test_a_coroutine_that_is_cancelled_just_before_it_begins_does_not_begin(app:
     answered = asyncio.run(asyncio.wait_for(in_loop(app.wrap_asgi(nowhere), sent), WAIT_S))
     assert type(answered.outcome).__name__ == "Cancelled"
     assert not sleeping.is_set()
+
+
+def test_the_store_is_opened_in_a_thread_and_not_in_the_loop(app: Deferq) -> None:
+    """It may have to wait for another process."""
+    app.defer(sample_tasks.note, 1)
+    sent = delivery(app)
+    app.close()
+    opened: list[str] = []
+    web, open_store = app.wrap_asgi(nowhere), app._open
+    app._open = lambda: (opened.append(threading.current_thread().name), open_store())[1]  # type: ignore[method-assign]
+    assert asyncio.run(in_loop(web, sent)).status == 200
+    assert opened == ["deferq-http"]

@@ -33,7 +33,8 @@ class InLoop:
     def __init__(self, handler: Handler, threads: int) -> None:
         self._handler = handler
         self._threads = LoopThreads(threads)
-        #: Whether a delivery was looked at before: the first one may have to wait until the store is open.
+        #: Whether a delivery was looked at before: the first one may have to wait until the store is open, and nothing
+        #: in the loop is to wait with it.
         self._opened = False
         #: The loop itself would let go of them.
         self._under_way: set[asyncio.Task[Response]] = set()
@@ -59,8 +60,17 @@ class InLoop:
             raise
         return response
 
+    async def expects(self, request: Request) -> int | Response:
+        """See `Handler.expects`."""
+        if self._opened:
+            return self._handler.expects(request)
+        length = await self._threads.call(lambda: self._handler.expects(request))
+        self._opened = True
+        return length
+
     def close(self) -> None:
         """Let the threads end that have nothing to do."""
+        self._opened = False
         self._threads.close()
 
     async def _admitted(self, request: Request) -> Delivered | Response:

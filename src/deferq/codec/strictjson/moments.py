@@ -92,7 +92,7 @@ def read_timedelta(text: str) -> timedelta:
 
 
 def _tried(value: M, text: str, read: Callable[[str], M]) -> str:
-    """`text`, unless its zone is another than its key says, as one of ZoneInfo.no_cache or ZoneInfo.from_file may be."""
+    """`text`, unless its zone is not that of its key, as one of ZoneInfo.no_cache or ZoneInfo.from_file may be."""
     if type(value.tzinfo) is not ZoneInfo:
         return text
     with suppress(ValueError, TargetUnknown):
