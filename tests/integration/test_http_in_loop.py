@@ -381,3 +381,32 @@ def test_the_store_is_opened_in_a_thread_and_not_in_the_loop(app: Deferq) -> Non
     app._open = lambda: (opened.append(threading.current_thread().name), open_store())[1]  # type: ignore[method-assign]
     assert asyncio.run(in_loop(web, sent)).status == 200
     assert opened == ["deferq-http"]
+
+
+def test_a_coroutine_whose_loop_ends_before_it_begins_is_given_back(app: Deferq) -> None:
+    """The process may live on, and would keep its lease for ever."""
+    handle = app.defer(sleep_for_ever)
+    sent = delivery(app)
+    web, handler = app.wrap_asgi(nowhere), app.handler()
+    prepare, prepared, go_on = handler.prepare, threading.Event(), threading.Event()
+
+    def prepare_slowly(attempt: Any) -> Any:
+        invocation = prepare(attempt)
+        prepared.set()
+        assert go_on.wait(WAIT_S)
+        return invocation
+
+    handler.prepare = prepare_slowly  # type: ignore[method-assign]
+
+    async def main() -> None:
+        asyncio.get_running_loop().create_task(in_loop(web, sent))
+        while not prepared.is_set():
+            await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    go_on.set()
+    ends = time.monotonic() + WAIT_S
+    while handler.keeper._running or handle.refresh().state is not State.PENDING:
+        assert time.monotonic() < ends, "its lease is kept, and nothing runs"
+        time.sleep(0.01)
+    assert (app.engine.get([handle.id])[0].starts, sleeping.is_set()) == (0, False)
