@@ -13,6 +13,7 @@ import pytest
 from deferq import Deferq, State, current_task
 from deferq.http import asgi as asgi_module
 from deferq.http import loop as loop_module
+from deferq.http.threads import LoopThreads
 from deferq.model.outcome import Succeeded
 from tests.support import lease_one, sample_tasks
 from tests.support.deliveries import delivery, in_loop, scope_of
@@ -410,3 +411,21 @@ def test_a_coroutine_whose_loop_ends_before_it_begins_is_given_back(app: Deferq)
         assert time.monotonic() < ends, "its lease is kept, and nothing runs"
         time.sleep(0.01)
     assert (app.engine.get([handle.id])[0].starts, sleeping.is_set()) == (0, False)
+
+
+def test_where_no_thread_can_be_had_nothing_is_left_to_run_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = LoopThreads(2)
+    ran: list[str] = []
+
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(RuntimeError):
+                crew.call(lambda: ran.append("late"))
+        await crew.call(lambda: ran.append("now"))
+
+    asyncio.run(main())
+    assert ran == ["now"]
