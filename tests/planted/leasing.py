@@ -73,8 +73,8 @@ BUGS = [
     Bug(
         "A paused queue is skipped by nobody",
         MEMORY,
-        "if not (queue := tasks.queues[name]).paused and queue.pending]",
-        "if (queue := tasks.queues[name]).pending]",
+        "return not queue.paused and queue.pulled == want.pulls",
+        "return queue.pulled == want.pulls",
         "memory",
         100,
         "is paused",
@@ -173,7 +173,7 @@ BUGS = [
     Bug(
         "A lease that nobody buried at once is found only once",
         MEMORY,
-        "    for entry in entries:\n        tasks.held.add(entry)\n",
+        "    for entry in looked_at:\n        tasks.held.add(entry)\n",
         "",
         "memory",
         100,
