@@ -10,6 +10,7 @@ from typing import Any
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import Clock, Retention, Settlement, Want, new_lease_id
+from deferq.engines.declaring import declare
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.within import CallersConnection
 from deferq.model.queue import Queue

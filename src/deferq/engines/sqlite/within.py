@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import RING_AHEAD_US, Settlement, check_sizes
+from deferq.engines.declaring import what_differs
 from deferq.engines.sqlite import changing, files, migrations, putting, readers, reading, settling
 from deferq.engines.sqlite.connections import first_row
 from deferq.engines.sqlite.place import Identity
