@@ -156,10 +156,14 @@ class ThreadClient:
         for name, value in request.headers:
             connection.putheader(name, value)
         connection.putheader("Content-Length", str(len(request.body)))
-        connection.endheaders(request.body)
-        with connection.getresponse() as response:
+        broken = _sent(connection, request.body)
+        try:
+            answer = connection.getresponse()
+        except OSError as error:
+            raise (broken or error) from None
+        with answer as response:
             body = response.read(body_limit(response.getheader(OUTCOME)))
-            if not response.isclosed():  # there is more, or may be
+            if broken or not response.isclosed():  # there is more, or may be
                 connection.close()
             return Answer(response.status, response.getheaders(), body)
 
@@ -190,6 +194,15 @@ class ThreadClient:
         except (OSError, ValueError):
             plain.close()
             raise
+
+
+def _sent(connection: HTTPConnection, body: bytes) -> OSError | None:
+    """Send it. The error if not all could be sent: who refuses by the headers alone may have answered all the same."""
+    try:
+        connection.endheaders(body)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        return error
+    return None
 
 
 def in_words(error: BaseException) -> str:
