@@ -107,6 +107,7 @@ def in_a_hurry(status: int) -> Iterator[str]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.slow
 def test_who_refuses_by_the_headers_alone_is_heard(office: Office) -> None:
     """It may close before a large body has arrived."""
     handle = office.put("x" * 8_000_000)
