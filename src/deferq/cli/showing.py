@@ -13,7 +13,6 @@ from deferq.config import SETTINGS, Settings
 from deferq.errors import DeferqError
 from deferq.model.limits import Limit, given
 
-
 #: Up to the last @: who forgets to encode a password may have any character in it.
 _PASSWORD = re.compile(r"(://[^/\s:@]*):.+@", re.DOTALL)
 
