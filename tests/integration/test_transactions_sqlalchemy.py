@@ -319,7 +319,8 @@ shop.session.rollback()
 """
 
 
-@pytest.mark.parametrize("begin", ["", pytest.param("shop.session.begin()", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("begin", ["", "shop.session.begin()"])
 def test_the_first_task_of_a_process_belongs_to_a_transaction_that_began_before(
     app: Deferq, immediate: Engine, database: Path, begin: str
 ) -> None:

@@ -333,7 +333,7 @@ def test_a_transaction_that_has_not_read_yet_waits_for_whoever_writes(
     if begin:
         connection.execute(begin)
     other.execute("insert into customer values ('ann')")
-    releasing = threading.Timer(0.2, other.commit)
+    releasing = threading.Timer(0.05, other.commit)
     releasing.start()
     handle = app.call(sample_tasks.add, 1).defer(within=connection, **options)
     connection.commit()
