@@ -14,9 +14,9 @@ demo:  ## a small web application that defers work of every kind and accounts fo
 	@scripts/environment --wheel .venv-demo "" $(PYTHON)
 	@.venv-demo/bin/deferq demo $(ARGS)
 
-test:  ## the tests, without the slow ones
+test:  ## the tests, without the slow ones, in two processes (ARGS="-n 0 -k words")
 	@scripts/environment .venv test,check,cli $(PYTHON)
-	.venv/bin/python -m pytest -m "not slow" $(ARGS)
+	.venv/bin/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 check:  ## style, types and the direction of imports
 	@scripts/environment .venv test,check,cli $(PYTHON)

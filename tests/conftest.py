@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 
-from tests.support import FakeClock, TaskMaker, tiers
+from tests.support import FakeClock, TaskMaker, tiers, tried
 
 #: Seconds that one test of the programme may take where it tries much.
 PROGRAMME_TIMEOUT_S = {"proof": 1_200, "long": 8 * 3_600}
@@ -37,6 +39,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip("there was no time left for it")
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes leaves what it tried to the one that tells it."""
+    if (output := getattr(session.config, "workeroutput", None)) is not None:
+        output["tried"] = tiers.counts()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """What one of several processes tried counts as ours."""
+    for what, count in getattr(node, "workeroutput", {}).get("tried", {}).items():
+        tried(what, count)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what was tried, and leave it to `scripts/proof`."""
     if lines := tiers.lines():
@@ -45,6 +60,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
     if path := os.environ.get("DEFERQ_TRIED"):
         tiers.save(path)
+
+
+@pytest.fixture(autouse=True)
+def _no_module_of_another_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Applications that a test has written are forgotten after it: another test may give its own the same name."""
+    before = set(sys.modules)
+    yield
+    folder = str(tmp_path_factory.getbasetemp())
+    for name in sys.modules.keys() - before:
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(folder):
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq import standin
@@ -18,11 +19,12 @@ from deferq.calls import Call
 from deferq.codec.context import carriers
 from deferq.config import gather
 from deferq.engines.answers import Clash, Stored, Tombstoned
-from deferq.errors import ConfigError, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
+from deferq.errors import ConfigError, InvalidOption, TaskAlreadyExistsError, TaskNotFound, TombstonedTaskError
 from deferq.handles import TaskHandle
 from deferq.locks import ProcessLock
 from deferq.model.queue import Queue, check_queue_name
 from deferq.options import check_retry, split_keywords
+from deferq.transactions import detecting
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -35,11 +37,13 @@ if TYPE_CHECKING:
     from deferq.http.handler import Handler
     from deferq.http.web import Web
     from deferq.http.wsgi import WsgiApp
+    from deferq.making import TaskMaker
     from deferq.model.events import Event
     from deferq.model.task import NewTask
     from deferq.runtime.delivery import Deliverer
     from deferq.runtime.embedded import EmbeddedWorker
     from deferq.runtime.worker import Worker
+    from deferq.transactions.joining import Transaction
 
     Listener = Callable[[Event], None]
 
@@ -48,7 +52,7 @@ R = TypeVar("R")
 
 ID_MAX = (1 << 63) - 1
 #: What is made when the store is opened, and belongs to it.
-_OF_THE_STORE = ("_engine", "ids", "codec", "tasks", "_undeclared", "_embedded")
+_OF_THE_STORE = ("_engine", "ids", "codec", "tasks", "_embedded")
 
 
 class Deferq:
@@ -58,7 +62,7 @@ class Deferq:
         url: the store, `sqlite:///jobs.db`, `sqlite:////var/lib/jobs.db?synchronous=NORMAL` or `memory://`; None: what
             the environment or the project says, else `.deferq/deferq.db` in the project.
         queues: the application's queues by name, with their limits; once declared, deferring to another one is an
-            error.
+            error. A queue.yaml may declare more, see the setting `queue_yaml`.
         secrets: what signs payloads, newest first; None: a file beside the database, made at the first use.
         allow: module prefixes that targets must lie under; None: any, since the signature vouches for them.
         carry: ContextVars (or Carried) whose values travel with each task.
@@ -80,7 +84,11 @@ class Deferq:
     ) -> None:
         given = {"url": url, "secrets": secrets, "allow": allow, **settings}
         self.settings: Settings = gather(given, said_by=_caller())
-        self.queues = _checked_queues(queues)
+        self.queues_in_code: Mapping[str, Queue] = _checked_queues(queues)
+        #: Those of a file, too, once they were asked for.
+        self._queues: Mapping[str, Queue] | None = None
+        #: What a file that declares queues may be called, where the settings name none.
+        self.queue_files: tuple[str, ...] = ()
         self._carry = carriers(carry)
         self._engine: LeasingEngine | None = None
         #: Queues whose limits the store may not know yet.
@@ -92,6 +100,7 @@ class Deferq:
         self._handler: Handler | None = None
         self.listeners: list[Listener] = []
         standin.know(self)
+        detecting.notice()
 
     # ---- what it is made of
 
@@ -107,7 +116,6 @@ class Deferq:
                 from deferq import stores
                 from deferq.codec.codec import Codec
                 from deferq.ids import IdSource
-                from deferq.making import TaskMaker
                 from deferq.registry import registry
 
                 engine = standin.current.open(self) if standin.current else stores.open_engine(self.settings)
@@ -121,10 +129,48 @@ class Deferq:
                     accept=self.settings["payload_accept"],
                     payload_limit=self.settings["payload_limit"],
                 )
-                self.tasks = TaskMaker(self.codec, self.queues)
-                self._undeclared = frozenset(self.queues)
+                self.tasks = self._new_maker()
+                self._undeclared = frozenset(self._queues or ())
                 self._engine = engine
+                detecting.notice()
             return self._engine
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """What the application declares about its queues, in code and in a file; what code says of a queue wins.
+
+        The file is looked for, and read, when this is asked for the first time. Raises QueueYamlError.
+        """
+        if self._queues is None:
+            from deferq.queuefile import queues_in_file
+
+            self._know_queues({**queues_in_file(self.settings, self.queue_files), **self.queues_in_code})
+        return self._queues or {}
+
+    def take_queue_files(self, *names: str) -> None:
+        """Let the first of these files that is found be what declares queues; it is looked for when it is needed.
+
+        A file with its whole path wins over the setting `queue_yaml`. What was read before is forgotten.
+        """
+        with self._opening:
+            self.queue_files, self._queues = names, None
+            if self._engine is not None:
+                self.tasks = self._new_maker()  # the former one remembers plans
+
+    def tell_store(self) -> None:
+        """Let the store know what is declared, if it is open; else it learns of it with the first task, or worker."""
+        if self.queues and self._engine is not None:
+            self._declare(self._engine, set(self.queues))
+
+    def _know_queues(self, queues: Mapping[str, Queue]) -> None:
+        with self._opening:
+            self._queues = queues
+            self._undeclared = frozenset(queues)
+
+    def _new_maker(self) -> TaskMaker:
+        from deferq.making import TaskMaker
+
+        return TaskMaker(self.codec, lambda: self.queues)
 
     def open_result(self, task_id: int, target: str, envelope: bytes | None) -> Any:
         """What a task returned, verified and restored."""
@@ -144,6 +190,7 @@ class Deferq:
         def bring_back() -> None:
             with self._opening:
                 vars(self).update(kept)
+                self._undeclared = frozenset(self._queues or ())  # it may have missed what was read meanwhile
 
         return bring_back
 
@@ -188,32 +235,97 @@ class Deferq:
 
     async def defer_async(self, fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
         """`defer` from a coroutine: the event loop goes on while the store commits."""
-        import asyncio
-
-        return await asyncio.to_thread(self.defer, fn, *args, **kwargs)
+        return await self.put_call_async(self._call_from_keywords(fn, args, kwargs))
 
     def put_call(self, call: Call[Any]) -> TaskHandle:
         """Store one call; what `call(...).defer()` does."""
         engine = self.engine
+        # Whoever has nothing to do with transactions of others pays for two comparisons.
+        if call.options or detecting.detectors or len(sys.modules) != detecting.modules_seen:
+            transaction = self._transaction([call])
+            if transaction is not None:
+                return transaction.run(partial(self._put_within, transaction, [call]))[0]
+        return self._put_alone(engine, call)
+
+    async def put_call_async(self, call: Call[Any]) -> TaskHandle:
+        """Store one call from a coroutine: in the transaction it belongs to, or by a thread."""
+        import asyncio
+
+        from deferq.transactions import joining
+
+        transaction = await joining.chosen_async(self.engine, _within_of([call]))
+        if transaction is not None:
+            return (await transaction.run_async(partial(self._put_within, transaction, [call])))[0]
+        return await asyncio.to_thread(self._put_alone, self.engine, call)
+
+    def _put_alone(self, engine: LeasingEngine, call: Call[Any]) -> TaskHandle:
         task = self.tasks.make(self.ids.next(), call, engine.now())
         if task.queue in self._undeclared:
             self._declare(engine, {task.queue})
         return self._handle(call, task, engine.put([task])[0])
 
-    def defer_many(self, calls: Iterable[Call[Any]]) -> list[TaskHandle]:
+    def _transaction(self, calls: Sequence[Call[Any]], within: Any = None) -> Transaction | None:
+        """The transaction of the caller's that these calls belong to; None: none."""
+        from deferq.transactions import joining
+
+        return joining.chosen(self.engine, _within_of(calls, within))
+
+    def _put_within(self, transaction: Transaction, calls: Sequence[Call[Any]]) -> list[TaskHandle]:
+        """Store calls in a transaction of the caller's."""
+        tasks, answers = self.put_made(lambda: self._make(calls), transaction)
+        return [
+            self._put_within(transaction, [call])[0] if isinstance(answer, Clash) else self._handle(call, task, answer)
+            for call, task, answer in zip(calls, tasks, answers, strict=True)
+        ]
+
+    def put_made(
+        self,
+        make: Callable[[], Sequence[NewTask]],
+        transaction: Transaction | None,
+        declared: Mapping[str, Queue] | None = None,
+    ) -> tuple[Sequence[NewTask], list[PutAnswer]]:
+        """Have tasks made and store them, in a transaction of the caller's or, if that is None, in one of the engine's.
+
+        They are made once the store is open: opening it must not wait for what the caller's transaction holds.
+        `declared` is what else such a transaction is to tell the store about queues.
+        """
+        engine = self.engine
+        if transaction is not None:
+            from deferq.transactions.storing import store
+
+            return store(engine, transaction, make, lambda tasks: {**self._not_declared_yet(tasks), **(declared or {})})
+        tasks = make()
+        if self._undeclared:
+            self._declare(engine, {task.queue for task in tasks})
+        return tasks, engine.put(tasks)
+
+    def _not_declared_yet(self, tasks: Sequence[NewTask]) -> dict[str, Queue]:
+        """What the store may not know yet: until a transaction of ours has written it, nobody knows."""
+        return {name: self.queues[name] for name in {task.queue for task in tasks} & self._undeclared}
+
+    def _make(self, calls: Sequence[Call[Any]]) -> list[NewTask]:
+        now, make = self.engine.now(), self.tasks.make
+        return [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
+
+    def defer_many(self, calls: Iterable[Call[Any]], *, within: Any = None) -> list[TaskHandle]:
         """Store many calls in one transaction: all of them or, if one is refused, none.
+
+        `within` is the option of that name for all of them, a transaction of the caller's.
 
         Names that are taken are the exception: such a call is not stored, and its handle is that of the task that has
         the name, with `existed` set; with if_exists="raise" (the default) the error is raised after the others are in.
         """
         calls = [_checked_call(call) for call in calls]
-        engine = self.engine
-        now, make = engine.now(), self.tasks.make
-        tasks = [make(task_id, call, now) for task_id, call in zip(self.ids.take(len(calls)), calls, strict=True)]
-        if self._undeclared:
-            self._declare(engine, {task.queue for task in tasks})
-        answers = engine.put(tasks)
+        transaction = self._transaction(calls, within)
+        if transaction is not None:
+            return transaction.run(partial(self._put_within, transaction, calls))
+        tasks, answers = self.put_made(lambda: self._make(calls), None)
         return [self._handle(*stored) for stored in zip(calls, tasks, answers, strict=True)]
+
+    def declare(self, names: set[str]) -> None:
+        """Let the store know the limits of these queues, before the first task of this process goes there."""
+        if self._undeclared:
+            self._declare(self.engine, names)
 
     def _declare(self, engine: LeasingEngine, names: set[str]) -> None:
         """Let the store know what limits these queues have, before the first task of this process goes there."""
@@ -226,7 +338,7 @@ class Deferq:
         if isinstance(answer, Stored):
             return TaskHandle(self, answer.id)
         if isinstance(answer, Clash):  # the id belongs to another task: once more, under a new one
-            return self.put_call(call)
+            return self._put_alone(self.engine, call)
         return self._handle_of_existing(task, answer)
 
     def _handle_of_existing(self, task: NewTask, answer: Existing | Tombstoned) -> TaskHandle:
@@ -421,6 +533,20 @@ def _caller() -> str:
     while frame is not None and str(frame.f_globals.get("__name__")).partition(".")[0] == "deferq":
         frame = frame.f_back
     return "code" if frame is None else f"code, {frame.f_code.co_filename}:{frame.f_lineno}"
+
+
+def _within_of(calls: Sequence[Call[Any]], within: Any = None) -> Any:
+    """The option `within` of all these calls together."""
+    for call in calls:
+        own = call.options.get("within") if call.options else None
+        if own is not None and own is not within:
+            if within is not None or len(calls) > 1:
+                raise InvalidOption(
+                    "within: defer_many() stores all its calls in one transaction. Give the option to defer_many().",
+                    field="within",
+                )
+            within = own
+    return within
 
 
 def _checked_call(call: Any) -> Call[Any]:

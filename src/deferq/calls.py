@@ -19,6 +19,9 @@ class Deferrer(Protocol):
     def put_call(self, call: Call[Any]) -> TaskHandle:
         """Store it; returns the hold on the new task."""
 
+    async def put_call_async(self, call: Call[Any]) -> TaskHandle:
+        """The same for a coroutine."""
+
 
 class Call(Generic[R]):
     """`fn(*args, **kwargs)`, to be called later. Made by `call(fn, ...)`; never changed once made."""
@@ -56,6 +59,4 @@ class Call(Generic[R]):
 
     async def defer_async(self, **options: Unpack[CallOptions]) -> TaskHandle:
         """The same from a coroutine: the event loop goes on while the store commits."""
-        import asyncio
-
-        return await asyncio.to_thread(self.defer, **options)
+        return await self._deferrer().put_call_async(self.with_options(**options) if options else self)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SECRET_BYTES_MIN = 16
 PAYLOADS = ("pickle", "json")
+#: As the value of a setting that names a file: there shall be none.
+NO_FILE = "none"
 #: How like a name another one must be; all variables begin alike, so more than elsewhere.
 _NEAR = 0.8
 
@@ -99,6 +101,16 @@ def _seconds(name: str, value: Any) -> float:
     raise ConfigError(f"{name}: expected a number of seconds, not negative.")
 
 
+def _truth(name: str, value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    known = words.get(value.lower()) if isinstance(value, str) else None
+    if known is None:
+        raise ConfigError(f"{name}: expected true or false (in the environment: 1 or 0).")
+    return known
+
+
 def _place(name: str, value: Any) -> str:
     if value in ("embedded", "external"):
         return str(value)
@@ -138,6 +150,13 @@ SETTINGS: Mapping[str, Setting] = {
         ),
         Setting("app", None, _text, "what a worker imports: a module, module:name, or a file"),
         Setting("secrets", None, _secrets, "signs payloads; a list rotates, newest first", secret=True),
+        Setting(
+            "queue_yaml",
+            None,
+            _text,
+            "an App Engine queue.yaml that declares queues, or none; by default the one beside an application that"
+            " imports deferq.compat.appengine",
+        ),
         Setting("allow", None, _texts, "module prefixes that targets must lie under, such as myapp."),
         Setting("worker", "embedded", _place, "where wrapped web applications run tasks: embedded or external"),
         Setting(
@@ -170,6 +189,13 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("keep_succeeded_s", 3600.0, _seconds, "how long succeeded tasks stay in the history"),
         Setting("keep_succeeded_max", 100_000, _count, "how many succeeded tasks stay at most"),
         Setting("keep_cancelled_s", 24 * 3600.0, _seconds, "how long cancelled tasks stay"),
+        Setting(
+            "trust_app_engine_headers",
+            False,
+            _truth,
+            "take unsigned deliveries that have App Engine's headers and address: for App Engine alone, whose front end"
+            " lets nobody else send them",
+        ),
         Setting("keep_dead_s", 30 * 24 * 3600.0, _seconds, "how long dead tasks stay"),
     )
 }

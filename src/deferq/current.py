@@ -7,12 +7,23 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from deferq.errors import NoCurrentTask
+from deferq.errors import NoCurrentTask, NotTransactional
 
 if TYPE_CHECKING:
     from deferq.model.task import Leased, Options
+
+    # They stand above this module, which only hands them on.
+    Settlement = Any
+
+    class Settler(Protocol):
+        """Who settles a task in a transaction of the caller's."""
+
+        def settle(self, task: Leased, duration_s: float, within: Any, result: object) -> Settlement: ...
+
+        async def settle_async(self, task: Leased, duration_s: float, within: Any, result: object) -> Settlement: ...
+
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -20,13 +31,21 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 class CurrentTask:
     """One execution of a task, seen from inside. What is rarely asked is worked out when it is asked."""
 
-    __slots__ = ("_cancelled", "_leased", "_monotonic", "ends_at")
+    __slots__ = ("_began", "_cancelled", "_leased", "_monotonic", "_settler", "ends_at", "settled")
 
     def __init__(
-        self, leased: Leased, ends_at: float | None = None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        leased: Leased,
+        ends_at: float | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        settler: Settler | None = None,
     ) -> None:
         self._leased = leased
         self._monotonic = monotonic
+        self._began = monotonic()
+        self._settler = settler
+        #: What `settle_within` has written last; whether it stands is for the store to say.
+        self.settled: Settlement | None = None
         self._cancelled = False
         #: Monotonic time at which its timeout is over; None: it has none.
         self.ends_at = ends_at
@@ -97,11 +116,39 @@ class CurrentTask:
         """
         return self._cancelled
 
+    def settle_within(self, within: Any, result: object = None) -> None:
+        """Write the success of this task in a transaction of the caller's, together with the task's own effect.
+
+        If the transaction commits, the task has succeeded, and no other attempt runs, even if this process dies before
+        it can say so. If it rolls back, nothing was settled, and what the function comes to counts as ever.
+
+        Args:
+            within: a sqlite3 connection, a session or connection of SQLAlchemy, Django's connection or its alias, on
+                the store's own database; True: the transaction that is open here.
+            result: what `TaskHandle.wait()` returns. What the function returns later is dropped.
+
+        Call it at the end of the transaction, and commit before the function returns. Raises LeaseLost if another
+        worker holds the task by now: let it roll the transaction back. Raises TransactionError or StoreError.
+        """
+        self.settled = self._checked_settler().settle(self._leased, self._monotonic() - self._began, within, result)
+
+    async def settle_within_async(self, within: Any, result: object = None) -> None:
+        """The same for an async session or connection."""
+        settler, duration_s = self._checked_settler(), self._monotonic() - self._began
+        self.settled = await settler.settle_async(self._leased, duration_s, within, result)
+
+    def _checked_settler(self) -> Settler:
+        if self._settler is None:
+            raise NotTransactional("settle_within: this task runs outside of every store; there is nothing to settle.")
+        return self._settler
+
     def cancel(self) -> None:
         """Tell the running task that it should stop. The runtime calls it."""
         self._cancelled = True
 
 
+#: Called in the thread of a plain function before each attempt of it, for libraries that keep things by the thread.
+before_attempt: list[Callable[[], object]] = []
 #: Set by the executor in the context of each attempt.
 CURRENT: ContextVar[CurrentTask] = ContextVar("deferq.current_task")
 

@@ -22,6 +22,7 @@ from deferq.options import check_retry, check_seconds, check_tags, check_timeout
 from deferq.registry import TARGET_ATTRIBUTE, DeferrableOptions
 from deferq.registry import registry as default_registry
 from deferq.suggest import did_you_mean
+from deferq.transactions import detecting
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -62,6 +63,7 @@ def deferrable(fn: Any = None, /, **options: Any) -> Any:
 
 
 def _declare(fn: F, options: DeferrableOptions) -> F:
+    detecting.notice()
     default_registry.declare(_own_target(fn), fn, options)
     return fn
 
@@ -125,6 +127,10 @@ class CallDeferred(Generic[P, R]):
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[TaskHandle]:
         """A Call of it, to be deferred with options or in bulk."""
         return call(self, *args, **kwargs)
+
+    def __reduce__(self) -> str:
+        """Pickled by its name, as a function is."""
+        return self._fn.__qualname__
 
     def _is_class_method_of(self, owner: object) -> bool:
         """Whether it stands below a @classmethod: since Python 3.13 that puts the class in front and asks nobody."""
@@ -212,6 +218,7 @@ def call_deferred(fn: Any = None, /, **options: Any) -> Any:
 
 
 def _wrap(fn: Callable[P, R], options: DeferrableOptions) -> CallDeferred[P, R]:
+    detecting.notice()
     target = _own_target(fn)
     wrapped = CallDeferred(fn, target)
     default_registry.declare(target, wrapped, options)

@@ -25,6 +25,8 @@ R = TypeVar("R")
 _default: Deferq | None = None
 #: The application that was wrapped last, whichever Deferq is the default when a worker wants to know.
 _web: Web | None = None
+#: What a file that declares queues is called, once something was imported that has such files.
+_queue_files: tuple[str, ...] = ()
 _making = ProcessLock()
 
 
@@ -35,7 +37,7 @@ def default() -> Deferq:
         with _making:
             if _default is None:
                 made = Deferq()
-                made.web = _web
+                made.web, made.queue_files = _web, _queue_files
                 _default = made
     return _default
 
@@ -55,7 +57,7 @@ def configure(
     """
     global _default
     configured = Deferq(url, queues=queues, secrets=secrets, allow=allow, carry=carry, **settings)
-    configured.web = _web
+    configured.web, configured.queue_files = _web, _queue_files
     with _making:
         former, _default = _default, configured
     if former is not None:
@@ -70,9 +72,7 @@ def defer(fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHan
 
 async def defer_async(fn: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> TaskHandle:
     """`defer` from a coroutine: the event loop goes on while the store commits."""
-    import asyncio
-
-    return await asyncio.to_thread(defer, fn, *args, **kwargs)
+    return await default().defer_async(fn, *args, **kwargs)
 
 
 def call(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
@@ -80,9 +80,9 @@ def call(fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
     return Call(default, fn, args, kwargs)
 
 
-def defer_many(calls: Iterable[Call[Any]]) -> list[TaskHandle]:
+def defer_many(calls: Iterable[Call[Any]], *, within: Any = None) -> list[TaskHandle]:
     """Store many calls in one transaction. See `Deferq.defer_many`."""
-    return default().defer_many(calls)
+    return default().defer_many(calls, within=within)
 
 
 def start() -> None:
@@ -122,6 +122,17 @@ def wrap_asgi(app: AsgiApp) -> AsgiApp:
     server = ServerLoop()
     _know(Web("ASGI", app, server))
     return WrappedAsgi(app, lambda: default().embedded, handler, server)
+
+
+def look_for_queue_files(*names: str) -> None:
+    """From now on the default Deferq takes the first of these files for what declares its queues.
+
+    It is looked for when it is needed. See `Deferq.take_queue_files`.
+    """
+    global _queue_files
+    _queue_files = names
+    if _default is not None:
+        _default.take_queue_files(*names)
 
 
 def _know(web: Web) -> None:

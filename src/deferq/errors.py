@@ -14,7 +14,15 @@
     │   │       └── NaiveDatetime  a datetime without a time zone
     │   ├── UnknownQueueError      the application declared its queues, and this is none of them
     │   ├── TaskAlreadyExistsError the name belongs to a live task
-    │   └── TombstonedTaskError    the name was used a short while ago
+    │   ├── TombstonedTaskError    the name was used a short while ago
+    │   └── TransactionError       the transaction it was to be stored within cannot take it
+    │       ├── NoTransaction      none is open, or it can only be rolled back
+    │       ├── NotTransactional   no connection that deferq knows, or a store without transactions of others
+    │       ├── OtherDatabase      the connection is on another database than the store
+    │       ├── StoreNotPrepared   the store's tables are not there yet, and cannot be made now
+    │       ├── AsyncTransaction   the session is an async one, and the call does not wait
+    │       ├── CannotUpgrade      it has read, and SQLite does not let it write any more
+    │       └── WriteBesideTransaction  its own lock keeps the store out  (also a StoreUnavailable)
     ├── PayloadError               stored bytes that will not be run
     │   ├── PayloadCorrupt         they are not an envelope, or end early
     │   │   └── PayloadFormatError strict JSON that breaks its rules
@@ -29,7 +37,9 @@
     ├── TaskFailed                 wait() on a task that died
     ├── TaskCancelled              wait() on a task that was cancelled
     ├── NoCurrentTask              current_task() outside a task          (also a RuntimeError)
+    ├── LeaseLost                  settle_within() by a task that another worker holds now
     ├── ConfigError                the configuration contradicts itself   (also a ValueError)
+    │   └── QueueYamlError         a queue.yaml has mistakes
     ├── PermanentTaskFailure       raised by a task: never again
     └── StoreError
         ├── StoreUnavailable       busy, full or unreachable; trying again later may help
@@ -167,6 +177,65 @@ class NaiveDatetime(ScheduleError):
 
     When: an `eta` or `expires` has no time zone.
     Do: use `datetime.now(UTC)`, or `value.replace(tzinfo=...)`.
+    """
+
+
+class TransactionError(CallError):
+    """The task cannot be stored, or settled, within the caller's transaction. Nothing was stored.
+
+    When: `within=`, `settle_within()`, or a transaction that is open here, as one of those below it.
+    Do: see the error that it is; its message says what to do.
+    """
+
+
+class NoTransaction(TransactionError):
+    """No transaction is open that the task could be stored within, or the one that is can only be rolled back.
+
+    When: `within=True` or `_transactional=True` outside a transaction; `within=` a connection that has begun none and
+    begins none by itself; a session or an atomic block in which a statement has failed.
+    Do: begin a transaction first, or roll the broken one back; leave the option out to store the task at once.
+    """
+
+
+class NotTransactional(TransactionError):
+    """`within` is nothing that deferq can write by, or the store takes part in no transaction of others.
+
+    When: `within=` is no connection, session or alias that deferq knows, or the store is `memory://`.
+    Do: pass a sqlite3 connection, a session or a connection of SQLAlchemy, or Django's connection, on the SQLite file
+    that is the store as well.
+    """
+
+
+class OtherDatabase(TransactionError):
+    """The connection is on another database than the store. deferq reads the database id to tell.
+
+    When: `within=` a connection to another file, to a copy of the store, to a database in memory, or to one that has
+    the store attached.
+    Do: let application and deferq use the same file, with `configure("sqlite:///app.db")`.
+    """
+
+
+class StoreNotPrepared(TransactionError):
+    """The tables of the store are not there yet, or of an older release, and cannot be made while this is open.
+
+    When: the first use of the store in its file is within a transaction.
+    Do: run `deferq db upgrade`, or start a worker, before the first transaction.
+    """
+
+
+class AsyncTransaction(TransactionError):
+    """The transaction is that of an async session, and this call cannot wait for it.
+
+    When: `defer(...)` is called, and not awaited, while an AsyncSession is in a transaction on the store's database.
+    Do: `await defer_async(...)` or `await call(...).defer_async(within=session)`.
+    """
+
+
+class CannotUpgrade(TransactionError):
+    """The transaction has read before, and SQLite does not let it write any more: another one has written meanwhile.
+
+    When: `within=` a transaction that began with BEGIN (deferred) and a read, while others write.
+    Do: begin with BEGIN IMMEDIATE, and run this transaction again from its start.
     """
 
 
@@ -323,6 +392,14 @@ class NoCurrentTask(DeferqError, RuntimeError):
     """
 
 
+class LeaseLost(DeferqError):
+    """The task is not this attempt's any more: its lease is over, or another worker holds it.
+
+    When: a task calls `settle_within()` too late.
+    Do: let it go through, so that the transaction rolls back: another attempt does the work.
+    """
+
+
 class ConfigError(DeferqError, ValueError):
     """The configuration contradicts itself, or names something that is not there.
 
@@ -330,6 +407,18 @@ class ConfigError(DeferqError, ValueError):
     allowed.
     Do: give the value that the message asks for; `deferq config show` tells where each comes from.
     """
+
+
+class QueueYamlError(ConfigError):
+    """A queue.yaml has mistakes. `problems` are all that were found, each with `line`, `column` and `text`.
+
+    When: the file is read: with the first task, when a worker starts, or by `deferq queues load`.
+    Do: mend the lines that the message names; `deferq queues load FILE --check` says whether all are right.
+    """
+
+    def __init__(self, message: str, *, problems: tuple[tuple[int, int, str], ...]) -> None:
+        super().__init__(message)
+        self.problems = problems
 
 
 class PermanentTaskFailure(DeferqError):
@@ -354,6 +443,15 @@ class StoreUnavailable(StoreError):
     When: the file cannot be opened, read, written or found, or is held by another program for too long.
     Do: what the message says, then the same again. Where it is not certain whether a task was stored, defer it
     under a name.
+    """
+
+
+class WriteBesideTransaction(TransactionError, StoreUnavailable):
+    """Another connection of this process holds the write lock of the store's file, in a transaction that is open.
+
+    When: a task is stored apart from a transaction that this very thread has open on the same file: each would wait
+    for the other.
+    Do: store it within that transaction (`within=`), or after its commit.
     """
 
 

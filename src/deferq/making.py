@@ -30,7 +30,7 @@ from deferq.registry import DeferrableOptions, registry
 from deferq.signatures import check_arguments
 from deferq.suggest import did_you_mean
 
-_UNDECLARED = DeferrableOptions()
+_UNDECLARED, _UNLIMITED = DeferrableOptions(), Queue()
 
 
 class Plan(NamedTuple):
@@ -43,12 +43,15 @@ class Plan(NamedTuple):
     options: str | None
     #: Where it is delivered to; None: it is called.
     url: str | None
+    #: The route of its queue.
+    route: str | None
 
 
 class TaskMaker:
     """Makes tasks of calls: finds the target, checks arguments and options, signs."""
 
-    def __init__(self, codec: Codec, queues: Mapping[str, Queue]) -> None:
+    def __init__(self, codec: Codec, queues: Callable[[], Mapping[str, Queue]]) -> None:
+        """`queues` are those that the application declares, asked for with the first call: a file may declare some."""
         self._codec = codec
         self._queues = queues
         self._plans: dict[str, Plan] = {}
@@ -65,7 +68,7 @@ class TaskMaker:
         payload = self._codec.encode(task_id, located, call.args, call.kwargs, url=plan.url)
         return NewTask(
             task_id, plan.queue, located.target, plan.priority, now, expires, plan.at_most_once,
-            None, "raise", None, plan.url, plan.options, payload,
+            None, "raise", plan.route, plan.url, plan.options, payload,
         )  # fmt: skip
 
     def _make_with_options(
@@ -83,7 +86,7 @@ class TaskMaker:
             at_most_once=plan.at_most_once,
             name=check_name(options.get("name")),
             if_exists=options.get("if_exists", "raise"),
-            route=check_route(options.get("route")),
+            route=plan.route if options.get("route") is None else check_route(options["route"]),
             url=plan.url,
             options=plan.options,
             payload=self._codec.encode(task_id, located, call.args, call.kwargs, url=plan.url),
@@ -101,9 +104,9 @@ class TaskMaker:
     def _make_plan(self, declared: DeferrableOptions, options: Mapping[str, Any]) -> Plan:
         """The call's own options, else those of the deferrable, else those of its queue, else deferq's."""
         queue = options.get("queue")
-        queue = self._checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
-        settings = self._queues.get(queue)
-        retry = check_retry(options.get("retry")) or declared.retry or (settings and settings.retry) or DEFAULT_RETRY
+        queue = self.checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
+        settings = self._queues().get(queue, _UNLIMITED)
+        retry = check_retry(options.get("retry")) or declared.retry or settings.retry or DEFAULT_RETRY
         stored = Options(
             retry=retry,
             timeout_s=check_timeout(options.get("timeout", declared.timeout_s)),
@@ -120,14 +123,18 @@ class TaskMaker:
             at_most_once=retry.at_most_once,
             options=stored.encode(),
             url=own_url(declared.url if url is None else url, queue),
+            route=settings.route,
         )
 
-    def _checked_queue(self, name: object) -> str:
+    def checked_queue(self, name: object) -> str:
+        """The name, if it is one, and that of a declared queue where any are. Raises InvalidName, UnknownQueueError."""
         queue = check_queue_name(name)
-        if self._queues and queue not in self._queues and queue != DEFAULT_QUEUE:
+        known = self._queues()
+        if known and queue not in known and queue != DEFAULT_QUEUE:
+            source = next((one.source for one in known.values() if one.source), None)  # which more would stand in, too
             raise UnknownQueueError(
-                f"The queue {queue!r} is not declared.{did_you_mean(queue, self._queues)} Declare it in"
-                f" configure(queues={{...}}), or use one of: {', '.join(sorted(self._queues))}."
+                f"The queue {queue!r} is not declared.{did_you_mean(queue, known)} Declare it in"
+                f" {source or 'configure(queues={...})'}, or use one of: {', '.join(sorted(known))}."
             )
         return queue
 

@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, Literal, TypedDict
 
-from deferq.errors import InvalidName, InvalidOption, NaiveDatetime, ScheduleError
-from deferq.model.checks import check_priority, check_task_name
+from deferq.errors import InvalidOption, NaiveDatetime, ScheduleError
+from deferq.model.checks import check_priority, check_route, check_task_name
 from deferq.model.headers import is_reserved
 from deferq.model.queue import check_queue_name
 from deferq.model.retry import RetryPolicy
@@ -25,7 +25,6 @@ IF_EXISTS = ("raise", "return", "replace")
 TAG_CHARACTERS_MAX, TAGS_MAX = 200, 50
 HEADER_BYTES_MAX = 8 * 1024
 # Compiled when they are first needed: importing deferq is to be quick.
-_ROUTE = r"[a-zA-Z0-9_.-]{1,100}"
 _HEADER_NAME = r"[!#$%&'*+.^`|~0-9A-Za-z-]{1,200}"
 _HEADER_VALUE = r"[\x20-\x7e\t]*"
 
@@ -57,6 +56,10 @@ class CallOptions(TypedDict, total=False):
     route: str | None
     #: A path of the application, such as /tasks/mail: the task is delivered there instead of being called.
     url: str | None
+    #: The transaction that the task belongs to: it exists if and only if that commits. A sqlite3 connection, a session
+    #: or connection of SQLAlchemy, Django's connection or its alias; True: the one that is open here, and an error if
+    #: none is; False: none. Not given: the one that is open here, if any.
+    within: Any
 
 
 OPTION_NAMES = tuple(CallOptions.__annotations__)
@@ -70,7 +73,7 @@ UNDERSCORE_NAMES = {
     "_target": "route",
     "_url": "url",
     "_headers": "headers",
-    "_transactional": "transactional",
+    "_transactional": "within",
     "_retry_options": "retry",
 }
 
@@ -111,11 +114,8 @@ def split_keywords(
 def translate_underscore(options: Mapping[str, Any]) -> dict[str, Any]:
     """App Engine's options in deferq's names. None means: not given."""
     translated = {UNDERSCORE_NAMES[name]: value for name, value in options.items() if value is not None}
-    if translated.pop("transactional", False):
-        raise InvalidOption(
-            "_transactional: this release stores tasks in transactions of its own. Defer after your commit instead.",
-            field="_transactional",
-        )
+    if "within" in translated and not isinstance(translated["within"], bool):
+        raise InvalidOption("_transactional: expected True or False.", field="_transactional")
     if translated.get("url") == "":  # App Engine's way to say: the url of the queue
         del translated["url"]
     return translated
@@ -238,15 +238,6 @@ def check_tags(value: Any) -> tuple[str, ...]:
 
 def _is_tag(tag: str) -> bool:
     return 0 < len(tag) <= TAG_CHARACTERS_MAX and tag.isprintable()
-
-
-def check_route(value: Any) -> str | None:
-    """The name of a route."""
-    if value is None or (isinstance(value, str) and re.fullmatch(_ROUTE, value)):
-        return value
-    raise InvalidName(
-        "route: a route has 1 to 100 ASCII letters, digits, '.', '-' or '_', and this one has not.", field="route"
-    )
 
 
 def check_headers(value: Any) -> tuple[tuple[str, str], ...]:

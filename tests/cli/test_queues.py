@@ -90,6 +90,9 @@ def test_ls_tells_programs_what_holds_and_who_says_so(run: Run, mail: Deferq) ->
         "rate": "1/m",
         "bucket_size": 5,
         "max_concurrent": None,
+        "retry": None,
+        "route": None,
+        "pull": False,
         "declared": {"rate": "5/s", "max_concurrent": 4},
         "set": {"rate": "1/m", "max_concurrent": None},
     }

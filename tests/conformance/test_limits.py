@@ -469,11 +469,55 @@ def test_an_operator_can_take_a_declared_limit_away(engine: LeasingEngine, new: 
     assert len(lease(engine)) == 5
 
 
+def test_a_queue_that_is_declared_to_be_paused_gives_nothing_until_an_operator_resumes_it(
+    engine: LeasingEngine, new: TaskMaker, bell: Bell
+) -> None:
+    declare(engine, {"mail": Queue(paused=True)})
+    engine.put(new.many(2, "mail"))
+    assert lease(engine) == []
+    rang(bell)
+    engine.change_queues([("mail", Resume())])
+    assert rang(bell)
+    assert len(lease(engine, 1)) == 1
+    engine.change_queues([("mail", ResetLimits())])
+    assert lease(engine) == []
+
+
+def test_a_queue_that_is_declared_to_go_on_wakes_who_waits_for_it(
+    engine: LeasingEngine, new: TaskMaker, bell: Bell
+) -> None:
+    declare(engine, {"mail": Queue(paused=True)})
+    engine.put(new.many(2, "mail"))
+    rang(bell)
+    declare(engine, {"mail": Queue()})
+    assert rang(bell)
+    assert len(lease(engine)) == 2
+
+
+def test_what_an_operator_has_paused_stays_paused_whatever_is_declared(engine: LeasingEngine, new: TaskMaker) -> None:
+    engine.change_queues([("mail", Pause())])
+    for queue in (Queue(rate="5/s"), Queue(paused=True), Queue()):
+        declare(engine, {"mail": queue})
+        assert settings_of(engine, "mail").paused
+    engine.put(new.many(2, "mail"))
+    assert lease(engine) == []
+
+
+def test_all_that_is_declared_of_a_queue_is_known_to_the_store(engine: LeasingEngine) -> None:
+    policy = RetryPolicy(max_attempts=None, max_age_s=60, min_backoff_s=2, jitter=False)
+    declared = Queue(rate="1/s", retry=policy, route="eu", paused=True, pull=True, source="queue.yaml")
+    assert declare(engine, {"mail": declared}) == ["mail"]
+    engine.change_queues([("mail", Resume())])
+    settings = settings_of(engine, "mail")
+    assert (settings.declared, settings.paused) == (declared, False)
+    assert declare(engine, {"mail": declared}) == []
+
+
 def test_changes_of_several_queues_apply_together_or_not_at_all(engine: LeasingEngine) -> None:
     with pytest.raises(InvalidOption, match="rate: "):
         engine.change_queues([("mail", Pause()), ("index", SetLimits({"rate": "often"}))])
     assert engine.queues() == []
-    answers = engine.change_queues([("mail", Pause()), ("index", Declare(Limits(rate="5/s")))])
+    answers = engine.change_queues([("mail", Pause()), ("index", Declare(Queue(rate="5/s")))])
     assert [(queue.name, queue.paused, queue.limits.rate) for queue in answers] == [
         ("mail", True, None),
         ("index", False, "5/s"),
@@ -488,6 +532,8 @@ def test_settings_are_there_when_the_store_is_opened_again(
             pytest.skip("what is in memory ends with the engine")
         declare(first, {"mail": Queue(rate="2/s", bucket_size=2)})
         limit(first, max_concurrent=None, rate="1/s")
+        declare(first, {"index": Queue(paused=True, route="eu", retry=RetryPolicy(max_attempts=2))})
+        first.change_queues([("index", Resume()), ("old", Pause())])
         first.put(new.many(9, "mail"))
         assert len(lease(first)) == 2
         before = first.queues()

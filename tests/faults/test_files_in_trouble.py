@@ -20,8 +20,8 @@ from deferq.engines.base import Cancel, Filter, Retention
 from deferq.engines.sqlite import SqliteEngine
 from deferq.engines.sqlite import engine as engine_module
 from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
-from deferq.model.limits import Limits
 from deferq.model.outcome import SUCCEEDED
+from deferq.model.queue import Queue
 from deferq.model.settings import Declare
 from deferq.model.task import NewTask
 from tests.faults.disks import mounted
@@ -400,7 +400,7 @@ def test_damaged_pages_are_told_as_such_whatever_is_asked(
     engine = make()
     named = [new(name=f"n{number}", payload=LARGE) for number in range(5)]
     engine.put([*new.many(60, payload=b"x" * 300), *named, new("other", in_s=60)])
-    engine.change_queues([("other", Declare(Limits(rate="5/s", max_concurrent=3)))])
+    engine.change_queues([("other", Declare(Queue(rate="5/s", max_concurrent=3)))])
     settle_each(engine, lease(engine, 20), SUCCEEDED)
     engine.close()
     whole = path.read_bytes()

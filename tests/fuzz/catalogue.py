@@ -41,6 +41,7 @@ TARGETS = {
         Target("inert", "inert", ("deferq.codec.inert",), 100_000),
         Target("asgi", "asgi", ("deferq.http", _WIRE, _SIGNING), 150_000),
         Target("wsgi", "wsgi", ("deferq.http", _WIRE, _SIGNING), 200_000),
+        Target("queueyaml", "queueyaml", ("deferq.compat.appengine.queueyaml",), 50_000),
         Target("options", "options", ("deferq.options", "deferq.model"), 150_000),
         Target("json", "json", ("deferq.codec.strictjson", "deferq.codec.typecodecs"), 250_000),
         Target("letter", "push", _PUSH, 150_000),

@@ -31,7 +31,7 @@ def seeds_envelope() -> list[bytes]:
 
 def fuzz_envelope(data: bytes) -> None:
     """Raises AssertionError, or what was not declared."""
-    assert codec_of(data) in (None, "pickle", "json", "unknown")
+    assert codec_of(data) in (None, "pickle", "json", "http", "unknown")
     head = envelope_head(data[:8])
     assert head is None or (head[0] in (None, 1) and len(head[1]) == 8)
     for purpose in ("payload", "result"):

@@ -81,10 +81,11 @@ def fuzz_task(data: bytes) -> None:
     """`data` is a document; after "=" it is the header itself."""
     text = data[1:].decode("latin-1") if data[:1] == b"=" else urlsafe_b64encode(data).decode()
     try:
-        task, wait_s = unpack_delivery(text, b"DQ")
+        delivered = unpack_delivery(text, b"DQ")
     except PayloadCorrupt:
         return
-    assert unpack_delivery(pack_task(task, wait_s), b"DQ") == (task, wait_s)
+    task, wait_s, as_request = delivered
+    assert unpack_delivery(pack_task(task, wait_s, as_request=as_request), b"DQ") == delivered
     Attempt(task, 12.5, wait_s).is_late(99.0)
     assert not isinstance(_EXECUTOR.prepare(task), Invocation)
     left_to_others(task)

@@ -15,6 +15,7 @@ from deferq.engines.sqlite.connections import connect
 from deferq.engines.sqlite.statements import schema_scripts, statements
 from deferq.model.limits import Limits
 from deferq.model.outcome import SUCCEEDED
+from deferq.model.queue import Queue
 from deferq.model.settings import Pause, QueueChange, QueueSettings, SetLimits
 from tests.support import US, FakeClock, TaskMaker, lease, settle, settle_each, settlement, want
 
@@ -139,7 +140,7 @@ def test_a_store_of_the_first_schema_is_upgraded_with_its_queues_as_they_were(
         )
     path.chmod(0o600)
     with closing(SqliteEngine(path, clock=clock)) as engine:
-        assert engine.queues() == [QueueSettings(name="index"), QueueSettings(name="mail", paused=True)]
+        assert engine.queues() == [QueueSettings(name="index"), QueueSettings(name="mail", chosen_pause=True)]
         engine.change_queues([("index", SetLimits({"rate": "1/s", "bucket_size": 1}))])
         engine.put(new.many(2, "index"))
         assert [task.id for task in lease(engine)] == [7]
@@ -153,7 +154,7 @@ def test_limits_of_a_newer_release_are_passed_over(engine: SqliteEngine, path: P
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("""update deferq_queue set declared = '{"rate": "9/s", "per_key": 3}'""")
     (queue,) = engine.queues()
-    assert (queue.declared, queue.limits) == (Limits(rate="9/s"), Limits(rate="1/s"))
+    assert (queue.declared, queue.limits) == (Queue(rate="9/s"), Limits(rate="1/s"))
 
 
 def test_the_bucket_goes_on_where_it_was_when_other_limits_change(

@@ -202,7 +202,9 @@ def test_two_tasks_of_a_queue_never_have_one_name(rows: sqlite3.Connection) -> N
         rows.execute("insert into deferq_name (queue, name, task_id) values ('q', 'n', 2)")
 
 
-@pytest.mark.parametrize("nonsense", ["5", "[]", '{"rate": 5, "max_concurrent": "x"}', "{"])
+@pytest.mark.parametrize(
+    "nonsense", ["5", "[]", '{"rate": 5, "max_concurrent": "x"}', '{"paused": 1}', '{"route": []}', '{"retry": 5}', "{"]
+)
 def test_limits_that_make_no_sense_are_damage_and_no_mistake_of_ours(
     engine: SqliteEngine, rows: sqlite3.Connection, nonsense: str
 ) -> None:

@@ -77,7 +77,8 @@ class Workload(Noted):
 
     def put_large(self) -> None:
         size = self.random.choice((1_100, 3_000, 9_000, 30_000))
-        self.put("put large", [self.task(payload=self.random.randbytes(size))])
+        spill = self.random.choice((None, self.random.randbytes(size)))
+        self.put("put large", [self.task(payload=self.random.randbytes(size), spill=spill)])
 
     def put_named(self) -> None:
         name, if_exists = self.random.choice(NAMES), self.random.choice(("raise", "return", "replace"))

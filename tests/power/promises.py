@@ -12,10 +12,11 @@ from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
 
-#: ("task", id), ("name", queue, name), ("queue", name), ("record", kind, key), ("result", id) or ("database",).
+#: ("task", id), ("name", queue, name), ("queue", name), ("record", kind, key), ("result", id), ("spill", id)
+#: or ("database",).
 Facts = dict[tuple[Any, ...], Any]
 
-TABLES = ("task", "payload", "result", "failure", "name", "total", "record", "queue")
+TABLES = ("task", "payload", "spill", "result", "failure", "name", "total", "record", "queue")
 
 
 class TaskFact(NamedTuple):
@@ -76,6 +77,7 @@ def found(connection: Connection) -> Facts:
         for kind, key, version, document in run("select kind, key, version, document from deferq_record")
     )
     facts.update((("result", task_id), body) for task_id, body in run("select id, body from deferq_result"))
+    facts.update((("spill", task_id), body) for task_id, body in run("select id, body from deferq_spill"))
     facts["database",] = run("select value from deferq_meta where key = 'database_id'").fetchone()[0]
     return facts
 
@@ -118,6 +120,8 @@ class Promises:
                     self._take_name(task.id, task.queue, task.name)
                 self._queues[task.id] = task.queue
                 self.facts["task", task.id] = TaskFact(State.PENDING, due=task.eta)
+                if task.spill is not None:
+                    self.facts["spill", task.id] = task.spill
 
     def _take_name(self, task_id: int, queue: str, name: str) -> None:
         holder, until = self.facts.get(("name", queue, name), (None, 0))
@@ -167,6 +171,7 @@ class Promises:
             self._bury(task_id)
             del self.facts["task", task_id]
             self.facts.pop(("result", task_id), None)
+            self.facts.pop(("spill", task_id), None)
 
     def purged(self, queue: str) -> list[int]:
         """All that is pending there; returns it."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from deferq import Deferq, State
 from deferq.engines.base import Filter
-from deferq.model.task import Task
+from deferq.model.task import SUSPECT_FROM, Task
 from tests.storm.checks import RAN_OUT, Seen, Stored, violations
 from tests.storm.ledger import FILE, read
 from tests.storm.processes import descriptors, living
@@ -16,9 +16,10 @@ from tests.storm.storm import Storm
 
 import storm_tasks as tasks  # isort: skip
 
-#: I14: seconds until everything is done once it is calm, much more than a lease and two looks; and a second more for so
-#: many tasks that wait, which is much slower than two workers are.
-DRAINED_S, PER_SECOND = 90.0, 20
+#: I14: seconds until everything is done once it is calm, much more than a lease and two looks; a second more for so
+#: many tasks that wait, which is much slower than two workers are; and so many seconds for each that goes through
+#: quarantine, alone in a process that has to be started.
+DRAINED_S, PER_SECOND, QUARANTINE_S = 90.0, 20, 3.0
 #: Descriptors that a worker may have more than it had: stores and bells of others are opened when they are needed.
 MORE_DESCRIPTORS = 6
 
@@ -36,7 +37,7 @@ def settle_down(storm: Storm) -> float:
 
 
 def wait_until_done(storm: Storm) -> None:
-    seconds = DRAINED_S + unfinished(storm.deferq) / PER_SECOND
+    seconds = DRAINED_S + unfinished(storm.deferq) / PER_SECOND + suspects(storm.deferq) * QUARANTINE_S
     until(lambda: not unfinished(storm.deferq), seconds, "there is still something to do")
 
 
@@ -55,6 +56,11 @@ def ask_again(storm: Storm) -> None:
 def unfinished(deferq: Deferq) -> int:
     counts = deferq.engine.counts(cap=10**9)
     return sum(queue.ready + queue.scheduled + queue.retrying + queue.parked + queue.leased for queue in counts.queues)
+
+
+def suspects(deferq: Deferq) -> int:
+    waiting = State.PENDING, State.LEASED
+    return sum(task.state in waiting and task.crashes >= SUSPECT_FROM for task in everything(deferq))
 
 
 def everything(deferq: Deferq) -> Iterator[Task]:

@@ -38,7 +38,7 @@ def weather(folder: Path, seed: int, kills: int, seconds: float, **options: Any)
 
 
 @pytest.mark.programme
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_path: Path, round: int) -> None:
     kills, seconds = sized((12, 6.0), (650, 270.0), (650, 600.0))
@@ -47,7 +47,7 @@ def test_a_storm_of_kills_loses_nothing_and_runs_nothing_twice_at_a_time(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.programme
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(700)
 @pytest.mark.parametrize("round", range(sized(1, 1, 100)))
 def test_a_storm_in_which_leases_run_out_lets_no_late_outcome_count(tmp_path: Path, round: int) -> None:
     kills, seconds = sized((8, 8.0), (350, 190.0), (350, 600.0))

@@ -25,6 +25,7 @@ def want(
     rotation: int = 0,
     lease_s: float = 30.0,
     delivers: bool = False,
+    pulls: bool = False,
 ) -> Want:
     """What a dispatcher asks for, with a lease id that nobody else has."""
     return Want(
@@ -36,6 +37,7 @@ def want(
         routes=routes if route is None else (None, route),
         rotation=rotation,
         delivers=delivers,
+        pulls=pulls,
     )
 
 

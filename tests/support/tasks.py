@@ -30,6 +30,7 @@ class TaskMaker:
         retry: RetryPolicy = DEFAULT_RETRY,
         payload: bytes | None = None,
         task_id: int | None = None,
+        spill: bytes | None = None,
     ) -> NewTask:
         now = self._clock()
         task_id = self._next_id(now) if task_id is None else task_id
@@ -47,6 +48,7 @@ class TaskMaker:
             url=url,
             options=Options(retry=retry).encode(),
             payload=b"envelope of %d" % task_id if payload is None else payload,
+            spill=spill,
         )
 
     def many(self, number: int, queue: str = "default", **options: object) -> list[NewTask]:

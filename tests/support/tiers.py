@@ -27,6 +27,11 @@ def tried(what: str, count: int) -> None:
     _tried[what] += count
 
 
+def counts() -> dict[str, int]:
+    """What was tried so far."""
+    return dict(_tried)
+
+
 def lines() -> list[str]:
     """What was tried, a line each."""
     return [f"{count:>11,} {what}" for what, count in sorted(_tried.items())]
@@ -35,4 +40,4 @@ def lines() -> list[str]:
 def save(path: str) -> None:
     """Leave what was tried to whoever started this run."""
     with open(path, "w", encoding="utf-8") as file:
-        json.dump(dict(_tried), file)
+        json.dump(counts(), file)

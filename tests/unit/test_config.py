@@ -64,6 +64,7 @@ def test_every_setting_has_a_variable(tmp_path: Path, name: str) -> None:
         "base_url": "https://shop.example",
         "payload": "json",
         "payload_accept": "pickle,json",
+        "trust_app_engine_headers": "1",
     }.get(name, "7")
     value = gathered(tmp_path, {SETTINGS[name].variable: text}).values[name]
     assert value.origin == f"environment DEFERQ_{name.upper()}"
@@ -74,6 +75,29 @@ def test_lists_stand_between_commas_in_the_environment(tmp_path: Path) -> None:
     settings = gathered(tmp_path, {"DEFERQ_ALLOW": "myapp., shop.", "DEFERQ_SECRETS": f"{SECRET}1, {SECRET}2"})
     assert settings["allow"] == ("myapp.", "shop.")
     assert settings["secrets"] == (f"{SECRET}1", f"{SECRET}2")
+
+
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("1", True),
+        ("true", True),
+        ("Yes", True),
+        ("on", True),
+        (True, True),
+        ("0", False),
+        ("off", False),
+        (False, False),
+    ],
+)
+def test_a_truth_value_has_many_names(tmp_path: Path, value: object, meant: bool) -> None:
+    assert gathered(tmp_path, trust_app_engine_headers=value)["trust_app_engine_headers"] is meant
+
+
+@pytest.mark.parametrize("value", ["maybe", "2", "", 1, 0, 5.0, []])
+def test_what_is_neither_true_nor_false_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigError, match="trust_app_engine_headers: expected true or false"):
+        gathered(tmp_path, trust_app_engine_headers=value)
 
 
 def test_an_empty_allow_list_is_one(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_a_value_is_true_whatever_it_holds() -> None:
 
 def test_the_repr_names_the_fields_in_their_order() -> None:
     assert repr(Point(1, 2)) == "Point(x=1, y=2)"
-    assert repr(Queue()) == "Queue(rate=None, bucket_size=None, max_concurrent=None, retry=None)"
+    assert repr(Queue(rate="5/s")).startswith("Queue(rate='5/s', bucket_size=None, max_concurrent=None, retry=None, ")
     assert repr(RetryPolicy(max_attempts=3)) == (
         "RetryPolicy(max_attempts=3, min_backoff_s=0.1, max_backoff_s=3600.0, max_doublings=16, max_age_s=None,"
         " jitter=True)"

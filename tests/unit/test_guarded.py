@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import random
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,7 +15,7 @@ from deferq.model.task import Leased
 from deferq.runtime.executor import Executor
 from deferq.runtime.guarded import LEFT_FROM, TAKEN, GuardedThreads
 from deferq.runtime.pools import Lease
-from deferq.runtime.turns import AWAY_MAX_S, TURN_MAX_S, TURN_MIN_S, Turns
+from deferq.runtime.turns import AWAY_MAX_S, EARLY, TURN_MAX_S, TURN_MIN_S, Turns
 from tests.unit.test_pool import ALWAYS, Bench, until
 
 NEVER = Lease(0.0, 0.0)
@@ -110,21 +112,63 @@ def test_however_it_leaves_it_makes_room_for_the_next(bench: GuardedBench, how: 
 # ---- turns
 
 
-def test_turns_follow_one_another_as_long_as_the_last_one_took() -> None:
+def turns_of(seconds: float) -> Turns:
+    """As after many that took so long."""
     turns = Turns()
-    turns.took(0.5)
-    assert [turns.next_in(100.0) for _ in range(3)] == [0.5, 1.0, 1.5]
-    assert turns.next_in(101.0) == 1.0, "half a second of what was promised is over, and one more turn"
-    assert turns.next_in(200.0) == 0.5
+    for _ in range(100):
+        turns.took(seconds)
+    return turns
+
+
+def test_whoever_waits_comes_back_after_a_quarter_of_the_turns_before_it() -> None:
+    turns = turns_of(2.0)
+    assert [turns.next_in(100.0) for _ in range(3)] == pytest.approx([0.5, 1.0, 1.5])
+    assert turns.next_in(101.0) == pytest.approx(1.0), "half a second of what was promised is over, and one more"
+    assert turns.next_in(200.0) == pytest.approx(0.5)
+
+
+def test_one_long_turn_does_not_keep_all_away_that_come_after_it() -> None:
+    turns = turns_of(0.4)
+    turns.took(4.4)
+    assert turns.next_in(0.0) == pytest.approx(EARLY * 1.4)
+
+
+def test_a_place_that_all_wait_for_is_seldom_empty() -> None:
+    """Of a hundred tasks of some length each, two places do one after the other; whoever comes in vain comes again."""
+    chance = random.Random(1)
+    places = [Place(Turns()), Place(Turns())]
+    coming = [(0.0, number) for number in range(100)]
+    while coming:
+        now, number = heapq.heappop(coming)
+        again = chance.choice(places).visit(now, chance.choice([0.5, 0.6, 0.7, 3.0]))
+        if again is not None:
+            heapq.heappush(coming, (now + again, number))
+    busy = [place.busy_s / place.until for place in places]
+    assert min(busy) > 0.7, busy
+
+
+class Place:
+    """Somewhere where one can be at a time."""
+
+    def __init__(self, turns: Turns) -> None:
+        self.turns, self.until, self.busy_s, self.takes_s = turns, 0.0, 0.0, 0.0
+
+    def visit(self, now: float, seconds: float) -> float | None:
+        """Take the place for so long; returns when to come again if it is taken."""
+        if now < self.until:
+            return self.turns.next_in(now)
+        if self.takes_s:
+            self.turns.took(self.takes_s)
+        self.until, self.takes_s = now + seconds, seconds
+        self.busy_s += seconds
+        return None
 
 
 @pytest.mark.parametrize(("took", "turn_s"), [(0.0, TURN_MIN_S), (3600.0, TURN_MAX_S)])
 def test_a_turn_is_never_taken_for_very_short_or_very_long(took: float, turn_s: float) -> None:
-    turns = Turns()
-    turns.took(took)
-    assert turns.next_in(0.0) == turn_s
+    assert turns_of(took).next_in(0.0) == pytest.approx(EARLY * turn_s)
 
 
 def test_nobody_is_sent_away_for_longer_than_ten_minutes() -> None:
     turns = Turns()
-    assert [turns.next_in(0.0) for _ in range(2_000)][-1] == AWAY_MAX_S
+    assert [turns.next_in(0.0) for _ in range(10_000)][-1] == AWAY_MAX_S

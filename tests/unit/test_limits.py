@@ -102,29 +102,58 @@ def test_a_bucket_without_a_size_holds_five_or_a_tenth_of_a_second(limits: Limit
 
 
 def test_a_queue_travels_as_plain_data() -> None:
-    for queue in (Queue(), Queue(rate=5, bucket_size=9, max_concurrent=2, retry=RetryPolicy(max_attempts=3))):
+    whole = Queue(
+        rate=5, bucket_size=9, max_concurrent=2, retry=RetryPolicy(max_attempts=3, max_age_s=None), route="eu.west",
+        paused=True, pull=True, source="queue.yaml",
+    )  # fmt: skip
+    for queue in (Queue(), whole):
         assert Queue.from_dict(json.loads(json.dumps(queue.to_dict()))) == queue
     assert Queue().to_dict() == {}
+    assert Queue.from_dict({**whole.to_dict(), "colour": "red", "retry": {"max_attempts": 3, "mood": 1}}) == whole
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("route", "für Ann"), ("route", ""), ("paused", "yes"), ("paused", None), ("pull", 1)]
+)
+def test_whatever_else_is_said_of_a_queue_is_checked_where_it_is_said(field: str, value: Any) -> None:
+    with pytest.raises(InvalidOption, match=f"^{field}: ") as refused:
+        Queue(**{field: value})
+    assert refused.value.field == field
 
 
 # ---- who says what
 
 
 def test_what_an_operator_sets_wins_field_by_field_until_it_is_reset() -> None:
-    declared = changed(QueueSettings(name="mail"), Declare(Limits(rate="5/s", bucket_size=9, max_concurrent=4)))
+    declared = changed(QueueSettings(name="mail"), Declare(Queue(rate="5/s", bucket_size=9, max_concurrent=4)))
     chosen = changed(declared, SetLimits({"rate": "1/m", "max_concurrent": None}))
     assert chosen.limits == Limits(rate="1/m", bucket_size=9)
     assert [chosen.origin(field) for field in ("rate", "bucket_size", "max_concurrent")] == ["set", "declared", "set"]
     again = changed(chosen, SetLimits({"rate": 2}))
     assert again.limits == Limits(rate="2/s", bucket_size=9)
-    assert changed(again, Declare(Limits(rate="7/s"))).limits == Limits(rate="2/s")
+    assert changed(again, Declare(Queue(rate="7/s"))).limits == Limits(rate="2/s")
     assert changed(again, ResetLimits()) == declared
 
 
 def test_without_a_rate_the_size_of_a_bucket_means_nothing() -> None:
-    declared = changed(QueueSettings(name="mail"), Declare(Limits(rate="5/s", bucket_size=9)))
+    declared = changed(QueueSettings(name="mail"), Declare(Queue(rate="5/s", bucket_size=9)))
     assert changed(declared, SetLimits({"rate": None})).limits == NO_LIMITS
     assert changed(declared, SetLimits({"rate": None})).origin("bucket_size") == "declared"
+
+
+def test_an_operator_resumes_what_is_declared_to_be_paused_until_it_is_reset() -> None:
+    declared = changed(QueueSettings(name="mail"), Declare(Queue(paused=True)))
+    assert declared.paused
+    resumed = changed(declared, Resume())
+    assert not resumed.paused
+    assert not changed(resumed, Declare(Queue(paused=True, rate="1/s"))).paused
+    assert changed(resumed, ResetLimits()) == declared
+
+
+def test_what_an_operator_has_paused_stays_so_whatever_is_declared_or_reset() -> None:
+    paused = changed(QueueSettings(name="mail"), Pause())
+    assert changed(changed(paused, Declare(Queue(rate="5/s"))), ResetLimits()).paused
+    assert changed(paused, Resume()) == QueueSettings(name="mail")
 
 
 def test_pausing_leaves_the_limits_as_they_are() -> None:

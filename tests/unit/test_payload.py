@@ -439,7 +439,7 @@ def encoded(codec: Codec, fn: Callable[..., Any] = callables.plain, *args: Any, 
 
 def test_a_call_becomes_an_invocation(codec: Codec) -> None:
     invocation = codec.decode(encoded(codec, callables.plain, 1, a=2))
-    assert invocation == (callables.plain, (1,), {"a": 2}, {}, False)
+    assert invocation == (callables.plain, (1,), {"a": 2}, {}, False, True)
     assert codec.decode(encoded(codec, callables.asynchronous, 1)).is_async
 
 

@@ -22,7 +22,7 @@ from deferq.runtime.children.wire import HELLO
 from deferq.runtime.dispatcher import UNSTARTED_S
 from deferq.runtime.pools import Lease
 from deferq.runtime.settling import WORKER_DIED, WORKER_STOPPED
-from deferq.runtime.turns import AWAY_MAX_S, TURN_MIN_S
+from deferq.runtime.turns import AWAY_MAX_S, EARLY, TURN_MIN_S
 from tests.unit.fakechild import SOON_S, FakeChild, leased
 from tests.unit.test_nursery import Scene as CommonScene
 
@@ -160,14 +160,14 @@ def test_only_one_is_in_quarantine_and_the_others_are_sent_back_for_a_while() ->
     outcomes = scene.look()
     assert (len(scene.apart), sorted(outcomes)) == (1, [2, 3])
     assert back(outcomes[2]).reason == TAKEN
-    assert TURN_MIN_S <= back(outcomes[2]).after_s < back(outcomes[3]).after_s
+    assert EARLY * TURN_MIN_S <= back(outcomes[2]).after_s < back(outcomes[3]).after_s
 
 
 def test_a_crowd_of_suspects_comes_back_one_after_the_other_and_within_bounds() -> None:
     scene = Scene().begin()
     scene.start(suspect(0))
     waits = []
-    for number in range(1, 2000):
+    for number in range(1, 4000):
         scene.start(suspect(number))
         waits.append(back(scene.look()[number]).after_s)
     assert waits == sorted(waits)
@@ -177,14 +177,14 @@ def test_a_crowd_of_suspects_comes_back_one_after_the_other_and_within_bounds() 
 
 def test_how_long_they_wait_follows_from_how_long_a_turn_takes() -> None:
     scene = Scene().begin()
-    for number in range(10):
+    for number in range(50):
         child, place = scene.run(suspect(number))
-        scene.look(0.3)
+        scene.look(0.4)
         child.done(place, SUCCEEDED)
         scene.look()
         scene.end(child)
-    scene.start(suspect(11), suspect(12))
-    assert back(scene.look()[12]).after_s == pytest.approx(0.3)
+    scene.start(suspect(51), suspect(52))
+    assert back(scene.look()[52]).after_s == pytest.approx(EARLY * 0.4, rel=0.01)
 
 
 # ---- how it ends

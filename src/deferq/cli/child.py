@@ -74,13 +74,14 @@ def _executor(
     """And how many bytes of memory tasks may take from now on; 0: any number."""
     deliverer = deliverer or NoApplication()
     if ours.crash is None:
-        return Executor(deferq.codec, now=deferq.engine.now, deliverer=deliverer), 0
+        return Executor(deferq.codec, now=deferq.engine.now, deliverer=deliverer, engine=deferq.engine), 0
     from deferq.runtime.children.capped import CappedExecutor, MemoryCap, default_cap
 
     size = args.quarantine_memory or deferq.settings["quarantine_memory"] or default_cap()
     cap = MemoryCap(size)
     cap.impose()
-    return CappedExecutor(deferq.codec, cap, now=deferq.engine.now, deliverer=deliverer), size
+    executor = CappedExecutor(deferq.codec, cap, now=deferq.engine.now, deliverer=deliverer, engine=deferq.engine)
+    return executor, size
 
 
 def _config(args: argparse.Namespace, loaded: Loaded) -> WorkerConfig:

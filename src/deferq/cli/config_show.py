@@ -14,7 +14,7 @@ from deferq.app import Deferq
 from deferq.cli.arguments import EXIT_OK, add_json, add_store
 from deferq.cli.loading import AppNotLoaded, app_of, load, settings_of
 from deferq.cli.output import print_json, print_table
-from deferq.cli.showing import declared_queues, for_people, setting_rows, store_line
+from deferq.cli.showing import declared_by, for_people, queue_line, setting_rows, store_line
 from deferq.config import unknown_variables
 
 
@@ -28,19 +28,22 @@ def run(args: argparse.Namespace) -> int:
     """Print the settings that a command here would use: those of the application, if one is named or configured."""
     deferq = _application(args)
     settings = settings_of(args.url) if deferq is None else deferq.settings
-    rows, queues, passed_over = setting_rows(settings), declared_queues(deferq), unknown_variables(os.environ)
+    rows, declared, passed_over = setting_rows(settings), declared_by(deferq), unknown_variables(os.environ)
+    if declared.trouble:
+        print(f"deferq config show: without the queues: {declared.trouble}", file=sys.stderr)
     if args.json:
-        document = {"project": str(settings.project), "store": store_line(settings), "settings": rows, "queues": queues}
-        print_json({**document, "passed_over": passed_over})
+        document = {"project": str(settings.project), "store": store_line(settings), "settings": rows}
+        queues = {"queue_file": declared.file, "queues": dict(declared.queues)}
+        print_json({**document, **queues, "passed_over": passed_over})
         return EXIT_OK
-    print(f"project  {settings.project}\nstore    {store_line(settings)}\n")
+    print(f"project  {settings.project}\nstore    {store_line(settings)}")
+    print(f"queues   {declared.file}\n" if declared.file else "")
     print_table(
         ("setting", "value", "origin", "about"),
         [(row["name"], for_people(row), row["origin"], row["help"]) for row in rows],
     )
-    for name, limits in queues.items():
-        told = ", ".join(f"{field} {value}" for field, value in limits.items())
-        print(f"queue {name} (declared in code): {told or 'no limits'}")
+    for name, said in declared.queues.items():
+        print(queue_line(name, said))
     for name, meant in passed_over.items():
         print(f"\nnote: {name} is no setting, and is passed over." + (f" Did you mean {meant}?" if meant else ""))
     return EXIT_OK

@@ -33,6 +33,7 @@ VERBS: Mapping[str, str] = {
     "queues purge": "delete every pending task of a queue",
     "queues set": "set how fast a queue runs, and how many tasks at a time",
     "queues reset": "bring back the limits that the application declares",
+    "queues load": "bring what a queue.yaml declares to the store, and say what changes",
     "defer": "defer a call of a function",
     "db info": "the database file: size, schema, settings",
     "db upgrade": "bring the database to this release's schema",

@@ -43,7 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def call_inside(deferq: Deferq, task: Task, details: Details, args: argparse.Namespace) -> Inside:
     """The call that `task` stands for."""
-    shown = None if args.no_arguments else show_call(details.payload, FULL if args.full else BRIEF)
+    limits = FULL if args.full else BRIEF
+    shown = None if args.no_arguments else show_call(details.payload, limits)
+    if shown is not None and shown.elsewhere and (spill := deferq.engine.spill(task.id)) is not None:
+        shown = show_call(spill, limits)
     return Inside(_signature(deferq, "payload", task, details.payload), shown)
 
 

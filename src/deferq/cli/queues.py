@@ -9,8 +9,10 @@ from typing import Any
 from deferq.app import Deferq
 from deferq.cli.arguments import CommandError, add_store
 from deferq.cli.loading import open_store
-from deferq.model.limits import FIELDS, given
+from deferq.cli.output import plural
+from deferq.model.limits import FIELDS
 from deferq.model.queue import Queue, check_queue_name
+from deferq.model.retry import RetryPolicy
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.suggest import did_you_mean
 
@@ -39,7 +41,7 @@ def find(deferq: Deferq, names: Sequence[str], *, new: bool | None = None) -> li
         if name not in known and name not in deferq.queues and not new:
             those = did_you_mean(name, known, otherwise=_those(known))
             raise CommandError(f"There is no queue '{name}'.{those}{'' if new is None else _OFFER}")
-    return [known.get(name, _declared(deferq, name)) for name in names]
+    return [known[name] if name in known else _declared(deferq, name) for name in names]
 
 
 def unused(names: Iterable[str], known: Iterable[str]) -> Iterator[str]:
@@ -72,6 +74,15 @@ def limit_cell(queue: QueueSettings, field: str) -> str:
     return _value(queue, field) + (" (set)" if queue.origin(field) == "set" else "")
 
 
+def retry_text(policy: RetryPolicy | None) -> str:
+    """When a task is given up, in a few words; empty: as deferq does by itself."""
+    if policy is None:
+        return ""
+    attempts = [] if policy.max_attempts is None else [plural(policy.max_attempts, "attempt")]
+    age = [] if policy.max_age_s is None else [f"{policy.max_age_s:,g} s"]
+    return " and ".join(attempts + age) or "for ever"
+
+
 def limits_document(queue: QueueSettings) -> dict[str, Any]:
     """What holds, and who said so. The size of a bucket is there whether it was given or not."""
     limits = queue.limits
@@ -79,7 +90,10 @@ def limits_document(queue: QueueSettings) -> dict[str, Any]:
         "rate": limits.rate,
         "bucket_size": limits.burst if limits.rate else None,
         "max_concurrent": limits.max_concurrent,
-        "declared": given(queue.declared),
+        "retry": queue.declared.to_dict().get("retry"),
+        "route": queue.declared.route,
+        "pull": queue.declared.pull,
+        "declared": queue.declared.to_dict(),
         "set": dict(queue.chosen),
     }
 
@@ -91,7 +105,7 @@ def _value(queue: QueueSettings, field: str) -> str:
 
 
 def _declared(deferq: Deferq, name: str) -> QueueSettings:
-    return QueueSettings(name=name, declared=deferq.queues.get(name, Queue()).limits)
+    return QueueSettings(name=name, declared=deferq.queues.get(name, Queue()))
 
 
 def _those(known: dict[str, QueueSettings]) -> str:

@@ -1,4 +1,4 @@
-"""List the queues: what waits in each, and its limits.
+"""List the queues: what waits in each, its limits, and what is declared for its tasks.
 
 Limits marked with (set) are an operator's, and win over what the application declares. Counts stop at 10,000 and are
 then printed as 10,000+.
@@ -12,12 +12,13 @@ import sys
 from deferq.cli.arguments import EXIT_OK, add_json, add_store
 from deferq.cli.loading import open_store
 from deferq.cli.output import number, print_json, print_table
-from deferq.cli.queues import limit_cell, limits_document
+from deferq.cli.queues import limit_cell, limits_document, retry_text
 from deferq.engines.base import Counts, QueueCounts
 from deferq.model.limits import FIELDS
 from deferq.model.settings import QueueSettings
 
 _COUNTS = ("ready", "scheduled", "retrying", "parked", "leased")
+_ABOUT = ("retry", "route", "mode")
 Pair = tuple[QueueSettings, QueueCounts]
 
 
@@ -50,7 +51,7 @@ def _print_for_people(pairs: list[Pair], counts: Counts) -> None:
         print("No queue has been used yet.", file=sys.stderr)
         return
     print_table(
-        ("queue", *(f">{name}" for name in _COUNTS), *(f">{field.replace('_', ' ')}" for field in FIELDS), ""),
+        ("queue", *(f">{name}" for name in _COUNTS), *(f">{field.replace('_', ' ')}" for field in FIELDS), *_ABOUT, ""),
         [_row(*pair, counts.cap) for pair in pairs],
     )
     if any(queue.chosen for queue, _ in pairs):
@@ -59,4 +60,6 @@ def _print_for_people(pairs: list[Pair], counts: Counts) -> None:
 
 def _row(queue: QueueSettings, counts: QueueCounts, cap: int) -> tuple[object, ...]:
     numbers = (number(getattr(counts, name), cap) for name in _COUNTS)
-    return (queue.name, *numbers, *(limit_cell(queue, field) for field in FIELDS), "paused" if queue.paused else "")
+    limits = (limit_cell(queue, field) for field in FIELDS)
+    about = (retry_text(queue.declared.retry), queue.declared.route, "pull" if queue.declared.pull else "")
+    return (queue.name, *numbers, *limits, *about, "paused" if queue.paused else "")

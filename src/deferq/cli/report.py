@@ -26,7 +26,7 @@ from deferq.cli.loading import AppNotLoaded, app_of, load, settings_of
 from deferq.cli.output import print_json, printable, size
 from deferq.cli.queues import limits_document
 from deferq.cli.redacting import Redactor
-from deferq.cli.showing import declared_queues, for_people, setting_rows, store_line
+from deferq.cli.showing import declared_by, for_people, setting_rows, store_line
 from deferq.cli.times import utc
 from deferq.cli.version import version
 from deferq.cli.workers import WorkerSeen, workers
@@ -105,7 +105,8 @@ def _settings(settings: Settings, deferq: Deferq | None) -> dict[str, Any]:
     """Those that somebody has set; the others are what the release says."""
     rows = [row for row in setting_rows(settings) if row["origin"] != "default" or row.get("keys")]
     told = {row["name"]: f"{for_people(row)} ({row['origin']})" for row in rows}
-    return {"store": store_line(settings), **told, "declared queues": declared_queues(deferq)}
+    declared = declared_by(deferq)
+    return {"store": store_line(settings), **told, "declared queues": declared.trouble or dict(declared.queues)}
 
 
 # ---- the store

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from deferq import stores
 from deferq.app import Deferq
+from deferq.cli.queues import retry_text
 from deferq.codec.signing import Keyring
 from deferq.config import SETTINGS, Settings
-from deferq.errors import DeferqError
-from deferq.model.limits import Limit, given
+from deferq.errors import ConfigError, DeferqError
+from deferq.model.retry import RetryPolicy
+from deferq.queuefile import queue_file
 
 #: Up to the last @: who forgets to encode a password may have any character in it.
 _PASSWORD = re.compile(r"(://[^/\s:@]*):.+@", re.DOTALL)
@@ -68,9 +71,36 @@ def store_line(settings: Settings) -> str:
     return f"sqlite:///{path}" if path is not None else str(settings["url"])
 
 
-def declared_queues(deferq: Deferq | None) -> dict[str, dict[str, Limit]]:
-    """The queues that an application declares, with their limits."""
-    return {} if deferq is None else {name: given(queue.limits) for name, queue in deferq.queues.items()}
+class Declared(NamedTuple):
+    """What an application declares about its queues."""
+
+    #: By name, as plain data.
+    queues: Mapping[str, Mapping[str, Any]] = MappingProxyType({})
+    #: The file that declares some of them.
+    file: str | None = None
+    #: Why it is not known what is declared; empty: it is.
+    trouble: str = ""
+
+
+def declared_by(deferq: Deferq | None) -> Declared:
+    """What it says, or why that cannot be read; None: there is no application to ask."""
+    if deferq is None:
+        return Declared()
+    try:
+        file = queue_file(deferq.settings, deferq.queue_files)
+        queues = {name: queue.to_dict() for name, queue in deferq.queues.items()}
+    except ConfigError as error:
+        return Declared(trouble=str(error))
+    return Declared(queues, None if file is None else str(file))
+
+
+def queue_line(name: str, said: Mapping[str, Any]) -> str:
+    """A declared queue for people: `queue mail (declared in queue.yaml): rate 5/s, route worker`."""
+    told = [f"{field} {value}" for field, value in said.items() if field not in ("source", "retry", "paused", "pull")]
+    if "retry" in said:
+        told.append(f"retry {retry_text(RetryPolicy(**said['retry']))}")
+    told += [field for field in ("paused", "pull") if said.get(field)]
+    return f"queue {name} (declared in {said.get('source', 'code')}): {', '.join(told) or 'no limits'}"
 
 
 def without_password(value: Any) -> Any:

@@ -57,8 +57,15 @@ class Snapshot:
     waiting: Mapping[str, Waiting] = field(default_factory=dict)
     #: By queue.
     limits: Mapping[str, Limits] = field(default_factory=dict)
+    #: Pull queues: nobody serves them but whoever asks for their tasks.
+    pulled: frozenset[str] = frozenset()
     #: The size of the store's log; None: it has none, or it cannot be read.
     log_bytes: int | None = None
+
+    @property
+    def pushed(self) -> list[QueueCounts]:
+        """Queues that workers should serve."""
+        return [queue for queue in self.counts.queues if queue.queue not in self.pulled]
 
     @property
     def alive(self) -> list[WorkerSeen]:
@@ -73,16 +80,20 @@ class Snapshot:
 def take(engine: Readable) -> Snapshot:
     """Ask the store. Raises StoreError."""
     counts = engine.counts()
+    settings = engine.queues()
+    pulled = frozenset(queue.name for queue in settings if queue.declared.pull)
     seen = tuple(workers(engine))
     totals = engine.totals(window_start(counts.now, max(WINDOWS)), counts.now + 1)
-    worth_a_look = [queue for queue in counts.queues if queue.parked or _may_miss_a_route(queue, seen)]
+    pushed = [queue for queue in counts.queues if queue.queue not in pulled]
+    worth_a_look = [queue for queue in pushed if queue.parked or _may_miss_a_route(queue, seen)]
     return Snapshot(
         url=engine.url,
         counts=counts,
         workers=seen,
         windows=tuple(window(totals, counts.now, minutes) for minutes in WINDOWS),
         waiting={queue.queue: _waiting(engine, queue.queue, counts.now) for queue in worth_a_look},
-        limits={queue.name: queue.limits for queue in engine.queues()},
+        limits={queue.name: queue.limits for queue in settings},
+        pulled=pulled,
         log_bytes=_log_bytes(engine),
     )
 

@@ -86,6 +86,7 @@ def _print_for_people(seen: _Seen, now: int) -> None:
             ("attempts", f"{task.attempts} of {_attempts_max(task.options)}, started {task.starts} times"),
             ("parked", f"{task.parks} times in a row" if task.parks else None),
             ("crashes", _crashes(task)),
+            ("url", task.url),
             ("route", task.route),
             ("tags", ", ".join(task.options.tags)),
             ("headers", ", ".join(f"{name}: {value}" for name, value in task.options.headers)),

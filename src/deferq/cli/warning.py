@@ -55,8 +55,8 @@ def no_worker(seen: Snapshot) -> Iterator[Warned]:
     """No worker is alive. That is serious once there is work."""
     if seen.alive:
         return
-    ready = sum(queue.ready for queue in seen.counts.queues if not queue.paused)
-    held = sum(queue.leased for queue in seen.counts.queues)
+    ready = sum(queue.ready for queue in seen.pushed if not queue.paused)
+    held = sum(queue.leased for queue in seen.pushed)
     what = [f"{_tasks(ready, seen)} {_is(ready, 'waits', 'wait')}"] if ready else []
     if held:
         what.append(f"{_tasks(held, seen)} {_is(held, 'was', 'were')} left behind by a worker that is gone")
@@ -178,7 +178,7 @@ def suspects(seen: Snapshot) -> Iterator[Warned]:
 
 def late(seen: Snapshot) -> Iterator[Warned]:
     """A worker serves the queue, but not in time: serious if none of its tasks was run, and some should have been."""
-    for queue in seen.counts.queues:
+    for queue in seen.pushed:
         waited_s = waited(queue, seen.counts.now)
         if queue.paused or waited_s < LATE_S or not seen.serving(queue.queue):
             continue
@@ -252,7 +252,7 @@ def waited(queue: QueueCounts, now: int) -> float:
 
 def _unserved(seen: Snapshot) -> list[QueueCounts]:
     """None while no worker is alive: that is said once, and not for each queue."""
-    return [queue for queue in seen.counts.queues if seen.alive and not seen.serving(queue.queue)]
+    return [queue for queue in seen.pushed if seen.alive and not seen.serving(queue.queue)]
 
 
 def _tasks(count: int, seen: Snapshot) -> str:

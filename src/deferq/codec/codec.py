@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
-from deferq.codec.signing import CODECS, PICKLE, Keyring
+from deferq.codec.requests import StoredRequest, is_request, pack_request, unpack_request
+from deferq.codec.signing import CODECS, HTTP, PICKLE, TRIPLE, Keyring
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
-from deferq.codec.targets import Located, check_allowed, find
-from deferq.errors import ConfigError
+from deferq.codec.targets import Located, check_allowed, check_homes, find, unwrapped
+from deferq.codec.triples import OURS, decode_triple, encode_triple
+from deferq.errors import CodecNotAllowed, ConfigError
 from deferq.locks import ProcessLock
 from deferq.model.task import Leased
 from deferq.registry import Registry
@@ -30,6 +33,8 @@ class Invocation(NamedTuple):
     context: Mapping[str, Any]
     #: Whether calling `fn` gives a coroutine.
     is_async: bool
+    #: Whether what `fn` returns is stored.
+    keeps_result: bool = True
 
 
 class Codec:
@@ -67,7 +72,8 @@ class Codec:
         self.carried = carriers(carry)
         self.payload_limit = payload_limit
         self._number = CODECS[payload]
-        self._accepted = frozenset(CODECS[name] for name in accept or _accepted_with(payload))
+        accepted = frozenset(CODECS[name] for name in accept or _accepted_with(payload))
+        self._accepted = accepted | {TRIPLE} if PICKLE in accepted else accepted
         self._strict: StrictJson | None = None
         pickled = self._number == PICKLE
         self._encode_call = encode_call if pickled else self._strict_json().encode_call
@@ -102,19 +108,69 @@ class Codec:
         self._check_size("arguments", body)
         return self.keyring.seal("payload", task_id, target, body, codec=self._number, url=url)
 
+    def encode_triple(self, task_id: int, target: str, pickled: bytes, *, url: str | None = None) -> bytes:
+        """The signed envelope of a call that names its own callable: `pickled` is that of (callable, args, kwargs).
+
+        `target` is what people and the allow-list see. Raises CodecNotAllowed where no pickles are read,
+        TargetNotAllowed, PayloadTooLargeError.
+        """
+        self._check_triple(target)
+        body = encode_triple(pickled, capture(self.carried) if self.carried else None)
+        self._check_size("arguments", body)
+        return self.seal_triple(task_id, target, body, url=url)
+
+    def seal_triple(self, task_id: int, target: str, body: bytes, *, url: str | None = None) -> bytes:
+        """The signed envelope around what `encode_triple` has encoded."""
+        return self.keyring.seal("payload", task_id, target, body, codec=TRIPLE, url=url)
+
+    def seal_spill(self, task_id: int, target: str, pickled: bytes) -> bytes:
+        """The signed envelope of such a call that stands beside the task. Raises like `encode_triple`."""
+        self._check_triple(target)
+        body = encode_triple(pickled)
+        self._check_size("arguments", body)
+        return self.keyring.seal("spill", task_id, "", body, codec=TRIPLE)
+
+    def open_spill(self, task_id: int, envelope: bytes) -> Invocation:
+        """The call in it. Raises PayloadError, TargetNotAllowed or TargetUnknown."""
+        return self._invocation_of_triple("spill", self.read_spill(task_id, envelope))
+
+    def read_spill(self, task_id: int, envelope: bytes) -> bytes:
+        """The pickle in it, verified and not restored. Raises PayloadError."""
+        return self.keyring.open("spill", task_id, "", envelope, codecs=self._accepted)[1]
+
     def decode(self, task: Leased) -> Invocation:
         """The call that `task` stands for. Nothing is imported or restored before its signature fits.
 
         Raises PayloadError, TargetNotAllowed or TargetUnknown.
         """
         codec, body = self._open(task)
+        if codec == TRIPLE:
+            if self._allow is not None:
+                check_allowed(task.target, self._allow)
+            return self._invocation_of_triple(task.target, body)
         fn, is_async = find(task.target, self._registry, self._allow)
         args, kwargs, extras = decode_call(body) if codec == PICKLE else self._strict_json().decode_call(body)
         return Invocation(fn, args, kwargs, extras.get("context") or {}, is_async)
 
     def verify(self, task: Leased) -> None:
         """Raise PayloadError unless its signature fits. Nothing is imported or restored."""
-        self._open(task)
+        if is_request(task.payload):
+            self.open_request(task)
+        else:
+            self._open(task)
+
+    def seal_request(self, task_id: int, target: str, request: StoredRequest, *, url: str | None) -> bytes:
+        """The signed envelope of a request that is stored as it is. Raises PayloadTooLargeError."""
+        body = pack_request(request)
+        self._check_size("request", body)
+        return self.keyring.seal("payload", task_id, target, body, codec=HTTP, url=url)
+
+    def open_request(self, task: Leased) -> StoredRequest:
+        """The request that is stored with `task`. Raises PayloadError."""
+        _, body = self.keyring.open(
+            "payload", task.id, task.target, task.payload, url=task.url, codecs=frozenset({HTTP})
+        )
+        return unpack_request(body)
 
     def seal_result(self, task_id: int, target: str, value: Any) -> bytes | None:
         """The signed envelope of what a task returned; None stays None.
@@ -136,6 +192,22 @@ class Codec:
 
     def _open(self, task: Leased) -> tuple[int, bytes]:
         return self.keyring.open("payload", task.id, task.target, task.payload, url=task.url, codecs=self._accepted)
+
+    def _invocation_of_triple(self, target: str, body: bytes) -> Invocation:
+        fn, args, kwargs, context = decode_triple(body)
+        if self._allow is not None and getattr(fn, "__module__", None) != OURS:
+            check_homes(target, fn, self._allow)
+        fn = unwrapped(fn)
+        return Invocation(fn, args, kwargs, context, inspect.iscoroutinefunction(fn), keeps_result=False)
+
+    def _check_triple(self, target: str) -> None:
+        if TRIPLE not in self._accepted:
+            raise CodecNotAllowed(
+                "App Engine's deferred library stores pickles, and this application reads strict JSON alone. Defer with"
+                " deferq.defer, or set payload_accept to json,pickle."
+            )
+        if self._allow is not None:
+            check_allowed(target, self._allow)
 
     def _strict_json(self) -> StrictJson:
         """Loaded by who uses it."""

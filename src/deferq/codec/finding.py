@@ -92,8 +92,7 @@ def _find(target: str, registry: Registry, allow: tuple[str, ...] | None) -> Fou
         _check_allowed(target, module, allow or ())
     found = resolve(target, registry)
     if limited:
-        for home in _homes(found):
-            _check_allowed(target, home, allow or ())
+        check_homes(target, found, allow or ())
     fn = unwrapped(found)
     if not callable(fn):
         raise TargetUnknown(f"{target}: what has this name is not callable here. {_SKEW}")
@@ -142,6 +141,12 @@ def check_allowed(target: str, allow: tuple[str, ...]) -> None:
     module, _ = _parsed(target)
     if not module.startswith("@"):
         _check_allowed(target, module, allow)
+
+
+def check_homes(target: str, found: Any, allow: tuple[str, ...]) -> None:
+    """Raise TargetNotAllowed if what was found lives in a module that is not allowed."""
+    for home in _homes(found):
+        _check_allowed(target, home, allow)
 
 
 def _check_allowed(target: str, module: str, allow: tuple[str, ...]) -> None:

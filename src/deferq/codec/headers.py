@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from deferq.codec import wire
+from deferq.codec.requests import StoredRequest, is_request
 from deferq.codec.signing import Keyring
 from deferq.model.headers import is_reserved
 from deferq.model.task import Failure, Leased, decode_options
@@ -18,6 +19,9 @@ from deferq.model.task import Failure, Leased, decode_options
 US = 1_000_000
 USER_AGENT = "deferq"
 CONTENT_TYPE = "application/octet-stream"
+#: Of a request that App Engine's task queue would make, and whom it seems to come from.
+APP_ENGINE_USER_AGENT = "AppEngine-Google; (+http://code.google.com/appengine)"
+APP_ENGINE_CLIENT = "0.1.0.2"
 #: The kind of error that an answer without an outcome comes to; see `deferq.http.answers`.
 ANSWERED = "HttpStatus"
 _STATUS = re.compile(r"HTTP (\d{3}) from ")
@@ -25,17 +29,22 @@ _STATUS = re.compile(r"HTTP (\d{3}) from ")
 _UNANSWERED = {"worker lost", "worker stopped", "timed out", "no answer"}
 
 
-def delivery_headers(task: Leased, failures: Sequence[Failure] = ()) -> list[tuple[str, str]]:
+def delivery_headers(
+    task: Leased, failures: Sequence[Failure] = (), *, request: StoredRequest | None = None
+) -> list[tuple[str, str]]:
     """The headers of one delivery, without those that sign it, and without Content-Length, which the transport knows.
 
     Args:
         task: what is delivered; its own headers win over the defaults, and are never those of the two families.
         failures: its failed attempts, oldest first, as the engine keeps them. Without them an attempt counts as one
             that raised, and -TaskPreviousResponse and -TaskRetryReason are left out.
+        request: what is sent, if the task is a request of its maker; None: it is a call of ours.
     """
     own = [(name, value) for name, value in decode_options(task.options).headers if not is_reserved(name)]
     given = {name.lower() for name, _ in own}
-    defaults = [("User-Agent", USER_AGENT), ("Content-Type", CONTENT_TYPE)]
+    defaults = [("User-Agent", USER_AGENT if request is None else APP_ENGINE_USER_AGENT)]
+    if request is None or request.body:
+        defaults.append(("Content-Type", CONTENT_TYPE))
     past = _Past(task, failures)
     return [
         *((name, value) for name, value in defaults if name.lower() not in given),
@@ -49,7 +58,7 @@ def signed_headers(
     keyring: Keyring,
     task: Leased,
     *,
-    method: str = "POST",
+    request: StoredRequest | None = None,
     path: str,
     query: str = "",
     now_s: float,
@@ -58,10 +67,15 @@ def signed_headers(
     """The three headers that make it our delivery: the task, the time, and the signature over all of it.
 
     `path` is decoded, as the application sees it; `query` raw, without the question mark; `now_s` in seconds since the
-    epoch; `wait_s` is for how long the sender waits, None: to the end.
+    epoch; `wait_s` is for how long the sender waits, None: to the end. `request` is what is sent in place of a call.
     """
-    time, document = str(int(now_s)), wire.pack_task(task, wait_s)
-    signature = wire.sign(keyring, wire.Signed(method, path, query, time, document, task.payload))
+    time = str(int(now_s))
+    if request is None:
+        request, document = StoredRequest("POST", task.payload), wire.pack_task(task, wait_s)
+    else:
+        plain = task._replace(options=None) if is_request(task.payload) else task  # its headers are the request's own
+        document = wire.pack_task(plain, wait_s, as_request=True)
+    signature = wire.sign(keyring, wire.Signed(request.method, path, query, time, document, request.body))
     return [(wire.TASK, document), (wire.TIME, time), (wire.SIGNATURE, signature)]
 
 

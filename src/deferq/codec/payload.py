@@ -137,15 +137,15 @@ def _load(body: bytes) -> Any:
 def _restored(body: bytes) -> Any:
     """Load a body with classes in it."""
     stream = BytesIO(body)
-    first = _Restorer(stream).load()
+    first = Restorer(stream).load()
     if _MAIN not in body or stream.tell() == len(body):
         return first
-    restorer = _Restorer(stream)
+    restorer = Restorer(stream)
     restorer.main = first
     return restorer.load()
 
 
-class _Restorer(Unpickler):
+class Restorer(Unpickler):
     """Finds the classes of a script under the script's own name, and tells a missing class from broken data."""
 
     main: str | None = None

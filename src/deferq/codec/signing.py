@@ -26,14 +26,19 @@ from deferq.errors import (
 
 PICKLE: Final = ord("p")
 JSON: Final = ord("j")
+#: A pickle too, of a call that names its own callable: what App Engine's library makes (see triples.py).
+TRIPLE: Final = ord("t")
+#: A request to be delivered as it is; see `deferq.codec.requests`.
+HTTP: Final = ord("h")
 #: By the names that settings use.
 CODECS: Final[Mapping[str, int]] = {"pickle": PICKLE, "json": JSON}
+_NAMES: Final[Mapping[int, str]] = {PICKLE: "pickle", JSON: "json", TRIPLE: "pickle", HTTP: "http"}
 VERSION: Final = 1
 SECRET_BYTES_MIN: Final = 16
 
-Purpose = Literal["payload", "result"]
+Purpose = Literal["payload", "result", "spill"]
 
-_PURPOSES = ("payload", "result", "request")
+_PURPOSES = ("payload", "result", "spill", "request")
 _MAGIC = b"DQ"
 _MAGIC_V1 = _MAGIC + bytes([VERSION])
 _MAC_AT, _BODY_AT = 8, 40
@@ -63,6 +68,11 @@ def codec_of(envelope: bytes | None) -> str | None:
     if envelope is None or len(envelope) < _BODY_AT or envelope[:2] != _MAGIC:
         return None
     return _name_of(envelope[3]) or "unknown"
+
+
+def body_of(envelope: bytes) -> bytes:
+    """What an envelope holds; for those whose signature was verified."""
+    return envelope[_BODY_AT:]
 
 
 def envelope_head(head: bytes) -> tuple[int | None, str] | None:
@@ -201,7 +211,7 @@ def _text(text: str | None) -> bytes:
 
 
 def _name_of(codec: int) -> str | None:
-    return next((name for name, number in CODECS.items() if number == codec), None)
+    return _NAMES.get(codec)
 
 
 def _not_accepted(purpose: Purpose, codec: int, codecs: frozenset[int]) -> CodecNotAllowed:
@@ -209,6 +219,10 @@ def _not_accepted(purpose: Purpose, codec: int, codecs: frozenset[int]) -> Codec
     if name is None:
         return CodecNotAllowed(
             f"The {purpose} uses codec {codec}, which this deferq does not know; it will not be run."
+        )
+    if codec == HTTP:
+        return CodecNotAllowed(
+            "This is a request that is delivered to the application as it is, and no call; nothing was run."
         )
     accepted = ", ".join(known for known, number in CODECS.items() if number in codecs)
     return CodecNotAllowed(

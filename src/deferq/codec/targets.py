@@ -10,7 +10,7 @@ target back into the callable, and refuses what the application does not allow b
 from __future__ import annotations
 
 from deferq.codec import finding, locating
-from deferq.codec.finding import TARGET_LENGTH_MAX, Found, check_allowed, find, find_target
+from deferq.codec.finding import TARGET_LENGTH_MAX, Found, check_allowed, check_homes, find, find_target, unwrapped
 from deferq.codec.locating import Located, locate
 
 __all__ = [
@@ -18,10 +18,12 @@ __all__ = [
     "Found",
     "Located",
     "check_allowed",
+    "check_homes",
     "find",
     "find_target",
     "forget_targets",
     "locate",
+    "unwrapped",
 ]
 
 

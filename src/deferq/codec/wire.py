@@ -1,10 +1,10 @@
 """A task on its way over HTTP: what a delivery carries, what proves that it is ours, and how its outcome comes back.
 
-    POST <path of the application>
+    POST <path of the application>      (a task that is a request of its maker: as that says)
     X-Deferq-Task       everything that running it needs, as a document
     X-Deferq-Time       when it was sent, in seconds since the epoch
     X-Deferq-Signature  v1.<key id>.<MAC>
-    the body            the stored envelope, byte for byte
+    the body            the stored envelope, byte for byte (of such a request: its own body)
 
 The MAC covers method, path, query, time, document and body, each with its length. A delivery in process carries the
 same headers as one that was pushed.
@@ -126,16 +126,20 @@ class Delivered(NamedTuple):
     task: Leased
     #: Seconds from X-Deferq-Time on for which the sender waits for the answer, and keeps the lease; None: to the end.
     wait_s: float | None
+    #: Whether it is a request of the task's maker, whose body is what it is: nothing of ours is to be called.
+    as_request: bool = False
 
 
-def pack_task(task: Leased, wait_s: float | None = None) -> str:
+def pack_task(task: Leased, wait_s: float | None = None, *, as_request: bool = False) -> str:
     """The value of X-Deferq-Task: base64url of a JSON object of all fields but the payload, unset ones left out.
 
     `wait_s`: for so many seconds from X-Deferq-Time on the sender waits for the answer, and renews the lease meanwhile.
+    `as_request`: it is sent as its maker has said, and calls nothing.
     """
     document = {field: getattr(task, field) for field in _FIELDS}
     document["cancel_requested"] = bool(task.cancel_requested)  # SQLite has numbers for it
     document["wait_s"] = wait_s
+    document["as_request"] = as_request
     return _packed({field: value for field, value in document.items() if value is not None and value is not False})
 
 
@@ -148,7 +152,8 @@ def unpack_delivery(text: str, payload: bytes) -> Delivered:
     """The inverse of `pack_task`. Raises PayloadCorrupt. Fields of a newer deferq are passed over."""
     document = _unpacked(text)
     fields: dict[str, Any] = {field: _field(field, document.get(field)) for field in _FIELDS}
-    return Delivered(Leased(**fields, payload=payload), _wait_s(document.get("wait_s")))
+    as_request = document.get("as_request", False) is not False
+    return Delivered(Leased(**fields, payload=payload), _wait_s(document.get("wait_s")), as_request)
 
 
 def _wait_s(value: object) -> float | None:

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
 
 from deferq.engines.answers import PutAnswer, TakeUp
 from deferq.errors import PayloadTooLargeError
@@ -19,6 +19,9 @@ from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Failure, Leased, NewTask, Task
 from deferq.model.transitions import RULES, US, Transition
+
+if TYPE_CHECKING:
+    from deferq.engines.within import Within
 
 Clock = Callable[[], int]
 
@@ -49,6 +52,14 @@ def payload_too_large(size: int, limit: int) -> PayloadTooLargeError:
     )
 
 
+def check_sizes(tasks: Sequence[NewTask], limit: int) -> None:
+    """Raise PayloadTooLargeError for a payload, or a spill, of more than `limit` bytes."""
+    for task in tasks:
+        size = len(task.payload) if task.spill is None else max(len(task.payload), len(task.spill))
+        if size > limit:
+            raise payload_too_large(size, limit)
+
+
 # ---- leasing and settling
 
 
@@ -74,6 +85,8 @@ class Want(NamedTuple):
     hurry: bool = False
     #: Whether tasks with an url are wanted too, to be delivered; else they are left to others.
     delivers: bool = False
+    #: Whether the tasks of pull queues are wanted, and no others; else they are left to whoever pulls.
+    pulls: bool = False
 
 
 class Settlement(NamedTuple):
@@ -284,6 +297,8 @@ class Engine(ABC):
     url: str
     #: Largest payload in bytes that `put` takes.
     payload_limit: int
+    #: Writing in a transaction of the caller's; None: it cannot.
+    within: Within | None = None
 
     @abstractmethod
     def now(self) -> int:
@@ -302,8 +317,19 @@ class Engine(ABC):
         """Payload, result and failed attempts of a task. Raises TaskNotFound."""
 
     @abstractmethod
+    def spill(self, task_id: int) -> bytes | None:
+        """What was put as the task's `spill`; None: there is none, or no such task."""
+
+    @abstractmethod
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         """Tasks that match, newest first, paged by id."""
+
+    @abstractmethod
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        """For each of these names of a queue the task that has it, alive or as a tombstone; None: nobody has it.
+
+        A task whose name is a tombstone may be gone.
+        """
 
     @abstractmethod
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
@@ -362,8 +388,10 @@ class LeasingEngine(Engine):
         """
 
     @abstractmethod
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         """Tasks whose lease is over, to be settled as "worker lost" by whoever asks. Changes no task.
+
+        `queue`: those of this one alone.
 
         An engine that can tell that a dispatcher is dead adds the tasks it holds, whenever their leases end, but for
         those that were taken up: another process runs these.

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deferq.engines.base import Engine
-from deferq.model.limits import NO_LIMITS
 from deferq.model.queue import Queue
-from deferq.model.settings import Declare
+from deferq.model.settings import NOTHING_DECLARED, Declare, QueueChange, QueueSettings
 
 
 def declare(engine: Engine, queues: Mapping[str, Queue]) -> list[str]:
-    """Store the limits that `queues` declare where the store knows others; returns the names of those it changed.
+    """Store what is declared of `queues` where the store knows otherwise; returns the names of those it changed.
 
     Nothing is written if nothing differs, so every process may ask for it when it starts.
     """
     if not queues:
         return []
-    known = {settings.name: settings.declared for settings in engine.queues()}
-    changes = [
-        (name, Declare(queue.limits)) for name, queue in queues.items() if known.get(name, NO_LIMITS) != queue.limits
-    ]
+    changes = what_differs(engine.queues(), queues)
     if changes:
         engine.change_queues(changes)
     return [name for name, _ in changes]
+
+
+def what_differs(known: Iterable[QueueSettings], queues: Mapping[str, Queue]) -> list[tuple[str, QueueChange]]:
+    """The changes that let a store know what is declared of `queues`."""
+    declared = {settings.name: settings.declared for settings in known}
+    return [(name, Declare(queue)) for name, queue in queues.items() if declared.get(name, NOTHING_DECLARED) != queue]

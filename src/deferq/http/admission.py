@@ -41,8 +41,13 @@ def expects(request: Request, limit: int) -> int | Response:
     return int(length)
 
 
-def admit(request: Request, keyring: Keyring, limit: int, now_s: float) -> Delivered | Response:
-    """What a request brings that we have signed; or a refusal."""
+def admit(
+    request: Request, keyring: Keyring, limit: int, now_s: float, *, requests: bool = False
+) -> Delivered | Response:
+    """What a request brings that we have signed; or a refusal.
+
+    `requests`: also one that is delivered as its maker has said, for a view that knows what to do with its body.
+    """
     length = expects(request, limit)
     if isinstance(length, Response):
         return length
@@ -55,9 +60,37 @@ def admit(request: Request, keyring: Keyring, limit: int, now_s: float) -> Deliv
     if not _fits(keyring, signed, request.mount, headers["x-deferq-signature"], now_s):
         return refuse(403, "its signature does not fit, or is too old; are the secrets the same, and the clocks right?")
     try:
-        return unpack_delivery(task, body)
+        delivered = unpack_delivery(task, body)
     except PayloadCorrupt:
         return refuse(400, "it is signed, and brings no task")
+    if delivered.as_request and not requests:
+        return refuse(400, "it is a request of the application itself, for a view of its own, and calls nothing here")
+    return delivered
+
+
+def is_genuine(request: Request, keyring: Keyring, limit: int, now_s: float) -> bool:
+    """Whether deferq has made this request, for a task that is one. Its body is read, and stays there to be read again.
+
+    Refusals have no reason and are not logged here: it is the view that refuses.
+    """
+    if request.local is not None:
+        return True
+    headers = request.headers
+    length = headers.get("content-length", "0")
+    if request.repeated or not headers.keys() >= _SIGNED or not _LENGTH.fullmatch(length) or int(length) > limit:
+        return False
+    body = request.body if isinstance(request.body, bytes) else _read(request.body, int(length))
+    if body is None:
+        return False
+    request.put_back(body)
+    time, task = headers["x-deferq-time"], headers["x-deferq-task"]
+    signed = Signed(request.method, request.path, request.query, time, task, body)
+    if not _fits(keyring, signed, request.mount, headers["x-deferq-signature"], now_s):
+        return False
+    try:
+        return unpack_delivery(task, body).as_request
+    except PayloadCorrupt:
+        return False
 
 
 def _fits(keyring: Keyring, signed: Signed, mount: str, signature: str, now_s: float) -> bool:

@@ -14,7 +14,8 @@ from io import BytesIO
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
-from deferq.codec.headers import delivery_headers, signed_headers
+from deferq.codec.headers import APP_ENGINE_CLIENT, delivery_headers, signed_headers
+from deferq.codec.requests import METHODS_WITH_BODY, request_in
 from deferq.codec.signing import Keyring
 from deferq.errors import DeferqError
 from deferq.http.answers import Held, outcome_of_answer
@@ -57,6 +58,9 @@ def base_of(url: str) -> Base:
 class Request(NamedTuple):
     """One delivery on its way."""
 
+    method: str
+    #: Who seems to ask.
+    client: str
     #: As in the url.
     raw_path: str
     #: Decoded once, as bytes.
@@ -85,19 +89,29 @@ class Writer:
         self.now_s = now_s
 
     def request(self, task: Leased) -> Request:
-        """The POST that delivers `task`, which has an url."""
+        """The request that delivers `task`, which has an url, and whose envelope was verified.
+
+        It is a POST of ours with the envelope; or, if the task is a request, that one.
+        """
         raw_path, _, query = (task.url or "").partition("?")
         path = unquote_to_bytes(raw_path)
+        request = request_in(task.payload)
+        method, body = request or ("POST", task.payload)
         signed = signed_headers(
-            self._keyring(), task, path=path.decode("utf-8", "replace"), query=query, now_s=self.now_s()
+            self._keyring(),
+            task,
+            request=request,
+            path=path.decode("utf-8", "replace"),
+            query=query,
+            now_s=self.now_s(),
         )
         headers = [
             ("Host", self.base.authority),
-            ("Content-Length", str(len(task.payload))),
-            *delivery_headers(task, self._failures(task)),
+            *([("Content-Length", str(len(body)))] if body or method in METHODS_WITH_BODY else []),
+            *delivery_headers(task, self._failures(task), request=request),
             *signed,
         ]
-        return Request(raw_path, path, query, headers, task.payload)
+        return Request(method, CLIENT if request is None else APP_ENGINE_CLIENT, raw_path, path, query, headers, body)
 
     def outcome(self, task: Leased, answer: Answer, local: LocalDelivery, written: object) -> Outcome:
         """What our handler has left in the request, if it was asked; else what the answer says."""
@@ -138,7 +152,7 @@ class WsgiDeliverer:
     def _environ(self, request: Request) -> dict[str, Any]:
         base = self._writer.base
         environ: dict[str, Any] = {
-            "REQUEST_METHOD": "POST",
+            "REQUEST_METHOD": request.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": request.path.decode("latin-1"),
             "QUERY_STRING": request.query,
@@ -146,7 +160,7 @@ class WsgiDeliverer:
             "SERVER_PORT": str(base.port),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "SERVER_SOFTWARE": "deferq",
-            "REMOTE_ADDR": CLIENT,
+            "REMOTE_ADDR": request.client,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": base.scheme,
             "wsgi.input": BytesIO(request.body),
@@ -155,7 +169,10 @@ class WsgiDeliverer:
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
         }
-        return environ | {_variable(name): value for name, value in request.headers}
+        for name, value in request.headers:
+            variable = _variable(name)
+            environ[variable] = f"{environ[variable]},{value}" if variable in environ else value
+        return environ
 
 
 class AsgiDeliverer:
@@ -198,14 +215,14 @@ class AsgiDeliverer:
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": request.method,
             "scheme": base.scheme,
             "path": request.path.decode("utf-8", "replace"),
             "raw_path": request.raw_path.encode("ascii"),
             "query_string": request.query.encode("ascii"),
             "root_path": "",
             "headers": [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in request.headers],
-            "client": (CLIENT, 0),
+            "client": (request.client, 0),
             "server": (base.host, base.port),
         }
         if (state := self._loops.state()) is not None:

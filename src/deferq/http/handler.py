@@ -21,7 +21,7 @@ from deferq.codec.wire import IN_BODY, OUTCOME, SETTLED, Delivered, pack_body, p
 from deferq.engines.answers import TakeUp
 from deferq.engines.base import LeasingEngine
 from deferq.errors import ConfigError, StoreError
-from deferq.http.admission import admit, expects
+from deferq.http.admission import admit, expects, is_genuine
 from deferq.http.attempt import Attempt
 from deferq.http.keeper import Keeper
 from deferq.http.loop import InLoop, Say
@@ -130,13 +130,25 @@ class Handler:
         except (StoreError, ConfigError):
             return refuse(503, "the store cannot be opened")
 
-    def admit(self, request: Request) -> Delivered | Response:
-        """What it brings, or a refusal."""
+    def admit(self, request: Request, *, requests: bool = False) -> Delivered | Response:
+        """What it brings, or a refusal. `requests`: also what was to be delivered as it is, and calls nothing here."""
         try:
             engine, codec = self._parts()
-            return admit(request, codec.keyring, engine.payload_limit, self._now_s())
+            return admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
         except (StoreError, ConfigError):
             return refuse(503, "the store, or its secret, cannot be opened")
+
+    def is_genuine(self, request: Request) -> bool:
+        """Whether deferq has made `request`, for a task that is a request: for views of App Engine's task queue.
+
+        Anybody can send the headers by which App Engine's tasks are known, and nobody can sign. The body is read, and
+        can be read again: from `request.body`, and under WSGI from `environ["wsgi.input"]`. Whoever has recorded a
+        genuine request can repeat it for five minutes.
+
+        Raises StoreError or ConfigError if the secret cannot be read.
+        """
+        engine, codec = self._parts()
+        return is_genuine(request, codec.keyring, engine.payload_limit, self._now_s())
 
     def begin(self, request: Request, delivered: Delivered) -> Attempt | Response:
         """Take the lease up, or say why the task is not run."""
@@ -180,8 +192,13 @@ class Handler:
             return timed_out()
         return outcome
 
-    def conclude(self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool) -> Response:
-        """Say the outcome to whom it concerns; or store it, where nobody would hear of it."""
+    def conclude(
+        self, request: Request, attempt: Attempt, outcome: Outcome, *, in_body: bool = False, heard: bool = True
+    ) -> Response:
+        """Say the outcome to whom it concerns; or store it, where nobody would hear of it.
+
+        `heard`: whether this response is sent, or the wrapper is there to write the outcome on another one.
+        """
         end_if_forked(attempt.pid)  # the task has, and this is the copy: the other one answers
         text = pack_fitting(outcome)
         if (local := request.local) is not None:
@@ -189,7 +206,7 @@ class Handler:
             return self._say(request, attempt, outcome, text)
         body = pack_body(outcome) if text is None and in_body else None
         unsaid = text is None and (body is None or len(body) > wire.BODY_BYTES_MAX)
-        if attempt.end(outcome) or attempt.is_late(self._monotonic()) or unsaid:
+        if attempt.end(outcome) or not heard or attempt.is_late(self._monotonic()) or unsaid:
             return self._settle(request, attempt, outcome)
         self.keeper.end(attempt)
         return self._say(request, attempt, outcome, IN_BODY if text is None else text, body)
@@ -201,7 +218,7 @@ class Handler:
         """Runs the attempts."""
         engine, codec = self._parts()
         if self._executor is None or self._executor[0] is not codec:
-            self._executor = (codec, Executor(codec, now=engine.now, monotonic=self._monotonic))
+            self._executor = (codec, Executor(codec, now=engine.now, monotonic=self._monotonic, engine=engine))
         return self._executor[1]
 
     def _outcome(self, attempt: Attempt) -> Outcome:

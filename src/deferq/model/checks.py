@@ -1,4 +1,4 @@
-"""What the name and the priority of a task may be."""
+"""What the name, the route and the priority of a task may be."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import re
 from deferq.errors import InvalidName, InvalidOption
 
 PRIORITY_MIN, PRIORITY_MAX = -100, 100
-_TASK_NAME = r"[a-zA-Z0-9_-]{1,500}"  # compiled when it is first needed: importing deferq is to be quick
+# Compiled when they are first needed: importing deferq is to be quick.
+_TASK_NAME = r"[a-zA-Z0-9_-]{1,500}"
+_ROUTE = r"[a-zA-Z0-9_.-]{1,100}"
 
 
 def check_task_name(name: object) -> str:
@@ -19,6 +21,18 @@ def check_task_name(name: object) -> str:
         return name
     raise InvalidName(
         "name: a task name has 1 to 500 ASCII letters, digits, '-' or '_', and this one has not.", field="name"
+    )
+
+
+def check_route(route: object) -> str | None:
+    """Return `route` if it can name a group of workers: 1 to 100 ASCII letters, digits, dots, dashes or underscores.
+
+    None means: any. Raises InvalidName otherwise, without echoing the route.
+    """
+    if route is None or (isinstance(route, str) and re.fullmatch(_ROUTE, route)):
+        return route
+    raise InvalidName(
+        "route: a route has 1 to 100 ASCII letters, digits, '.', '-' or '_', and this one has not.", field="route"
     )
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from deferq.errors import InvalidName, InvalidOption
 from deferq.frozen import Frozen
+from deferq.model.checks import check_route
 from deferq.model.retry import RetryPolicy
 
 if TYPE_CHECKING:
@@ -20,10 +21,20 @@ _QUEUE_NAME = r"[a-zA-Z0-9_-]{1,100}"  # compiled when it is first needed: impor
 class Queue(Frozen):
     """What the application declares about a queue.
 
-    The limits hold over all workers together, and an operator's wins over the one declared here.
+    The limits hold over all workers together. What an operator says of the limits, and of pausing, wins over what is
+    declared here. Retry policy and route go with each task when it is deferred, so a change concerns later tasks alone.
     """
 
-    __slots__ = ("rate", "bucket_size", "max_concurrent", "retry")  # noqa: RUF023 – the order in which they are shown
+    __slots__ = (  # noqa: RUF023 – the order in which they are shown
+        "rate",
+        "bucket_size",
+        "max_concurrent",
+        "retry",
+        "route",
+        "paused",
+        "pull",
+        "source",
+    )
 
     #: How fast its tasks start: "5/s", "0.5/s", "100/m", "10/h", "1/d". None: no limit.
     rate: str | None
@@ -31,8 +42,16 @@ class Queue(Frozen):
     bucket_size: int | None
     #: How many may run at a time. None: no limit.
     max_concurrent: int | None
-    #: Retry policy of its tasks, unless the call or the deferrable brings one.
+    #: Retry policy of its tasks, unless the call or the deferrable brings one, which then holds as a whole.
     retry: RetryPolicy | None
+    #: Which group of workers its tasks are meant for, unless the call says so. None: any.
+    route: str | None
+    #: Whether it accepts tasks and gives none, until an operator resumes it.
+    paused: bool
+    #: Whether the application leases its tasks itself: App Engine's pull queue.
+    pull: bool
+    #: The name of the file that declares it; None: code does.
+    source: str | None
 
     def __init__(
         self,
@@ -41,11 +60,24 @@ class Queue(Frozen):
         bucket_size: int | None = None,
         max_concurrent: int | None = None,
         retry: RetryPolicy | None = None,
+        route: str | None = None,
+        paused: bool = False,
+        pull: bool = False,
+        source: str | None = None,
     ) -> None:
         """`rate` may be a number per second. Raises InvalidOption, which names the field."""
         if (rate, bucket_size, max_concurrent) != (None, None, None):
             rate = _checked_rate(rate, bucket_size, max_concurrent)
-        self._fill(rate=rate, bucket_size=bucket_size, max_concurrent=max_concurrent, retry=retry)
+        self._fill(
+            rate=rate,
+            bucket_size=bucket_size,
+            max_concurrent=max_concurrent,
+            retry=retry,
+            route=check_route(route),
+            paused=_truth("paused", paused),
+            pull=_truth("pull", pull),
+            source=_text("source", source),
+        )
 
     @property
     def limits(self) -> Limits:
@@ -55,17 +87,32 @@ class Queue(Frozen):
         return Limits(rate=self.rate, bucket_size=self.bucket_size, max_concurrent=self.max_concurrent)
 
     def to_dict(self) -> dict[str, Any]:
-        """Itself as plain data, for a process that does not import the application."""
-        plain = {name: getattr(self, name) for name in self.__slots__ if getattr(self, name) is not None}
+        """Itself as plain data, without what nobody said: for the store, and for a process that imports nothing."""
+        said = {name: value for name in self.__slots__ if (value := getattr(self, name)) not in (None, False)}
         if self.retry is not None:
-            plain["retry"] = {name: getattr(self.retry, name) for name in self.retry.__slots__}
-        return plain
+            said["retry"] = {name: getattr(self.retry, name) for name in self.retry.__slots__}
+        return said
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> Queue:
-        """The inverse of `to_dict`."""
-        retry = plain.get("retry")
-        return cls(**{**plain, "retry": None if retry is None else RetryPolicy(**retry)})
+        """The inverse of `to_dict`. Fields of a newer deferq are passed over."""
+        known = {name: value for name, value in plain.items() if name in cls.__slots__}
+        if (retry := known.get("retry")) is not None:
+            policy = {name: value for name, value in retry.items() if name in RetryPolicy.__slots__}
+            known["retry"] = RetryPolicy(**policy)
+        return cls(**known)
+
+
+def _truth(field: str, value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise InvalidOption(f"{field}: expected True or False.", field=field)
+
+
+def _text(field: str, value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise InvalidOption(f"{field}: expected text.", field=field)
 
 
 def _checked_rate(rate: Any, bucket_size: int | None, max_concurrent: int | None) -> str | None:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple, assert_never
 
 from deferq.errors import InvalidOption
-from deferq.model.limits import FIELDS, NO_LIMITS, Limit, Limits
+from deferq.model.limits import FIELDS, Limit, Limits
+from deferq.model.queue import Queue
+
+NOTHING_DECLARED = Queue()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,17 +18,22 @@ class QueueSettings:
     """What the store knows about a queue."""
 
     name: str
-    #: A paused queue accepts tasks and leases none.
-    paused: bool = False
     #: What the application has declared.
-    declared: Limits = NO_LIMITS
+    declared: Queue = NOTHING_DECLARED
     #: What an operator has set, by field; it wins until it is reset. None as a value: no limit.
     chosen: Mapping[str, Limit] = field(default_factory=dict)
+    #: Whether an operator has paused it, or let it go on although it is declared to be paused; None: neither.
+    chosen_pause: bool | None = None
+
+    @property
+    def paused(self) -> bool:
+        """A paused queue accepts tasks and leases none."""
+        return self.declared.paused if self.chosen_pause is None else self.chosen_pause
 
     @property
     def limits(self) -> Limits:
         """What holds."""
-        limits = replace(self.declared, **self.chosen)  # type: ignore[arg-type]
+        limits = replace(self.declared.limits, **self.chosen)  # type: ignore[arg-type]
         return limits if limits.rate is not None else replace(limits, bucket_size=None)
 
     def origin(self, limit: str) -> str | None:
@@ -49,7 +57,7 @@ class Resume(NamedTuple):
 class Declare(NamedTuple):
     """The application says so."""
 
-    limits: Limits
+    queue: Queue
 
 
 class SetLimits(NamedTuple):
@@ -59,7 +67,7 @@ class SetLimits(NamedTuple):
 
 
 class ResetLimits(NamedTuple):
-    """What is declared holds again."""
+    """What is declared holds again. A queue that an operator has paused stays so."""
 
 
 QueueChange = Pause | Resume | Declare | SetLimits | ResetLimits
@@ -69,15 +77,15 @@ def changed(settings: QueueSettings, change: QueueChange) -> QueueSettings:
     """The settings after `change`. Raises InvalidOption if a limit makes no sense."""
     match change:
         case Pause():
-            return replace(settings, paused=True)
+            return replace(settings, chosen_pause=True)
         case Resume():
-            return replace(settings, paused=False)
-        case Declare(limits):
-            return replace(settings, declared=limits)
+            return replace(settings, chosen_pause=False if settings.declared.paused else None)
+        case Declare(queue):
+            return replace(settings, declared=queue)
         case SetLimits(chosen):
             return replace(settings, chosen={**settings.chosen, **_checked(chosen)})
         case ResetLimits():
-            return replace(settings, chosen={})
+            return replace(settings, chosen={}, chosen_pause=settings.chosen_pause or None)
         case _:
             assert_never(change)
 

@@ -96,6 +96,8 @@ class NewTask(NamedTuple):
     options: str | None
     #: The signed envelope.
     payload: bytes
+    #: More that belongs to it, signed too: stored with the task and gone with it, and not read when it is leased.
+    spill: bytes | None = None
 
 
 class Leased(NamedTuple):

@@ -27,7 +27,7 @@ from deferq.runtime.config import WorkerConfig
 from deferq.runtime.outage import LONGEST_S, Outage
 from deferq.runtime.pace import Pace
 from deferq.runtime.pools import Finished, Lease, Pool
-from deferq.runtime.settling import ANNOUNCED, WORKER_DIED, WORKER_LOST, WORKER_STOPPED, event_of, lost, settle
+from deferq.runtime.settling import ANNOUNCED, WORKER_STOPPED, event_of, fate_of_stalled, lost, settle
 
 #: The part of a lease that is believed in; the rest allows for clocks that run at different speeds.
 BELIEVED = 0.95
@@ -398,7 +398,7 @@ class _Dispatcher:
             return outcome
         if holder_of(task.lease_id) == self._world.number:
             return INTERRUPTED  # a lease of ours that we do not hold was answered to nobody, so it never started
-        return WORKER_LOST if task.leased_until <= now else WORKER_DIED
+        return fate_of_stalled(task, now)
 
     def _sweep(self, now: float) -> Generator[Effect, Any, None]:
         swept = yield from self._ask(Sweep())

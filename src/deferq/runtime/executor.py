@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.context import restore
-from deferq.current import CURRENT, CurrentTask
+from deferq.codec.requests import is_request
+from deferq.current import CURRENT, CurrentTask, before_attempt
+from deferq.engines.base import LeasingEngine
 from deferq.errors import (
     CodecNotAllowed,
     InvalidOption,
@@ -33,8 +35,9 @@ from deferq.errors import (
 )
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
-from deferq.runtime.delivery import Delivered, Deliverer, Delivery
+from deferq.runtime.delivery import NOT_DELIVERED, Delivered, Deliverer, Delivery
 from deferq.runtime.errortext import cut, describe
+from deferq.transactions.settling import Settler
 
 #: No release will ever run these: the task dies and is kept.
 _UNREADABLE = (PayloadCorrupt, PayloadSignatureError, CodecNotAllowed)
@@ -54,7 +57,7 @@ class Awaiting(NamedTuple):
 class Executor:
     """Turns a leased task into an outcome. It never raises what user code raised."""
 
-    __slots__ = ("_codec", "_deliverer", "_monotonic", "_now")
+    __slots__ = ("_codec", "_deliverer", "_monotonic", "_now", "_settler")
 
     def __init__(
         self,
@@ -63,9 +66,14 @@ class Executor:
         now: Callable[[], int] = lambda: time.time_ns() // 1000,
         monotonic: Callable[[], float] = time.monotonic,
         deliverer: Deliverer | None = None,
+        engine: LeasingEngine | None = None,
     ) -> None:
-        """`deliverer` gets the tasks with an url; None: they are called like all others."""
+        """`deliverer` gets the tasks with an url; None: they are called like all others.
+
+        `engine` is where the tasks are, for those that settle themselves; None: they cannot.
+        """
         self._codec = codec
+        self._settler = None if engine is None else Settler(engine, codec)
         self._deliverer = deliverer
         self._now = now
         self._monotonic = monotonic
@@ -97,12 +105,18 @@ class Executor:
         """What the task will see of itself. Its timeout counts from here."""
         timeout_s = None if task.options is None else decode_options(task.options).timeout_s
         ends_at = None if timeout_s is None else self._monotonic() + timeout_s
-        return CurrentTask(task, ends_at, self._monotonic)
+        return CurrentTask(task, ends_at, self._monotonic, self._settler)
 
     def call(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         """Run a plain function in a fresh context that holds what the task carried, and the current task."""
+        outcome = self._outcome(invocation, current)
+        return outcome if isinstance(outcome, Awaiting) else self.settled(outcome, current)
+
+    def _outcome(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         context = Context()
         try:
+            for prepare in before_attempt:
+                prepare()
             value = context.run(self._call, invocation, current)
             awaitable = value is not None and hasattr(type(value), "__await__")
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a task end the attempt, not the worker
@@ -110,8 +124,8 @@ class Executor:
         if value is None:
             return SUCCEEDED
         if awaitable:
-            return Awaiting(value, context)
-        return self._seal(value, current)
+            return Awaiting(value if invocation.keeps_result else _awaited(value), context)
+        return self._seal(value, current) if invocation.keeps_result else SUCCEEDED
 
     async def run_async(self, invocation: Invocation, current: CurrentTask) -> Outcome:
         """Run a coroutine function. The asyncio task that awaits this must have a context of its own."""
@@ -119,10 +133,20 @@ class Executor:
             awaitable = self._call(invocation, current)
         except BaseException as error:
             return self._raised(error)
-        return await self.finish(awaitable, current)
+        return await self.finish(awaitable if invocation.keeps_result else _awaited(awaitable), current)
 
     async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         """Await what a call returned, within the timeout, in the context the call was made in."""
+        outcome = await self._awaited_outcome(awaitable, current)
+        return self.settled(outcome, current)
+
+    def settled(self, outcome: Outcome, current: CurrentTask) -> Outcome:
+        """The task has settled itself; if that was committed, it counts, and not how the function ended."""
+        if self._settler is None or current.settled is None:
+            return outcome
+        return self._settler.outcome(current.settled, outcome)
+
+    async def _awaited_outcome(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         timeout = asyncio.timeout(current.seconds_left)
         try:
             async with timeout:
@@ -151,6 +175,8 @@ class Executor:
             decode_options(task.options)
             if task.url is not None and self._deliverer is not None:
                 return self._delivery(task, self._deliverer)
+            if is_request(task.payload):
+                return NOT_DELIVERED
             return self._codec.decode(task)
         except _UNREADABLE as error:
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")
@@ -174,6 +200,11 @@ class Executor:
         except BaseException as error:
             # The work is done; to repeat it would repeat its effects and end in the same result.
             return Failed(error=describe(error, __file__), permanent=True, reason="result cannot be stored")
+
+
+async def _awaited(awaitable: Awaitable[Any]) -> None:
+    """Await it, and keep nothing of what it returns."""
+    await awaitable
 
 
 def _deliver(deliverer: Any, task: Leased) -> Delivered:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deferq.codec.requests import PULL_TARGET
 from deferq.engines.base import Settlement
 from deferq.model.events import Event, EventName
 from deferq.model.outcome import ErrorText, Failed, Outcome, Parked, Retried, Succeeded
@@ -20,6 +21,11 @@ WORKER_LOST = Failed(
 WORKER_DIED = Failed(
     error=ErrorText(error_type="WorkerLost", message="The process of its worker ended before the task did."),
     reason="worker lost",
+)
+#: The same of a task that is pulled: whoever leased it has not deleted it in time.
+LEASE_OVER = Failed(
+    error=ErrorText(error_type="LeaseOver", message="The lease ran out, and whoever pulled it had not deleted it."),
+    reason="lease over",
 )
 WORKER_STOPPED = Failed(
     error=ErrorText(error_type="WorkerStopped", message="The worker stopped before the task ended, and cancelled it."),
@@ -61,6 +67,13 @@ def settle(task: Leased, outcome: Outcome, duration_us: int, now: int, jitter: f
     if isinstance(outcome, Succeeded):
         return Settlement(task, transition, duration_us, outcome.result)
     return Settlement(task, transition, duration_us, None, _failure(task, outcome, now))
+
+
+def fate_of_stalled(task: Leased, now: int) -> Failed:
+    """What became of a task whose lease is over, or whose holder is dead."""
+    if task.target == PULL_TARGET:
+        return LEASE_OVER
+    return WORKER_LOST if task.leased_until <= now else WORKER_DIED
 
 
 def event_of(settlement: Settlement, name: EventName, now: int) -> Event:

@@ -224,7 +224,7 @@ class Worker(AnyWorker):
         `deliverer` brings tasks with an url to the application, if the `config` says that they are leased.
         """
         super().__init__(engine, config, listeners, retention=retention, queues=queues)
-        self._executor = Executor(codec, now=engine.now, deliverer=deliverer or NoApplication())
+        self._executor = Executor(codec, now=engine.now, deliverer=deliverer or NoApplication(), engine=engine)
 
     def _quarters(self, bell: Bell) -> tuple[Pool, Ear]:
         pool = GuardedThreads(

@@ -61,7 +61,9 @@ class Attempt:
         self._clock = clock
         self._began = (time.monotonic(), clock())
         # Where the application is wrapped, a task with an url is delivered to it; else its function is called.
-        self._executor = _Noting(app.codec, now=clock, monotonic=self._monotonic, deliverer=app.deliverer())
+        self._executor = _Noting(
+            app.codec, now=clock, monotonic=self._monotonic, deliverer=app.deliverer(), engine=app.engine
+        )
         self._listeners = Listeners((LogListener(), *app.listeners))
 
     def run(self) -> Ran:

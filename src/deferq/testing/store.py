@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from deferq.engines.answers import PutAnswer
-from deferq.engines.base import Clock, Retention, Want, new_lease_id
+from deferq.engines.base import Clock, Retention, Settlement, Want, new_lease_id
+from deferq.engines.declaring import declare
 from deferq.engines.memory import MemoryEngine
+from deferq.engines.within import CallersConnection
+from deferq.model.queue import Queue
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
 from deferq.model.transitions import US
@@ -20,6 +23,54 @@ _HOLDER = secrets.randbits(32)
 #: A test may move the clock by days while a task runs, so leases are long.
 _LEASE_US = 365 * 86_400 * US
 _serials = count(1)
+
+
+class Alongside:
+    """Takes transactions for what they are in a test: many of them never commit. Tasks are stored at once."""
+
+    def __init__(self, engine: RecordingEngine) -> None:
+        self._engine = engine
+
+    def is_on(self, connection: CallersConnection) -> bool:
+        """Whichever is open is meant."""
+        return True
+
+    def is_place(self, file: str) -> bool:
+        """The same."""
+        return True
+
+    def prepare(self, connection: CallersConnection) -> None:
+        """There is nothing to open."""
+
+    def put(
+        self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
+    ) -> list[PutAnswer]:
+        """Store them beside the transaction."""
+        declare(self._engine, declared)
+        return self._engine.put(tasks)
+
+    def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
+        """None is: what is stored here is seen at once."""
+        return []
+
+    def settle(self, connection: CallersConnection, settlement: Settlement) -> bool:
+        """The end of the function counts."""
+        return True
+
+    def is_settled(self, settlement: Settlement) -> bool:
+        """The same."""
+        return False
+
+    def ring(self, ids: Sequence[int]) -> bool:
+        """Nobody sleeps."""
+        return True
+
+    def rings_for(self, eta: int) -> bool:
+        """The same."""
+        return False
+
+    def check_free(self) -> None:
+        """Nothing is in the way."""
 
 
 class RecordingEngine(MemoryEngine):
@@ -46,6 +97,7 @@ class RecordingEngine(MemoryEngine):
         self.retention = retention or Retention()
         self._announced, self._stored = announced, stored
         self._asked = threading.local()
+        self.within = Alongside(self)
         if twin is not None:
             self._share(twin)
 

@@ -131,7 +131,7 @@ def full_queues(case: Case) -> Iterator[Finding]:
 def stalled(case: Case) -> Iterator[Finding]:
     """Leases that are over, and nobody has settled them although somebody should."""
     now = case.store.now()
-    found = case.store.stalled(now - int(STALLED_S * US))
+    found = [held for held in case.store.stalled(now - int(STALLED_S * US)) if held.queue not in case.sight.pulled]
     for held in found:
         one = held.number == 1
         served = bool(case.sight.serving(held.queue))

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from deferq.codec.inert.printing import Limits
 from deferq.codec.inert.showing import BRIEF, FULL, Shown, name_of, show_body, show_call, show_result
+from deferq.codec.inert.triples import triple_target
 
-__all__ = ["BRIEF", "FULL", "Limits", "Shown", "name_of", "show_body", "show_call", "show_result"]
+__all__ = ["BRIEF", "FULL", "Limits", "Shown", "name_of", "show_body", "show_call", "show_result", "triple_target"]

@@ -6,13 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from deferq.codec.inert.arguments import call_in, print_call
+from deferq.codec.inert.arguments import Call, call_in, print_call
 from deferq.codec.inert.jsontext import read_json
 from deferq.codec.inert.nodes import Made, Span
 from deferq.codec.inert.printing import Limits, Printer
 from deferq.codec.inert.reading import Reading, read_pickle
 from deferq.codec.inert.text import MORE, plain, text_of
-from deferq.codec.signing import JSON, PICKLE, VERSION
+from deferq.codec.inert.triples import read_triple, triple_in
+from deferq.codec.requests import METHODS
+from deferq.codec.signing import HTTP, JSON, PICKLE, TRIPLE, VERSION
 
 #: What fits a page, and what somebody wants who looks for a needle.
 BRIEF: Final = Limits(chars=4_000, items=50, text=200, depth=12)
@@ -23,6 +25,8 @@ _NAME_SHOWN_MAX = 250
 _IMPORTS_SHARE = 4
 _BESIDES_MAX, _BESIDES_CHARS = 5, 200
 _HEAD_BYTES = 80
+#: What `repr` may make of one.
+_CHARS_PER_BYTE: Final = 4
 #: As in payload.py: a body that has both begins with the name of the script.
 _CLASS, _MAIN = b"\x93", b"main__"
 
@@ -31,7 +35,7 @@ _CLASS, _MAIN = b"\x93", b"main__"
 class Shown:
     """A stored call or result, as text. Nothing in it can command a terminal."""
 
-    #: `pickle`, `json`, or why it is neither.
+    #: `pickle`, `json`, `http` for a request that is delivered as it is, or why it is none of them.
     codec: str
     #: The positional arguments, and those with names. Both are empty if it is no call.
     args: tuple[str, ...] = ()
@@ -40,6 +44,8 @@ class Shown:
     carried: tuple[tuple[str, str], ...] = ()
     #: All of it, if it is no call.
     value: str | None = None
+    #: Whether the call is kept beside the task, and this only fetches it.
+    elsewhere: bool = False
     #: What restoring it would look up in modules.
     imports: tuple[str, ...] = ()
     #: What restoring it would make and throw away.
@@ -92,8 +98,12 @@ def show_body(data: bytes, start: int, codec: int, limits: Limits = BRIEF, *, as
     if codec == PICKLE:
         reading = _read_pickles(data, start, limits.items)
         return _printed("pickle", data, reading, limits, as_call)
+    if codec == TRIPLE:
+        return _printed_triple(data, start, limits)
     if codec == JSON:
         return _printed("json", data, _with_rest(read_json(data, start, limits.items), data), limits, as_call)
+    if codec == HTTP:
+        return _shown_request(data, start, limits)
     problem = f"the codec {codec:#04x} is not known here"
     return Shown(codec="unknown", value=_head(data, start), problems=(problem,), cut=len(data) > start + _HEAD_BYTES)
 
@@ -109,9 +119,20 @@ def _not_ours(envelope: bytes) -> str:
     return ""
 
 
-def _head(data: bytes, start: int) -> str:
-    text = repr(data[start : start + _HEAD_BYTES])
-    return text if len(data) <= start + _HEAD_BYTES else f"{text}{MORE} ({len(data) - start:,} bytes in all)"
+def _head(data: bytes, start: int, most: int = _HEAD_BYTES) -> str:
+    text = repr(data[start : start + most])
+    return text if len(data) <= start + most else f"{text}{MORE} ({len(data) - start:,} bytes in all)"
+
+
+def _shown_request(data: bytes, start: int, limits: Limits) -> Shown:
+    """The method, and as much of the body as fits: whose bytes they are, nobody here knows."""
+    line = data.find(b"\n", start, start + _HEAD_BYTES)
+    method = data[start:line].decode("ascii", "replace") if line >= 0 else ""
+    if method not in METHODS:
+        return Shown(codec="http", value=_head(data, start), problems=("it holds no request",))
+    most = limits.chars // _CHARS_PER_BYTE
+    body = _head(data, line + 1, most) if len(data) > line + 1 else "without a body"
+    return Shown(codec="http", value=f"{method} {body}", cut=len(data) > line + 1 + most, steps=1)
 
 
 def _read_pickles(data: bytes, start: int, keep: int) -> Reading:
@@ -135,8 +156,20 @@ def _with_rest(reading: Reading, data: bytes) -> Reading:
 
 
 def _printed(codec: str, data: bytes, reading: Reading, limits: Limits, as_call: bool) -> Shown:
-    printer = Printer(data, limits, tags=codec == "json")
     call = call_in(reading.value) if as_call else None
+    return _shown(codec, data, reading, limits, call, as_call)
+
+
+def _printed_triple(data: bytes, start: int, limits: Limits) -> Shown:
+    reading, before = read_triple(data, start, limits.items)
+    triple = triple_in(reading.value)
+    call = None if triple is None else triple.call(before)
+    shown = _shown("pickle", data, _with_rest(reading, data), limits, call, True)
+    return replace(shown, elsewhere=triple is not None and triple.fetched)
+
+
+def _shown(codec: str, data: bytes, reading: Reading, limits: Limits, call: Call | None, as_call: bool) -> Shown:
+    printer = Printer(data, limits, tags=codec == "json")
     problems = reading.problems
     if not reading.whole and not reading.steps:
         shown = Shown(codec=codec, value=_head(data, reading.end))

@@ -28,7 +28,7 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
-    payload_too_large,
+    check_sizes,
     system_clock,
 )
 from deferq.engines.memory import changing, leasing, putting, reading, settling, sweeping
@@ -83,9 +83,7 @@ class MemoryEngine(LeasingEngine):
         return self._clock()
 
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
-        for task in tasks:
-            if len(task.payload) > self.payload_limit:
-                raise payload_too_large(len(task.payload), self.payload_limit)
+        check_sizes(tasks, self.payload_limit)
         with self._stroke() as now:
             return [putting.put(self._tasks, task, now) for task in tasks]
 
@@ -97,9 +95,18 @@ class MemoryEngine(LeasingEngine):
         with self._stroke():
             return reading.details(self._tasks, task_id)
 
+    def spill(self, task_id: int) -> bytes | None:
+        with self._stroke():
+            row = self._tasks.rows.get(task_id)
+            return None if row is None else row.made.spill
+
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         with self._stroke():
             return reading.find(self._tasks, where, after, limit)
+
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        with self._stroke() as now:
+            return [reading.holder(self._tasks, queue, name, now) for name in names]
 
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
         with self._stroke() as now:
@@ -142,9 +149,9 @@ class MemoryEngine(LeasingEngine):
         with self._stroke() as now:
             return [leasing.take_up(self._tasks.rows.get(task_id), lease_id, now) for task_id, lease_id in leases]
 
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         with self._stroke() as now:
-            return leasing.stalled(self._tasks, now, limit)
+            return leasing.stalled(self._tasks, now, limit, queue)
 
     def requeue(self, ids: Sequence[int]) -> list[int]:
         with self._stroke() as now:

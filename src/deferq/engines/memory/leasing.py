@@ -7,6 +7,7 @@ from itertools import islice
 
 from deferq.engines.answers import TakeUp
 from deferq.engines.base import Want
+from deferq.engines.memory.agenda import Entry
 from deferq.engines.memory.queue import Queue
 from deferq.engines.memory.rows import Row, to_leased
 from deferq.engines.memory.tasks import Tasks
@@ -19,9 +20,13 @@ from deferq.model.task import Leased
 def wanted(tasks: Tasks, want: Want) -> list[Queue]:
     """The queues that may have work, from the one whose turn it is to be first."""
     names = tasks.queues.keys() if want.queues is None else tasks.queues.keys() & set(want.queues)
-    queues = [queue for name in sorted(names) if not (queue := tasks.queues[name]).paused and queue.pending]
+    queues = [queue for name in sorted(names) if _serves(queue := tasks.queues[name], want) and queue.pending]
     start = want.rotation % len(queues) if queues else 0
     return queues[start:] + queues[:start]
+
+
+def _serves(queue: Queue, want: Want) -> bool:
+    return not queue.paused and queue.pulled == want.pulls
 
 
 def lease(tasks: Tasks, want: Want, now: int) -> tuple[list[Leased], int | None]:
@@ -88,9 +93,19 @@ def take_up(row: Row | None, lease_id: int, now: int) -> TakeUp:
     return TakeUp.TAKEN
 
 
-def stalled(tasks: Tasks, now: int, limit: int) -> list[Leased]:
+def stalled(tasks: Tasks, now: int, limit: int, queue: str | None) -> list[Leased]:
     """Tasks whose lease is over."""
-    entries = list(islice(tasks.held.due(now), limit))
-    for entry in entries:
+    looked_at: list[Entry] = []
+    rows = islice(_over(tasks, now, queue, looked_at), limit)
+    found = [to_leased(row) for row in rows]
+    for entry in looked_at:
         tasks.held.add(entry)
-    return [to_leased(tasks.rows[entry.task_id]) for entry in entries]
+    return found
+
+
+def _over(tasks: Tasks, now: int, queue: str | None, looked_at: list[Entry]) -> Iterator[Row]:
+    for entry in tasks.held.due(now):
+        looked_at.append(entry)
+        row = tasks.rows[entry.task_id]
+        if queue is None or row.made.queue == queue:
+            yield row

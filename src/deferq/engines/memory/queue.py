@@ -50,6 +50,10 @@ class Queue:
     def paused(self) -> bool:
         return self.settings.paused
 
+    @property
+    def pulled(self) -> bool:
+        return self.settings.declared.pull
+
     def set_up(self, settings: QueueSettings) -> None:
         """Change what is known of the queue."""
         self.settings = settings

@@ -28,6 +28,12 @@ def find(tasks: Tasks, where: Filter, after: int | None, limit: int) -> Page:
     return Page([to_task(row) for row in rows[:limit]], rows[limit - 1].id if more else None)
 
 
+def holder(tasks: Tasks, queue: str, name: str, now: int) -> int | None:
+    """Who has a name, alive or as a tombstone."""
+    taken = tasks.names.holder(queue, name, now)
+    return None if taken is None else taken.task_id
+
+
 def queues(tasks: Tasks) -> list[QueueSettings]:
     """Every queue by name."""
     return [tasks.queues[name].settings for name in sorted(tasks.queues)]

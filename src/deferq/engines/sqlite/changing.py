@@ -48,7 +48,7 @@ def delete(connection: Connection, ids: Sequence[int], now: int, tombstone_us: i
     """Delete tasks that nobody holds, with everything that belongs to them; names stay as tombstones."""
     parameters = {"ids": json_list(ids)}
     bury_names(connection, ids, now + tombstone_us)
-    for statement in ("delete_tasks", "delete_payloads", "delete_results", "delete_failures"):
+    for statement in ("delete_tasks", "delete_payloads", "delete_spills", "delete_results", "delete_failures"):
         connection.execute(SQL[statement], parameters)
 
 

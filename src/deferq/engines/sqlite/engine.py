@@ -7,7 +7,7 @@ import os
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from threading import Lock
@@ -35,8 +35,8 @@ from deferq.engines.base import (
     Total,
     Turn,
     Want,
+    check_sizes,
     holder_of,
-    payload_too_large,
     system_clock,
 )
 from deferq.engines.sqlite import (
@@ -59,6 +59,7 @@ from deferq.engines.sqlite.forks import inside_sqlite
 from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.place import Place, require
 from deferq.engines.sqlite.trouble import is_lasting, raise_ours, translated
+from deferq.engines.sqlite.within import SqliteWithin
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
@@ -111,6 +112,7 @@ class SqliteEngine(LeasingEngine):
         self.payload_limit = payload_limit
         self._clock = clock
         self._tombstone_us = int(tombstone_s * 1_000_000)
+        self.within = SqliteWithin(self)
         self._connect = connect
         self._closed = False
         #: The file has been open before, and others are not to find an empty one.
@@ -128,14 +130,23 @@ class SqliteEngine(LeasingEngine):
 
     # ---- opening and closing
 
-    def open(self) -> None:
-        """Open the file and bring it to this release's schema. Every other method does so by itself."""
-        if self._writer is None or self._place.left:
+    def open(self, *, behind_gate: bool = True) -> None:
+        """Open the file and bring it to this release's schema. Every other method does so by itself.
+
+        `behind_gate`: false for a thread that holds SQLite's write lock by a connection of its own, since whoever is
+        behind the gate may wait for that. It has made sure that there is nothing to be written.
+        """
+        if not self.is_open:
             with self._opening:
                 if self._writer is not None and self._place.left:
                     self._let_go()
                 if self._writer is None:
-                    self._open()
+                    self._open(behind_gate)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the file is open, and still in its place as far as is known."""
+        return self._writer is not None and not self._place.left
 
     def _let_go(self) -> None:
         """Close files that are not the store's any more."""
@@ -160,7 +171,7 @@ class SqliteEngine(LeasingEngine):
         finally:
             self._gate.release()
 
-    def _open(self) -> None:
+    def _open(self, behind_gate: bool) -> None:
         if self._closed:
             raise self._was_closed()
         if _abandoned:
@@ -175,7 +186,7 @@ class SqliteEngine(LeasingEngine):
             self._gate = self._open_gate()
             try:
                 self._checkpointer = Checkpointer(self._gate, str(self.path))
-                writer = self._prepare_writer()
+                writer = self._prepare_writer() if behind_gate else self._checked_writer()
             except BaseException:
                 self._gate.close()
                 raise
@@ -379,6 +390,7 @@ class SqliteEngine(LeasingEngine):
         return (
             len(tasks) == 1
             and tasks[0].name is None
+            and tasks[0].spill is None
             and tasks[0].queue in self._known_queues
             and len(tasks[0].payload) <= putting.INLINE_BYTES
             and not self._checkpointer.outgrown
@@ -426,9 +438,7 @@ class SqliteEngine(LeasingEngine):
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         if not tasks:
             return []
-        for task in tasks:
-            if len(task.payload) > self.payload_limit:
-                raise payload_too_large(len(task.payload), self.payload_limit)
+        check_sizes(tasks, self.payload_limit)
         self.open()
         answers = self._commits.put(tasks)
         self._ring_for(tasks[0].eta if len(tasks) == 1 else min(task.eta for task in tasks))
@@ -448,8 +458,14 @@ class SqliteEngine(LeasingEngine):
     def details(self, task_id: int) -> Details:
         return self._read(lambda connection: reading.details(connection, task_id))
 
+    def spill(self, task_id: int) -> bytes | None:
+        return self._read(lambda connection: reading.spill(connection, task_id))
+
     def find(self, where: Filter, *, after: int | None = None, limit: int = 100) -> Page:
         return self._read(lambda connection: reading.find(connection, where, after, limit))
+
+    def holders(self, queue: str, names: Sequence[str]) -> list[int | None]:
+        return self._read(lambda connection: reading.holders(connection, queue, names, self.now()))
 
     def change(self, ids: Sequence[int], change: Change) -> list[int]:
         changed = self._write(
@@ -523,6 +539,7 @@ class SqliteEngine(LeasingEngine):
         if (
             queue is None
             or not want.free
+            or want.pulls
             or self._checkpointer.outgrown
             or (want.queues is not None and queue not in want.queues)
         ):
@@ -540,8 +557,10 @@ class SqliteEngine(LeasingEngine):
             lambda connection: [leasing.take_up(connection, *lease, now=self.now()) for lease in leases]
         )
 
-    def stalled(self, limit: int = 100) -> list[Leased]:
+    def stalled(self, limit: int = 100, *, queue: str | None = None) -> list[Leased]:
         self.open()
+        if queue is not None:  # whoever asks for one queue looks after no dispatchers
+            return self._read(lambda connection: leasing.stalled(connection, self.now(), limit, (), queue))
         self._dead = dead = self._find_dead()
         found = self._read(lambda connection: leasing.stalled(connection, self.now(), limit, dead))
         if dead and len(found) < limit:
@@ -602,6 +621,29 @@ class SqliteEngine(LeasingEngine):
     def check(self, *, full: bool = False) -> list[str]:
         """What SQLite finds wrong with the file; nothing if it is sound. `full` compares every index with its table."""
         return self._read(lambda connection: inspecting.check(connection, full))
+
+    # ---- for writes by connections of the caller's, see within.py
+
+    @property
+    def tombstone_us(self) -> int:
+        """How long the name of a finished task stays taken."""
+        return self._tombstone_us
+
+    def unknown(self, queues: Iterable[str]) -> set[str]:
+        """Those of these queues that may not be there yet."""
+        return {queue for queue in queues if queue not in self._known_queues}
+
+    def read(self, read: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """What `read` reads, by a connection of ours."""
+        return self._read(read)
+
+    def connect(self) -> sqlite3.Connection:
+        """A new connection to the file, for the caller to close."""
+        return self._connect(str(self.path))
+
+    def ring(self) -> None:
+        """Wake every dispatcher."""
+        self._ring()
 
     # ---- waking
 

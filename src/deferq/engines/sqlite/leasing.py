@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from sqlite3 import Connection
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from deferq.engines.answers import TakeUp
 from deferq.engines.base import LEASE_SERIAL_BITS, Clock, Settlement, Want
@@ -66,7 +66,7 @@ def look(connection: Connection, want: Want, now: int, settlements: Sequence[Set
     upcoming: list[int] = []
     tight: set[str] = set()
     for delivered in range(1 + want.delivers):
-        rows = connection.execute(SQL[_LANES[delivered]], {"queues": queues, "now": now})
+        rows = connection.execute(SQL[_LANES[delivered]], {"queues": queues, "pulls": want.pulls, "now": now})
         for queue, is_limited, priority, once, is_due, following in rows:
             if is_due:
                 due.append(LaneName(queue, priority, once, is_limited, delivered))
@@ -179,9 +179,12 @@ def lease_first(connection: Connection, want: Want, queue: str, now: int) -> lis
         return [to_leased(row) for row in rows.fetchall()]
 
 
-def stalled(connection: Connection, now: int, limit: int, dead: Collection[int]) -> list[Leased]:
-    """Tasks whose lease is over, then those that these dead dispatchers hold."""
-    found = [to_leased(row) for row in connection.execute(SQL["stalled"], {"now": now, "limit": limit})]
+def stalled(
+    connection: Connection, now: int, limit: int, dead: Collection[int], queue: str | None = None
+) -> list[Leased]:
+    """Tasks whose lease is over, of one queue or of all, then those that these dead dispatchers hold."""
+    parameters: dict[str, Any] = {"now": now, "limit": limit, "queue": queue}
+    found = [to_leased(row) for row in connection.execute(SQL["stalled"], parameters)]
     if dead and len(found) < limit:
         parameters = {"now": now, "limit": limit - len(found), "holders": json_list(dead), "bits": LEASE_SERIAL_BITS}
         found += [to_leased(row) for row in connection.execute(SQL["orphaned"], parameters)]
@@ -227,7 +230,13 @@ def _heads(connection: Connection, wish: _Wish, limit: int) -> dict[str, list[La
         asked = [name for name in names if name.delivered == delivered]
         if not asked:
             continue
-        parameters = {"lanes": json_list(asked), "now": wish.now, "routes": _routes(wish.want), "limit": limit}
+        parameters = {
+            "lanes": json_list(asked),
+            "pulls": wish.want.pulls,
+            "now": wish.now,
+            "routes": _routes(wish.want),
+            "limit": limit,
+        }
         answer = json.loads(connection.execute(SQL[_CANDIDATES[delivered]], parameters).fetchone()[0])
         for place, tasks in answer:
             queue, priority, once, *_ = asked[place]

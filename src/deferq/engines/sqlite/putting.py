@@ -24,7 +24,7 @@ def put(connection: Connection, tasks: Sequence[NewTask], now: int) -> list[PutA
     """Store `tasks`; the answers stand in their order."""
     if len(tasks) == 1 and tasks[0].name is None:
         return [_put_plain(connection, tasks[0])]
-    if any(task.name is not None for task in tasks):
+    if any(task.name is not None or task.spill is not None for task in tasks):
         return [_put_one(connection, task, now) for task in tasks]
     return _put_many(connection, tasks)
 
@@ -46,12 +46,15 @@ def _insert(connection: Connection, task: NewTask) -> bool:
     """False: its id is taken."""
     if len(task.payload) > INLINE_BYTES:
         connection.execute(SQL["insert_payload"], (task.id, task.payload))
-    return bool(connection.execute(SQL["insert_tasks"], _row(task)).rowcount)
+    inserted = bool(connection.execute(SQL["insert_tasks"], _row(task)).rowcount)
+    if inserted and task.spill is not None:
+        connection.execute(SQL["insert_spill"], (task.id, task.spill))
+    return inserted
 
 
 def _row(task: NewTask) -> tuple[Any, ...]:
     """The columns of a new task: its eta stands for three of them, and a large envelope stands elsewhere."""
-    (task_id, queue, target, priority, eta, expires_at, once, name, _, route, url, options, payload) = task  # fmt: skip
+    (task_id, queue, target, priority, eta, expires_at, once, name, _, route, url, options, payload, _) = task
     inline = payload if len(payload) <= INLINE_BYTES else None
     return (task_id, queue, target, priority, eta, eta, eta, expires_at, once, name, route, url, options, inline)
 

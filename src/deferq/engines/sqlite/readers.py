@@ -12,6 +12,8 @@ from pathlib import Path
 LOCKS = Path("/proc/locks")
 #: SQLite's locks for readers are single bytes of the index; see "File Locking" in its wal.c.
 FIRST_READER, LAST_READER = 123, 127
+#: The same for the one that writes.
+WRITER = 120
 
 
 def holders(database: Path, looks: int, pause: Callable[[], object]) -> list[str]:
@@ -25,23 +27,39 @@ def holders(database: Path, looks: int, pause: Callable[[], object]) -> list[str
 
 def readers(database: Path) -> set[int]:
     """Processes with a read transaction at this moment, without this one."""
+    found = _who(database, "READ", FIRST_READER, LAST_READER)
+    return {pid for pid in found if pid > 0 and pid != os.getpid()}
+
+
+def writer(database: Path) -> int | None:
+    """The process that has the write lock at this moment; None: none has, or nobody tells."""
+    return next(iter(_who(database, "WRITE", WRITER, WRITER)), None)
+
+
+def may_write(database: Path) -> bool:
+    """Whether this process may have the write lock at this moment: where nobody tells, it may."""
+    return writer(database) == os.getpid() or not os.access(LOCKS, os.R_OK)
+
+
+def _who(database: Path, kind: str, first: int, last: int) -> set[int]:
+    """Processes with such a lock on one of these bytes of the index."""
     try:
         index = os.stat(f"{database}-shm")
         table = LOCKS.read_text(encoding="ascii", errors="replace")
     except OSError:
         return set()
     at = f"{os.major(index.st_dev):02x}:{os.minor(index.st_dev):02x}:{index.st_ino}"
-    return {pid for pid in _readers(table, at) if pid > 0 and pid != os.getpid()}
+    return _holders(table, at, kind, first, last)
 
 
-def _readers(table: str, at: str) -> set[int]:
+def _holders(table: str, at: str, kind: str, first: int, last: int) -> set[int]:
     """Lines such as `3: POSIX  ADVISORY  READ 4242 08:01:1234 123 123`."""
     found = set()
     for line in table.splitlines():
         fields = line.split()
-        if len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == "READ" and fields[5] == at:
-            first, last = fields[6], fields[7]
-            if first.isdigit() and last.isdigit() and int(last) >= FIRST_READER and int(first) <= LAST_READER:
+        if len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == kind and fields[5] == at:
+            begin, end = fields[6], fields[7]
+            if begin.isdigit() and end.isdigit() and int(end) >= first and int(begin) <= last:
                 found.add(int(fields[4]))
     return found
 

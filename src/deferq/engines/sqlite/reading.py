@@ -33,6 +33,12 @@ def details(connection: Connection, task_id: int) -> Details:
     return Details(payload=row[0], result=row[1], failures=failures)
 
 
+def spill(connection: Connection, task_id: int) -> bytes | None:
+    """What was put beside a task; None: nothing."""
+    row = connection.execute(SQL["spill"], (task_id,)).fetchone()
+    return None if row is None else row[0]
+
+
 def find(connection: Connection, where: Filter, after: int | None, limit: int) -> Page:
     """One page of the tasks that match, newest first."""
     parameters = {
@@ -46,6 +52,13 @@ def find(connection: Connection, where: Filter, after: int | None, limit: int) -
     statement = SQL["find_dead"] if where.state is State.DEAD else SQL["find"]
     tasks = [to_task(row) for row in connection.execute(statement, parameters)]
     return Page(tasks[:limit], tasks[limit - 1].id if len(tasks) > limit else None)
+
+
+def holders(connection: Connection, queue: str, names: Sequence[str], now: int) -> list[int | None]:
+    """Who has each of these names, alive or as a tombstone."""
+    parameters = {"queue": queue, "names": json_list(names), "now": now}
+    found = dict(connection.execute(SQL["holders"], parameters))
+    return [found.get(name) for name in names]
 
 
 def queues(connection: Connection) -> list[QueueSettings]:

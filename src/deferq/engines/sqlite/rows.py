@@ -8,13 +8,16 @@ from functools import partial
 from typing import Any
 
 from deferq.errors import InvalidOption
-from deferq.model.limits import FIELDS, Limits, given
+from deferq.model.limits import FIELDS
+from deferq.model.queue import Queue
 from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Failure, Leased, Task, decode_options
 
 #: What a damaged page leads to: a number where a text should stand, JSON of another form, an option of no sense.
 NONSENSE = (TypeError, AttributeError, KeyError, InvalidOption)
+#: What an operator says of pausing stands among the limits that he has set.
+_PAUSED = "paused"
 
 
 def json_list(values: Iterable[Any]) -> str:
@@ -30,27 +33,38 @@ def to_queue(row: Sequence[Any]) -> QueueSettings:
     """A row of `queues`. Raises ValueError if it makes no sense."""
     name, paused, declared, chosen = row
     try:
+        queue, said = Queue.from_dict(json.loads(declared or "{}")), json.loads(chosen or "{}")
         return QueueSettings(
             name=name,
-            paused=bool(paused),
-            declared=Limits(**_known_limits(declared)),
-            chosen=_known_limits(chosen),
+            declared=queue,
+            chosen={limit: value for limit, value in said.items() if limit in FIELDS},
+            # What holds and is not declared was an operator, also where an older deferq has written the row.
+            chosen_pause=_truth(said.get(_PAUSED, None if bool(paused) == queue.paused else bool(paused))),
         )
     except NONSENSE as error:
         raise ValueError("a queue whose limits make no sense") from error
 
 
+def _truth(value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise TypeError("expected a truth value")
+
+
 def queue_row(settings: QueueSettings) -> tuple[Any, ...]:
     """The parameters of `write_queue`: what was said by whom, and what holds."""
     limits = settings.limits
-    said = (given(settings.declared), settings.chosen)
-    texts = (json.dumps(said_by_one) if said_by_one else None for said_by_one in said)
-    return (settings.name, settings.paused, *texts, limits.rate, limits.bucket_size, limits.max_concurrent)
-
-
-def _known_limits(text: str | None) -> dict[str, Any]:
-    """Limits by field; those of a newer deferq are passed over."""
-    return {name: value for name, value in json.loads(text or "{}").items() if name in FIELDS}
+    chosen = {**settings.chosen, **({} if settings.chosen_pause is None else {_PAUSED: settings.chosen_pause})}
+    texts = (json.dumps(said) if said else None for said in (settings.declared.to_dict(), chosen))
+    return (
+        settings.name,
+        settings.paused,
+        settings.declared.pull,
+        *texts,
+        limits.rate,
+        limits.bucket_size,
+        limits.max_concurrent,
+    )
 
 
 def to_task(row: Sequence[Any]) -> Task:

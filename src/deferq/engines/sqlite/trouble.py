@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from json import JSONDecodeError
+from pathlib import Path
 from typing import NoReturn
 
-from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable
+from deferq.engines.sqlite import readers
+from deferq.errors import StoreCorrupt, StoreError, StoreUnavailable, WriteBesideTransaction
 
 _CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _ADVICE = {
@@ -82,6 +85,8 @@ def translate(error: Exception, path: str, *, committing: bool = False) -> Excep
             f"The store {path} is not a usable SQLite database ({_told(error)}). It was left as it is."
             " Restore it from a backup, or move it away and let deferq make a new one."
         )
+    if code == sqlite3.SQLITE_BUSY and readers.writer(Path(path)) == os.getpid():
+        return beside(path)
     outcome = NOT_CERTAIN if committing and code not in _CERTAIN else NOTHING_CHANGED
     if code in _ADVICE:
         return StoreUnavailable(f"The store {path} did not answer ({error}): {_ADVICE[code]}. {outcome}")
@@ -103,6 +108,15 @@ def translate(error: Exception, path: str, *, committing: bool = False) -> Excep
             " store."
         )
     return error
+
+
+def beside(path: str) -> WriteBesideTransaction:
+    """The error for whoever may wait for himself."""
+    return WriteBesideTransaction(
+        f"The store {path} cannot be written: this process has a transaction open on the same file by another"
+        " connection, which holds the write lock. Defer within that transaction (within=session, or its connection),"
+        " or after its commit. Nothing was changed."
+    )
 
 
 def is_lasting(error: BaseException) -> bool:

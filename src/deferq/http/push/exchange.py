@@ -23,16 +23,28 @@ KEEP_ALIVE_S = 1.0
 class Request:
     """One delivery on its way."""
 
-    __slots__ = ("body", "broke", "headers", "let_go_at", "path", "sent_at", "started", "task", "unsure")
+    __slots__ = (
+        "body", "broke", "headers", "let_go_at", "method", "path", "sent_at", "started", "task", "unsure",
+    )  # fmt: skip
 
     def __init__(
-        self, task: Leased, path: str, headers: list[tuple[str, str]], *, let_go_at: float, sent_at: float
+        self,
+        task: Leased,
+        path: str,
+        headers: list[tuple[str, str]],
+        *,
+        let_go_at: float,
+        sent_at: float,
+        method: str = "POST",
+        body: bytes | None = None,
     ) -> None:
+        """`body`: None: the envelope of the task."""
         self.task = task
+        self.method = method
         #: With the path of the base, and the query.
         self.path = path
         self.headers = headers
-        self.body = task.payload
+        self.body = task.payload if body is None else body
         #: Monotonic time after which nobody waits for its answer.
         self.let_go_at = let_go_at
         #: Monotonic time of the first sending, and of the last.

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from deferq.codec import wire
 from deferq.codec.headers import CONTENT_TYPE, USER_AGENT, delivery_headers, signed_headers
+from deferq.codec.requests import StoredRequest, request_in
 from deferq.codec.signing import Keyring
 from deferq.codec.wire import OUTCOME, RUN_PATH, unpack_answer
 from deferq.errors import CodecNotAllowed, InvalidOption, PayloadCorrupt, UnknownKey, UnsupportedEnvelope
@@ -97,22 +98,34 @@ class Letters:
     def _written(self, task: Leased, now: float, wait_s: float) -> Request:
         if task.url is not None:
             self._verify(task)
+        request = None if task.url is None else request_in(task.payload)
         url = RUN_PATH if task.url is None else check_url(task.url)  # what is stored may be damaged
         path, _, query = url.partition("?")
         now_s = self._now_s()
         headers = [
-            *(_PLAIN if task.url is None else self._headers_of_delivery(task)),
-            *signed_headers(self._keyring, task, path=unquote(path), query=query, now_s=now_s, wait_s=wait_s),
+            *(_PLAIN if task.url is None else self._headers_of_delivery(task, request)),
+            *signed_headers(
+                self._keyring, task, request=request, path=unquote(path), query=query, now_s=now_s, wait_s=wait_s
+            ),
         ]
-        return Request(task, self._base.path + url, headers, let_go_at=now + wait_s + MARGIN_S, sent_at=now)
+        method, body = request or ("POST", task.payload)
+        return Request(
+            task,
+            self._base.path + url,
+            headers,
+            let_go_at=now + wait_s + MARGIN_S,
+            sent_at=now,
+            method=method,
+            body=body,
+        )
 
     def _wait_s(self, task: Leased) -> float:
         """How long to wait for the answer: the deadline of deliveries, or the task's own timeout if that is shorter."""
         own = decode_options(task.options).timeout_s
         return self._deadline_s if own is None else min(own + GRACE_S, self._deadline_s)
 
-    def _headers_of_delivery(self, task: Leased) -> list[tuple[str, str]]:
-        headers = delivery_headers(task, self._failures(task) if task.attempts else ())
+    def _headers_of_delivery(self, task: Leased, request: StoredRequest | None) -> list[tuple[str, str]]:
+        headers = delivery_headers(task, self._failures(task) if task.attempts else (), request=request)
         for name, value in headers:
             if not _NAME.fullmatch(name) or not _VALUE.fullmatch(value):
                 raise InvalidOption("headers: a name or value cannot travel as a header.", field="headers")

@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from deferq.codec.requests import METHODS_WITH_BODY
 from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard
 from deferq.http.push.bases import Base
@@ -141,7 +142,10 @@ class LoopClient:
     async def _ask(self, request: Request) -> Answer:
         session = self._session or self._open()
         url = URL(self._origin + request.path, encoded=True)
-        async with session.post(url, data=request.body, headers=request.headers, allow_redirects=False) as response:
+        data = request.body if request.body or request.method in METHODS_WITH_BODY else None
+        async with session.request(
+            request.method, url, data=data, headers=request.headers, allow_redirects=False
+        ) as response:
             headers = [(name, value) for name, value in response.headers.items()]
             return Answer(response.status, headers, await _beginning(response))
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from http.client import BadStatusLine, HTTPConnection, HTTPResponse, parse_headers
 from typing import Final
 
+from deferq.codec.requests import METHODS_WITH_BODY
 from deferq.codec.wire import OUTCOME
 from deferq.http.push.addresses import Guard, connect
 from deferq.http.push.bases import Base
@@ -161,12 +162,13 @@ class ThreadClient:
             line.used_at = time.monotonic()
 
     def _ask(self, connection: HTTPConnection, request: Request) -> Answer:
-        connection.putrequest("POST", request.path, skip_host=True, skip_accept_encoding=True)
+        connection.putrequest(request.method, request.path, skip_host=True, skip_accept_encoding=True)
         connection.putheader("Host", self._base.authority)
         for name, value in request.headers:
             connection.putheader(name, value)
-        connection.putheader("Content-Length", str(len(request.body)))
-        broken = _sent(connection, request.body)
+        if request.body or request.method in METHODS_WITH_BODY:
+            connection.putheader("Content-Length", str(len(request.body)))
+        broken = _sent(connection, request.body or None)
         try:
             answer = connection.getresponse()
         except OSError as error:
@@ -206,7 +208,7 @@ class ThreadClient:
             raise
 
 
-def _sent(connection: HTTPConnection, body: bytes) -> OSError | None:
+def _sent(connection: HTTPConnection, body: bytes | None) -> OSError | None:
     """Send it. The error if not all could be sent: who refuses by the headers alone may have answered all the same."""
     try:
         connection.endheaders(body)

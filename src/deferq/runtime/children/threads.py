@@ -70,14 +70,22 @@ class ChildThreads(ThreadPool):
     def work(self) -> None:
         """Run tasks until `end`. In the main thread, which reads the socket while all others are busy."""
         self._coroutines.begin()  # before there are tasks, which may leave no descriptor for it
-        self._start_threads()
+        with self._reading:  # no task runs before all threads have started: it could throw into one that starts
+            self._start_threads()
         while not self._closed:
-            if self._reserve.acquire(timeout=LOOK_S):
-                with self._reading:
-                    while not self._resting and not self._closed:
-                        self.send_outcomes()
-                        self._hear(GATHER_MS if self._done or self._waiting else LOOK_MS)
-                        self._coroutines.look_at_loop()
+            # A thread that rests may be quicker to the lock, and keep it for as long as there is nothing to read.
+            if self._reserve.acquire(timeout=LOOK_S) and self._reading.acquire(timeout=LOOK_S):
+                try:
+                    self._read_in_reserve()
+                finally:
+                    self._reading.release()
+            self._coroutines.look_at_loop()
+
+    def _read_in_reserve(self) -> None:
+        """Read until a thread has nothing else to do."""
+        while not self._resting and not self._closed:
+            self.send_outcomes()
+            self._hear(GATHER_MS if self._done or self._waiting else LOOK_MS)
             self._coroutines.look_at_loop()
 
     def end(self) -> None:

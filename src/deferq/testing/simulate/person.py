@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from deferq.engines.base import Cancel, Change, Delete, LeasingEngine, Reschedule
 from deferq.model.limits import Limits
+from deferq.model.queue import Queue
 from deferq.model.settings import Declare, Pause, QueueChange, ResetLimits, Resume, SetLimits
 from deferq.testing.simulate.accounts import Account
 from deferq.testing.simulate.clock import US
@@ -45,7 +46,7 @@ class Person:
     def declare_limits(self) -> None:
         """What the application says of its queues: of each, perhaps, how fast and how many at a time."""
         for queue in QUEUES[:2]:
-            self._change_queue(queue, Declare(self._some_limits()))
+            self._change_queue(queue, Declare(_declared(self._some_limits())))
 
     def put_right(self, stuck: Collection[Account]) -> None:
         """After the last fault: queues go on, and what was parked is due now.
@@ -132,3 +133,8 @@ class Person:
         [settings] = self._engine.change_queues([(queue, change)])
         self._world.history.note(self._world.now, "a person", f"{queue}: {type(change).__name__}")
         self._world.history.limits_are(queue, settings.limits, settings.paused)
+
+
+def _declared(limits: Limits) -> Queue:
+    size = limits.bucket_size if limits.rate else None  # which goes with a rate
+    return Queue(rate=limits.rate, bucket_size=size, max_concurrent=limits.max_concurrent)

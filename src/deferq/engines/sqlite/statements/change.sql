@@ -19,6 +19,9 @@ delete from deferq_task where id in (select value from json_each(:ids)) and stat
 -- name: delete_payloads
 delete from deferq_payload where id in (select value from json_each(:ids));
 
+-- name: delete_spills
+delete from deferq_spill where id in (select value from json_each(:ids));
+
 -- name: delete_results
 delete from deferq_result where id in (select value from json_each(:ids));
 
@@ -58,10 +61,10 @@ where id in (select id from deferq_task indexed by deferq_parked
 
 -- name: write_queue
 -- A bucket goes on under another rate; the fraction of a microsecond has no meaning there.
-insert into deferq_queue (name, paused, declared, chosen, rate, bucket_size, max_concurrent)
-values (?, ?, ?, ?, ?, ?, ?)
+insert into deferq_queue (name, paused, pull, declared, chosen, rate, bucket_size, max_concurrent)
+values (?, ?, ?, ?, ?, ?, ?, ?)
 on conflict (name) do update set
-  paused = excluded.paused, declared = excluded.declared, chosen = excluded.chosen, bucket_size = excluded.bucket_size,
+  paused = excluded.paused, pull = excluded.pull, declared = excluded.declared, chosen = excluded.chosen, bucket_size = excluded.bucket_size,
   max_concurrent = excluded.max_concurrent, full_at_parts = iif(rate is excluded.rate, full_at_parts, 0),
   rate = excluded.rate;
 

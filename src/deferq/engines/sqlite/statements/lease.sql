@@ -7,7 +7,7 @@ with recursive lane (queue, limited, priority) as (
     (select max(priority) from deferq_task indexed by deferq_ready
      where state = 0 and url is null and queue = q.name)
   from deferq_queue q
-  where not q.paused and (:queues is null or q.name in (select value from json_each(:queues)))
+  where not q.paused and q.pull = :pulls and (:queues is null or q.name in (select value from json_each(:queues)))
   union all
   select queue, limited,
     (select max(priority) from deferq_task indexed by deferq_ready
@@ -28,7 +28,7 @@ from lane cross join half where priority is not null;
 -- twin: delivered_candidates
 -- For each of `:lanes` [[queue, priority, at_most_once, limited], ...] the first due tasks [[due, id], ...], all in one
 -- row and so in one step: between steps other threads of the process may hold up whoever has the write lock.
--- Queues that were paused or limited since somebody looked give nothing.
+-- Queues that were paused or limited since somebody looked, or became pull queues, give nothing.
 select json_group_array(json_array(lane.key, json((
   select json_group_array(json_array(leasable_at, id)) from (
     select leasable_at, id from deferq_task indexed by deferq_ready
@@ -37,7 +37,7 @@ select json_group_array(json_array(lane.key, json((
       and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
     order by leasable_at, id limit :limit)))))
 from json_each(:lanes) as lane cross join deferq_queue as q
-where q.name = lane.value ->> 0 and not q.paused
+where q.name = lane.value ->> 0 and not q.paused and q.pull = :pulls
   and (lane.value ->> 3 or (q.rate is null and q.max_concurrent is null));
 
 -- name: lease
@@ -66,7 +66,7 @@ where id = (
     order by leasable_at, id limit 1)
   ) order by leasable_at, id limit 1)
 and exists (select 1 from deferq_queue q
-            where q.name = :queue and not q.paused and q.rate is null and q.max_concurrent is null)
+            where q.name = :queue and not q.pull and not q.paused and q.rate is null and q.max_concurrent is null)
 and not (:delivers and exists (select 1 from deferq_task indexed by deferq_delivered
                                where state = 0 and url is not null and queue = :queue))
 returning id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
@@ -86,7 +86,7 @@ where state = 1 and queue in (select value from json_each(:queues)) and leasable
 select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
   t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested, t.crashes
 from deferq_queue q cross join deferq_task t indexed by deferq_held
-where t.state = 1 and t.queue = q.name and t.leasable_at <= :now
+where (:queue is null or q.name = :queue) and t.state = 1 and t.queue = q.name and t.leasable_at <= :now
 limit :limit;
 
 -- name: orphaned

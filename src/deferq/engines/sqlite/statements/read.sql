@@ -35,11 +35,19 @@ select coalesce(payload, (select body from deferq_payload p where p.id = t.id)),
   (select body from deferq_result r where r.id = t.id)
 from deferq_task t where id = ?;
 
+-- name: spill
+select body from deferq_spill where id = ?;
+
 -- name: failures
 select attempt, at, kind, error_type, message, traceback, report from deferq_failure where task_id = ? order by id;
 
+-- name: holders
+-- Who has these names of a queue, alive or as a tombstone.
+select name, task_id from deferq_name
+where queue = :queue and name in (select value from json_each(:names)) and (until is null or until > :now);
+
 -- name: queues
-select name, paused, declared, chosen from deferq_queue order by name;
+select +name, +paused, +declared, +chosen from deferq_queue order by name;
 
 -- name: count_pending
 -- Of one queue, at most `:cap` steps: ready, scheduled, retrying, parked, oldest ready. Pending tasks stand in two

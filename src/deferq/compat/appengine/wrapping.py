@@ -1,0 +1,62 @@
+"""`wrap_wsgi_app`: App Engine's name for what makes an application serve its tasks.
+
+It routes and nothing else: no response is collected, no environment copied, nothing patched.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from deferq.compat.appengine.ndbcontexts import begin_anew
+from deferq.default import default, wrap_wsgi
+
+Environ = dict[str, Any]
+WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+DEFERRED_PATH: Final = "/_ah/queue/deferred"
+#: What App Engine's front end sets, and nobody else can, to the address that a request came from.
+_ADDRESS: Final = "HTTP_X_APPENGINE_USER_IP"
+_log = logging.getLogger()
+
+
+def wrap_wsgi_app(app: WsgiApp, use_legacy_context_mode: bool = True, use_deferred: bool = False) -> WsgiApp:
+    """`app`, with a worker in each of its processes that starts at the first request.
+
+    Args:
+        app: the WSGI application.
+        use_legacy_context_mode: accepted and ignored.
+        use_deferred: whether requests to `/_ah/queue/deferred`, exactly, go to `deferred.application`.
+
+    The worker calls what was deferred and delivers what has an url to `app`. With DEFERQ_WORKER=external there is none:
+    then `deferq worker` runs the tasks.
+    """
+    return wrap_wsgi(_Routed(app, use_deferred))
+
+
+class _Routed:
+    """Passes requests on: those for the deferred library to it, all others to the application."""
+
+    def __init__(self, app: WsgiApp, use_deferred: bool) -> None:
+        self.app = app
+        self._use_deferred = use_deferred
+
+    def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begin_anew()
+        if _ADDRESS in environ and default().settings["trust_app_engine_headers"]:
+            environ["REMOTE_ADDR"] = environ[_ADDRESS]
+        if self._use_deferred and environ.get("PATH_INFO") == DEFERRED_PATH:
+            return _deferred(environ, start_response)
+        return self.app(environ, start_response)
+
+
+def _deferred(environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """What the callable raises is logged, and left to the server."""
+    from deferq.compat.appengine.deferred import application
+
+    try:
+        return application(environ, start_response)
+    except Exception:
+        _log.exception("a deferred task failed")
+        raise

@@ -1,0 +1,88 @@
+"""Finding the transaction that is open where a task is deferred.
+
+Whoever uses neither SQLAlchemy nor Django pays for none of this: `defer` looks whether anybody detects, and whether a
+module was loaded since it looked last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from sys import modules
+from typing import TYPE_CHECKING, cast
+
+from deferq.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from deferq.engines.base import Engine
+    from deferq.engines.within import Within
+    from deferq.transactions.joining import Transaction
+
+Detector = Callable[[], "Iterator[Transaction]"]
+
+#: Each yields the transactions that it knows to be open here, the likeliest first.
+detectors: tuple[Detector, ...] = ()
+#: How many modules were loaded when `notice` looked last.
+modules_seen = 0
+#: By the module whose presence means that there may be transactions: the one whose `watch()` returns a detector.
+_WATCHERS = {"sqlalchemy.engine": "deferq.contrib.sqlalchemy", "django.db": "deferq.contrib.django"}
+_watching: set[str] = set()
+
+
+def notice() -> None:
+    """Have new packages watched, if they were loaded."""
+    global modules_seen, detectors
+    seen = len(modules)
+    for module, watcher in _WATCHERS.items():
+        if module in modules and module not in _watching and _is_loaded(module):
+            _watching.add(module)
+            detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
+    modules_seen = seen
+
+
+def _is_loaded(module: str) -> bool:
+    """Not only begun: the package may be importing deferq right now."""
+    spec = getattr(modules[module], "__spec__", None)
+    return not getattr(spec, "_initializing", False)
+
+
+def find(engine: Engine) -> Transaction | None:
+    """The transaction on the engine's database that is open in this thread or coroutine; None: none is.
+
+    Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here.
+    """
+    within = engine.within
+    for candidate in _candidates(within):
+        if within is not None and candidate.run(partial(_is_on, within, candidate)):
+            return candidate
+    return None
+
+
+async def find_async(engine: Engine) -> Transaction | None:
+    """The same from a coroutine, for which async sessions can be asked too."""
+    within = engine.within
+    for candidate in _candidates(within):
+        if within is not None and await candidate.run_async(partial(_is_on, within, candidate)):
+            return candidate
+    return None
+
+
+def _candidates(within: Within | None) -> Iterator[Transaction]:
+    """What is open here and may be on the engine's database."""
+    if within is None:
+        return
+    if len(modules) != modules_seen:
+        notice()
+    for detector in detectors:
+        for candidate in detector():
+            if candidate.is_likely(within):
+                yield candidate
+
+
+def _is_on(within: Within, candidate: Transaction) -> bool:
+    try:
+        connection = candidate.connection()
+    except StoreUnavailable:  # its database cannot be reached; it is none of ours
+        return False
+    return within.is_on(connection)

@@ -1,0 +1,91 @@
+"""The examples for those who leave App Engine: their own tests, and two minutes of their life over real HTTP."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import deferq
+from deferq.engines.base import Filter
+from tests.compat.examples.sites import EXAMPLES, WORKER, Example, Site
+
+BY_FOLDER = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.folder)
+PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "deferq.testing.plugin")
+OWN_TESTS = {
+    "appengine_flask": PYTEST,
+    "appengine_wsgi": PYTEST,
+    "appengine_django": ("manage.py", "test"),
+}
+MINUTE_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def testing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """The tests of all of them, side by side."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DEFERQ_", "PYTEST_"))}
+    path = str(Path(deferq.__file__).parent.parent)
+    running = {}
+    for example in EXAMPLES:
+        folder = tmp_path_factory.mktemp(example.folder) / "site"
+        shutil.copytree(example.path, folder, ignore=shutil.ignore_patterns("__pycache__", "*.db*"))
+        (folder / "pytest.ini").write_text("[pytest]\n")
+        running[example.folder] = subprocess.Popen(
+            [sys.executable, *OWN_TESTS[example.folder]],
+            cwd=folder,
+            env={**kept, "PYTHONPATH": path, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "TMPDIR": str(folder)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    yield running
+    for process in running.values():
+        process.kill()
+        process.communicate()
+
+
+@BY_FOLDER
+def test_its_own_tests_pass(example: Example, testing: dict[str, subprocess.Popen[str]]) -> None:
+    output, _ = testing[example.folder].communicate(timeout=100)
+    assert testing[example.folder].returncode == 0, output
+    number = sum(path.read_text().count("def test_") for path in example.path.rglob("*test*.py"))
+    assert f"{number} passed" in output or f"Ran {number} tests" in output
+
+
+@BY_FOLDER
+def test_its_readme_names_the_commands_by_which_it_is_tried(example: Example) -> None:
+    wanted = {example.serve, WORKER, *([example.prepare] if example.prepare else [])}
+    assert wanted <= set(example.commands())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("worker", ["embedded", "external"])
+@BY_FOLDER
+def test_over_http_the_counter_shows_10_then_20_then_30(tmp_path: Path, example: Example, worker: str) -> None:
+    with Site(example, tmp_path, MINUTE_S=str(MINUTE_S), DEFERQ_WORKER=worker) as site:
+        site.serve()
+        if worker == "external":
+            site.work()
+        assert site.count() == 0
+        began = time.monotonic()
+        assert site.increment()
+        seen = {0}
+        while 30 not in seen:
+            seen.add(count := site.count())
+            took_s = time.monotonic() - began
+            assert count in (0, 10, 20, 30)
+            assert count <= 10 or took_s >= MINUTE_S
+            assert count <= 20 or took_s >= 2 * MINUTE_S
+            assert all(task.attempts <= 1 for task in site.store.engine.find(Filter()).tasks), site.output()
+            assert took_s < 60, site.output()
+            time.sleep(0.02)
+        site.wait_for_tasks()
+        tasks = site.store.engine.find(Filter()).tasks
+        assert sorted((task.url or "", task.attempts) for task in tasks) == [("", 1), ("", 1), ("/custom/path", 1)]
+        assert site.count() == 30
