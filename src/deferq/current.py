@@ -147,6 +147,8 @@ class CurrentTask:
         self._cancelled = True
 
 
+#: Called in the thread of a plain function before each attempt of it, for libraries that keep things by the thread.
+before_attempt: list[Callable[[], object]] = []
 #: Set by the executor in the context of each attempt.
 CURRENT: ContextVar[CurrentTask] = ContextVar("deferq.current_task")
 

@@ -400,6 +400,39 @@ def test_a_variable_that_is_no_setting(doctor: Doctor, deferq: Deferq, monkeypat
     assert "Did you mean DEFERQ_THREADS?" in doctor()["variable"]["do"]
 
 
+@pytest.mark.parametrize(("application", "level"), [(None, "wrong"), ("s~shop", "note")])
+def test_unsigned_deliveries_are_for_app_engine_alone(
+    doctor: Doctor, deferq: Deferq, monkeypatch: pytest.MonkeyPatch, application: str | None, level: str
+) -> None:
+    deferq.engine.open()
+    monkeypatch.delenv("GAE_APPLICATION", raising=False)
+    assert "trust" not in doctor()
+    monkeypatch.setenv("DEFERQ_TRUST_APP_ENGINE_HEADERS", "1")
+    if application is not None:
+        monkeypatch.setenv("GAE_APPLICATION", application)
+
+    assert doctor()["trust"]["level"] == level
+
+
+def test_a_queue_yaml_with_mistakes(
+    doctor: Doctor, deferq: Deferq, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deferq.engine.open()
+    (folder / "queue.yaml").write_text("queue:\n- name: mail\n  rate: fast\n")
+    assert "queue-file" not in doctor()
+    monkeypatch.setenv("DEFERQ_QUEUE_YAML", "queue.yaml")
+
+    found = doctor()["queue-file"]
+
+    assert found["level"] == "wrong"
+    assert f"{folder}/queue.yaml:3:9: rate: expected" in found["text"]
+    assert "queues load" in found["do"]
+    (folder / "queue.yaml").write_text("queue:\n- name: mail\n  rate: 5/s\n")
+    assert "queue-file" not in doctor()
+    monkeypatch.setenv("DEFERQ_QUEUE_YAML", "nowhere.yaml")
+    assert "there is no file" in doctor()["queue-file"]["text"]
+
+
 def test_a_setting_that_cannot_be_read_is_exit_code_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEFERQ_THREADS", "many")
 

@@ -13,7 +13,7 @@ import pytest
 
 from deferq import ConfigError, Deferq, Queue, RetryPolicy, UnknownQueueError, configure
 from deferq import default as default_module
-from deferq.compat.appengine import load_queue_yaml, taskqueue
+from deferq.compat.appengine import deferred, load_queue_yaml, taskqueue
 from deferq.engines.base import Filter, LeasingEngine
 from deferq.engines.declaring import declare
 from deferq.engines.memory import MemoryEngine
@@ -225,6 +225,31 @@ def test_tasks_of_the_task_queue_have_them_too(folder: Path) -> None:
     stored = {task.name: task for task in find(app)}
     assert (stored["one"].options.retry.max_attempts, stored["one"].route) == (4, "worker")
     assert (stored["two"].options.retry.max_attempts, stored["two"].route) == (1, "mine")
+
+
+def test_calls_that_are_deferred_as_on_app_engine_have_them_too(folder: Path) -> None:
+    write(folder / "queue.yaml")
+    app = configure()
+    deferred.defer(note, _queue="mail", _name="one")
+    deferred.defer(note, _queue="mail", _name="two", _retry_options=taskqueue.TaskRetryOptions(task_retry_limit=0))
+    deferred.defer(note, "x" * 200_000, _queue="mail", _name="large")
+    stored = {task.name: (task.options.retry.max_attempts, task.route) for task in find(app)}
+    assert stored == {"one": (4, "worker"), "two": (1, "worker"), "large": (4, "worker")}
+    with pytest.raises(taskqueue.UnknownQueueError, match=r"Did you mean 'mail'\?"):
+        deferred.defer(note, _queue="mial")
+
+
+def test_a_pull_queue_of_the_file_is_pulled_from_and_takes_nothing_else(folder: Path) -> None:
+    write(folder / "queue.yaml", "queue:\n- name: exports\n  mode: pull\n")
+    app = configure()
+    exports = taskqueue.Queue("exports")
+    exports.add(taskqueue.Task(payload="x", method="PULL"))
+    assert lease(app.engine) == [], "it is no worker's business"
+    assert [task.payload for task in exports.lease_tasks(60, 10)] == [b"x"]
+    with pytest.raises(taskqueue.InvalidQueueModeError):
+        taskqueue.add(url="/work", queue_name="exports")
+    with pytest.raises(taskqueue.InvalidQueueModeError):
+        taskqueue.Queue().add(taskqueue.Task(payload="x", method="PULL"))
 
 
 def find(app: Deferq) -> list[Task]:

@@ -20,6 +20,7 @@ from deferq.codec.finding import find_target
 from deferq.codec.payload import decode_call
 from deferq.codec.signing import JSON, Keyring
 from deferq.codec.strictjson.reading import Reader
+from deferq.compat.appengine.queueyaml import parse
 from deferq.config import gather
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
@@ -174,6 +175,7 @@ PROVOKED: dict[str, list[Callable[[Shop], object]]] = {
         lambda shop: settings(secrets=["short"]),
         lambda shop: Deferq("sqlit:///jobs.db").engine,
     ],
+    "QueueYamlError": [lambda shop: parse(b"queue:\n- name: mail\n  rate: 600/s\n  bukcet_size: 40\n")],
     "StoreUnavailable": [lambda shop: shop.store(shop.folder / "missing" / "jobs.db")],
     "StoreCorrupt": [Shop.store_of_another_program],
     "SchemaTooNew": [Shop.store_of_a_newer_release],

@@ -7,7 +7,8 @@ and what it may only expect of a first call it asks for with `play.again or ...`
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 
 from deferq.engines.answers import Clash, Existing, Stored, TakeUp, Tombstoned
 from deferq.engines.base import Cancel, Delete, Filter, RecordChange, Reschedule, Retention
@@ -18,6 +19,7 @@ from deferq.model.retry import RetryPolicy
 from deferq.model.settings import Declare, Pause, ResetLimits, Resume, SetLimits
 from deferq.model.state import State
 from deferq.model.transitions import US
+from deferq.transactions.bare import BareConnection
 from tests.faults.stage import DISPATCHER, LEASE_S, TOMBSTONE_S, Act, Play
 
 LARGE = b"large " * 400
@@ -135,6 +137,50 @@ def one_is_leased_and_two_are_done(play: Play) -> None:
     play.lease("held", queues=("held",))
     play.lease("done", queues=("done", "gone"))
     play.engine.turn([play.settlement(task, SUCCEEDED) for task in play.notes["done"]], None)
+
+
+# ---- within a transaction of somebody else's
+
+
+@contextmanager
+def transaction_of_a_caller(play: Play) -> Iterator[BareConnection]:
+    """Nothing goes wrong with what is not ours: its beginning and its end."""
+    with closing(play.engine.connect()) as connection:
+        sqlite3.Connection.execute(connection, "begin immediate")
+        yield BareConnection(connection)
+        sqlite3.Connection.execute(connection, "commit")
+
+
+def put_within(play: Play) -> None:
+    tasks = [play.task(number, "within", payload=LARGE if number % 2 else None) for number in range(1, 5)]
+    with transaction_of_a_caller(play) as connection:
+        answers = play.engine.within.put(connection, tasks, {"within": Queue(rate="5/s")})
+    assert answers == [Stored(task.id) for task in tasks]
+
+
+def put_within_what_is_named(play: Play) -> None:
+    with transaction_of_a_caller(play) as connection:
+        play.engine.within.prepare(connection)
+        assert play.engine.within.is_on(connection)
+        tasks = [play.task(5, "within", name="once"), play.task(6, "within", name="once")]
+        assert play.engine.within.put(connection, tasks, {}) == [Stored(id_of(5)), Existing(id_of(5))]
+    assert play.engine.within.ring([id_of(5)]) in (True, None, False)
+
+
+def settle_within(play: Play) -> None:
+    for task in play.notes["held"]:
+        with transaction_of_a_caller(play) as connection:
+            assert play.engine.within.settle(connection, play.settlement(task, Succeeded(b"result")))
+        assert play.engine.within.is_settled(play.settlement(task, SUCCEEDED))
+
+
+def look_whether_the_store_is_free(play: Play) -> None:
+    play.engine.within.check_free()
+
+
+def a_few_are_leased(play: Play) -> None:
+    play.engine.put([play.task(number, "held", name=f"n{number}") for number in (80, 81)])
+    play.lease("held", queues=("held",))
 
 
 # ---- leasing and settling
@@ -481,6 +527,11 @@ ACTS = (
             tombstone_holds,
         ),
         (one_is_leased_and_two_are_done,),
+    ),
+    Act(
+        "tasks are put and settled within transactions of others",
+        (put_within, put_within_what_is_named, settle_within, look_whether_the_store_is_free),
+        (a_few_are_leased,),
     ),
     Act(
         "tasks are leased and settled",

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from deferq.engines.base import Settlement, Turn, Want, new_lease_id
 from deferq.engines.sqlite import SqliteEngine
-from deferq.errors import StoreError
+from deferq.errors import StoreError, TransactionError
 from deferq.model.outcome import INTERRUPTED
 from deferq.model.task import Leased, NewTask
 from deferq.model.transitions import US
@@ -30,7 +30,7 @@ DISPATCHER = 7
 LEASE_S = 30.0
 TOMBSTONE_S = 3600.0
 #: What the caller may be told.
-TOLD = (StoreError, MemoryError, KeyboardInterrupt)
+TOLD = (StoreError, TransactionError, MemoryError, KeyboardInterrupt)
 #: They differ when something is leased once more: a new lease has a new id, and takes its tokens from the bucket again.
 LEFT_OUT = {"lease_id", "taken_up", "full_at", "full_at_parts"}
 Dump = dict[str, list[tuple[Any, ...]]]

@@ -1,8 +1,7 @@
 """The paths of the site."""
 
-from django.urls import path
-
 from counters import views
+from django.urls import path
 
 urlpatterns = [
     path("counter/increment", views.increment),

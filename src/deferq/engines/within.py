@@ -67,7 +67,7 @@ class Within(Protocol):
     """What an engine does by a connection of the caller's. Nothing here commits, and nothing waits at the gate."""
 
     def is_on(self, connection: CallersConnection) -> bool:
-        """Whether it is a connection to the engine's own database. Never raises."""
+        """Whether it is a connection to the engine's own database. Raises StoreError."""
 
     def is_place(self, file: str) -> bool:
         """Whether the engine's database lies in this file; for when no statement can be executed."""

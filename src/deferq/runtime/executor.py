@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from deferq.codec.codec import Codec, Invocation
 from deferq.codec.context import restore
 from deferq.codec.requests import is_request
-from deferq.current import CURRENT, CurrentTask
+from deferq.current import CURRENT, CurrentTask, before_attempt
 from deferq.engines.base import LeasingEngine
 from deferq.errors import (
     CodecNotAllowed,
@@ -110,11 +110,13 @@ class Executor:
     def call(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         """Run a plain function in a fresh context that holds what the task carried, and the current task."""
         outcome = self._outcome(invocation, current)
-        return outcome if isinstance(outcome, Awaiting) else self._settled(outcome, current)
+        return outcome if isinstance(outcome, Awaiting) else self.settled(outcome, current)
 
     def _outcome(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         context = Context()
         try:
+            for prepare in before_attempt:
+                prepare()
             value = context.run(self._call, invocation, current)
             awaitable = value is not None and hasattr(type(value), "__await__")
         except BaseException as error:  # SystemExit and KeyboardInterrupt of a task end the attempt, not the worker
@@ -136,9 +138,9 @@ class Executor:
     async def finish(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         """Await what a call returned, within the timeout, in the context the call was made in."""
         outcome = await self._awaited_outcome(awaitable, current)
-        return self._settled(outcome, current)
+        return self.settled(outcome, current)
 
-    def _settled(self, outcome: Outcome, current: CurrentTask) -> Outcome:
+    def settled(self, outcome: Outcome, current: CurrentTask) -> Outcome:
         """The task has settled itself; if that was committed, it counts, and not how the function ended."""
         if self._settler is None or current.settled is None:
             return outcome

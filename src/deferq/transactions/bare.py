@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from deferq.engines.within import Rows
@@ -40,23 +41,21 @@ class BareConnection:
 
     def execute(self, statement: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Rows:
         """Run one statement."""
-        return self._run(lambda cursor: cursor.execute(statement, parameters))
+        return self._run(lambda: self._connection.execute(statement, parameters))
 
     def executemany(self, statement: str, rows: Iterable[Sequence[Any]]) -> Rows:
         """Run one statement for each row."""
-        return self._run(lambda cursor: cursor.executemany(statement, rows))
+        return self._run(lambda: self._connection.executemany(statement, rows))
 
-    def _run(self, run: Any) -> Rows:
+    def _run(self, run: Callable[[], sqlite3.Cursor]) -> Rows:
         connection = self._connection
-        former, connection.text_factory = connection.text_factory, str
-        cursor = connection.cursor()
+        former = connection.row_factory, connection.text_factory
+        connection.row_factory, connection.text_factory = None, str
         try:
-            cursor.row_factory = None
-            run(cursor)
-            return Rows(cursor.rowcount, cursor.fetchall() if cursor.description else ())
+            with closing(run()) as cursor:
+                return Rows(cursor.rowcount, cursor.fetchall())
         finally:
-            cursor.close()
-            connection.text_factory = former
+            connection.row_factory, connection.text_factory = former
 
 
 def implicit(connection: Any, what: str) -> str:

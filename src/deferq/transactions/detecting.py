@@ -12,7 +12,7 @@ from importlib import import_module
 from sys import modules
 from typing import TYPE_CHECKING, cast
 
-from deferq.errors import StoreError
+from deferq.errors import StoreUnavailable
 
 if TYPE_CHECKING:
     from deferq.engines.base import Engine
@@ -82,6 +82,7 @@ def _candidates(within: Within | None) -> Iterator[Transaction]:
 
 def _is_on(within: Within, candidate: Transaction) -> bool:
     try:
-        return within.is_on(candidate.connection())
-    except StoreError:  # its database cannot be reached; it is none of ours
+        connection = candidate.connection()
+    except StoreUnavailable:  # its database cannot be reached; it is none of ours
         return False
+    return within.is_on(connection)

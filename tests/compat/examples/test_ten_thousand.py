@@ -98,7 +98,8 @@ def test_no_addition_is_lost_and_none_is_made_twice_that_settles_with_its_task(
 
     effects, spare = divmod(count, 10)
     print(
-        f"{took_s:.0f} s; {killer.kills} kills; {visitors.answered} answered, {visitors.unanswered} not; {tally}; {count}"
+        f"{took_s:.0f} s; {killer.kills} kills; {visitors.answered} answered, {visitors.unanswered} not;"
+        f" {tally}; {count}"
     )
     name = f"{example.folder}, {'settling within' if settles == 'yes' else 'at least once'}"
     tried(f"{name}: tasks", tally.succeeded)

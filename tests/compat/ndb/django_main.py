@@ -39,7 +39,7 @@ def get(request):
 @csrf_exempt
 def custom_path(request):
     print("on the custom path", flush=True)
-    response, status, headers = deferred.Handler().post(request.environ)
+    response, status, _ = deferred.Handler().post(request.environ)
     return HttpResponse(response, status=status.value)
 
 

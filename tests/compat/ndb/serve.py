@@ -20,7 +20,7 @@ from wsgiref.simple_server import WSGIServer, make_server
 os.environ["APPLICATION_ID"] = "s~counters"
 sys.path.insert(0, os.getcwd())
 
-from google.appengine.ext import testbed  # noqa: E402 – it reads the environment
+from google.appengine.ext import testbed
 
 
 class Server(ThreadingMixIn, WSGIServer):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -98,3 +100,18 @@ def test_nothing_else_of_the_samples_is_changed() -> None:
     for sample in SAMPLES:
         lines = (HERE / f"{sample}.py").read_text().splitlines()
         assert [line for line in lines if "google" in line] == GOOGLES.splitlines()
+
+
+def test_a_thread_that_runs_many_tasks_and_requests_reads_what_others_have_written(
+    sdk_python: str, tmp_path: Path
+) -> None:
+    path = os.pathsep.join([str(Path(deferq.__file__).parent.parent), str(HERE)])
+    ran = subprocess.run(
+        [sdk_python, "-m", "contexts"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ran.stdout == "[1, 2, 3, 4]\n", ran.stderr

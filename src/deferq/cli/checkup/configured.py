@@ -1,4 +1,4 @@
-"""Settings: names in the environment that mean nothing, and values that are chosen rarely."""
+"""Settings that mean nothing or are chosen rarely, and a file that declares queues."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 from deferq import stores
 from deferq.cli.checkup.finding import Case, Finding, note, right, wrong
+from deferq.cli.output import plural
 from deferq.config import unknown_variables
+from deferq.errors import ConfigError
+from deferq.queuefile import queue_file, queues_in_file
 
 
 def variables(case: Case) -> Iterator[Finding]:
@@ -37,4 +40,42 @@ def durability(case: Case) -> Iterator[Finding]:
         yield right("durability", f"what was deferred survives a power cut (synchronous={synchronous})")
 
 
-CHECKS = (variables,)
+def trust(case: Case) -> Iterator[Finding]:
+    """App Engine's headers prove something on App Engine alone."""
+    on_app_engine = "GAE_APPLICATION" in case.environ
+    if not case.settings["trust_app_engine_headers"]:
+        yield right("deliveries", "only deliveries that are signed are taken")
+    elif on_app_engine:
+        yield note(
+            "trust",
+            "Unsigned deliveries with App Engine's headers are taken, and this is App Engine.",
+            "Its front end lets nobody else send these headers.",
+            "Unset trust_app_engine_headers once Google's task queue has nothing left to deliver.",
+        )
+    else:
+        yield wrong(
+            "trust",
+            "Unsigned deliveries with App Engine's headers are taken, and this is not App Engine.",
+            "Everybody who can reach the application can send these headers, and so run any code.",
+            "Unset trust_app_engine_headers (DEFERQ_TRUST_APP_ENGINE_HEADERS): deferq signs its own deliveries.",
+        )
+
+
+def queues(case: Case) -> Iterator[Finding]:
+    """A queue.yaml with mistakes: nothing of it is used."""
+    names = () if case.app is None else case.app.queue_files
+    try:
+        file = queue_file(case.settings, names)
+        if file is not None:
+            count = len(queues_in_file(case.settings, names))
+            yield right("queue-file", f"{file} declares {plural(count, 'queue')}")
+    except ConfigError as error:
+        yield wrong(
+            "queue-file",
+            str(error),
+            "No worker of this application starts, and what it defers is refused.",
+            "Mend it; 'deferq queues load FILE --check' says whether all is right.",
+        )
+
+
+CHECKS = (variables, trust, queues)

@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any, Final
 
+from deferq.compat.appengine.ndbcontexts import begin_anew
 from deferq.default import default, wrap_wsgi
 
 Environ = dict[str, Any]
@@ -42,6 +43,7 @@ class _Routed:
         self._use_deferred = use_deferred
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
+        begin_anew()
         if _ADDRESS in environ and default().settings["trust_app_engine_headers"]:
             environ["REMOTE_ADDR"] = environ[_ADDRESS]
         if self._use_deferred and environ.get("PATH_INFO") == DEFERRED_PATH:

@@ -57,11 +57,12 @@ class SqliteWithin:
     # ---- which database it is
 
     def is_on(self, connection: CallersConnection) -> bool:
-        """Whether it is a connection to the engine's own database. Never raises."""
-        try:
-            return connection.dialect == "sqlite" and self._stranger(connection) is None
-        except (sqlite3.Error, StoreError):
+        """Whether it is a connection to the file that is the store, or is to be. The id is for `prepare` to look at."""
+        if connection.dialect != "sqlite":
             return False
+        with self._told(connection):
+            main = _files(connection)["main"]
+        return bool(main) and self.is_place(main)
 
     def prepare(self, connection: CallersConnection) -> None:
         """Open the store without waiting for the caller, and make sure that the connection is on it."""
@@ -88,7 +89,7 @@ class SqliteWithin:
 
         The id tells, and the file: a copy of a store has the id of the original.
         """
-        listed = {row[1]: row[2] for row in connection.execute("pragma database_list")}
+        listed = _files(connection)
         if not listed["main"] or not self.is_place(listed["main"]):
             return self._where_instead(listed)
         is_ours, is_hidden = connection.execute(SQL["whose"], {"id": self._id()}).fetchone()
@@ -116,7 +117,7 @@ class SqliteWithin:
     @contextmanager
     def _look(self) -> Iterator[sqlite3.Connection]:
         """A connection for a look that needs no open store. It is not the last one: the caller has one."""
-        with closing(sqlite3.connect(f"{self._path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as reader:
+        with closing(self._engine.connect()) as reader:
             yield reader
 
     def _open(self, connection: CallersConnection) -> None:
@@ -261,6 +262,11 @@ class SqliteWithin:
             while not _may_write(probe):
                 if readers.writer(self._path) in (None, os.getpid()) or time.monotonic() > give_up:
                     raise beside(str(self._path))
+
+
+def _files(connection: CallersConnection) -> dict[str, str]:
+    """Which file each of its databases lies in; empty: in memory."""
+    return {row[1]: row[2] for row in connection.execute("pragma database_list")}
 
 
 def _may_write(probe: sqlite3.Connection) -> bool:

@@ -16,7 +16,7 @@ from deferq.codec.context import restore
 from deferq.codec.wire import Delivered
 from deferq.compat.appengine.deferred.answers import Answer, answer
 from deferq.compat.appengine.deferred.failures import PermanentTaskFailure
-from deferq.current import CURRENT
+from deferq.current import CURRENT, CurrentTask
 from deferq.default import default
 from deferq.http.attempt import Attempt
 from deferq.http.handler import Handler
@@ -44,8 +44,8 @@ def run(environ: Environ, before: Callable[[], None], forbidden: Callable[[Envir
     handler, request = default().handler(), Request.from_wsgi(environ)
     delivered = handler.admit(request, requests=True)
     if isinstance(delivered, Response):
-        refused = left(request, delivered)
-        return forbidden(environ) if refused.status == HTTPStatus.FORBIDDEN else _refused(refused)
+        left(request, delivered)
+        return forbidden(environ) if delivered.status == HTTPStatus.FORBIDDEN else _refused(delivered)
     attempt = handler.begin(request, _as_call(delivered))
     if isinstance(attempt, Response):
         return _begun_before(left(request, attempt))
@@ -71,20 +71,25 @@ class _Ended(NamedTuple):
 
 
 def _attempted(handler: Handler, attempt: Attempt) -> _Ended:
+    invocation = handler.prepare(attempt)
+    if not isinstance(invocation, Invocation):
+        return _Ended(invocation)
+    assert attempt.current is not None
+    ended = _called(attempt.current, invocation)
+    outcome = handler.executor.settled(ended.outcome, attempt.current)
+    return _Ended(outcome) if outcome is SUCCEEDED else ended
+
+
+def _called(current: CurrentTask, invocation: Invocation) -> _Ended:
     try:
-        invocation = handler.prepare(attempt)
-        if not isinstance(invocation, Invocation):
-            return _Ended(invocation)
-        copy_context().run(_call, attempt, invocation)
+        copy_context().run(_call, current, invocation)
     except BaseException as error:
         return _Ended(outcome_of(error), error)
-    late = attempt.current is not None and attempt.current.seconds_left == 0
-    return _Ended(timed_out()) if late else _Ended(SUCCEEDED)
+    return _Ended(timed_out() if current.seconds_left == 0 else SUCCEEDED)
 
 
-def _call(attempt: Attempt, invocation: Invocation) -> None:
-    assert attempt.current is not None
-    CURRENT.set(attempt.current)
+def _call(current: CurrentTask, invocation: Invocation) -> None:
+    CURRENT.set(current)
     restore(default().codec.carried, invocation.context)
     value = invocation.fn(*invocation.args, **invocation.kwargs)
     if value is not None and hasattr(type(value), "__await__"):

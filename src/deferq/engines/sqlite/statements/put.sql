@@ -20,7 +20,8 @@ select coalesce(t.payload, (select body from deferq_payload p where p.id = t.id)
 
 -- name: holder_of_name
 -- Who has the name: task, end of its tombstone, and the task's state if its row is still there.
-select n.task_id, n.until, t.state
+-- Expressions, here and below: a column would pass through converters that a caller's connection may have.
+select +n.task_id, +n.until, +t.state
 from deferq_name n left join deferq_task t on t.id = n.task_id
 where n.queue = ? and n.name = ?;
 

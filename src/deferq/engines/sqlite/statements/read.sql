@@ -47,7 +47,7 @@ select name, task_id from deferq_name
 where queue = :queue and name in (select value from json_each(:names)) and (until is null or until > :now);
 
 -- name: queues
-select name, paused, declared, chosen from deferq_queue order by name;
+select +name, +paused, +declared, +chosen from deferq_queue order by name;
 
 -- name: count_pending
 -- Of one queue, at most `:cap` steps: ready, scheduled, retrying, parked, oldest ready. Pending tasks stand in two

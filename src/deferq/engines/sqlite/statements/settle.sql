@@ -20,7 +20,7 @@ where deferq_task.id = o.id and deferq_task.lease_id = o.lease_id and deferq_tas
 
 -- name: standing
 -- How these tasks stand, to tell leases that hold from those that were lost.
-select id, lease_id, state, attempts, leasable_at from deferq_task where id in (select value from json_each(:ids));
+select +id, +lease_id, +state, +attempts, +leasable_at from deferq_task where id in (select value from json_each(:ids));
 
 -- name: bury_names
 update deferq_name set until = :until where task_id in (select value from json_each(:ids)) and until is null;
