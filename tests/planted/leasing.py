@@ -165,7 +165,7 @@ BUGS = [
         "Nobody finds leases that are over",
         SQLITE,
         "t.queue = q.name and t.leasable_at <= :now\nlimit :limit;",
-        "t.queue = q.name and t.leasable_at < 0 and (:queue is null or q.name = :queue)\nlimit :limit;",
+        "t.queue = q.name and t.leasable_at < 0\nlimit :limit;",
         "sqlite",
         60,
         "nobody found it",
