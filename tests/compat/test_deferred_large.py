@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sqlite3
 from collections.abc import Callable as Making
 from contextlib import closing
@@ -284,6 +285,10 @@ def test_the_command_line_shows_the_call_inside(app: Deferq, capsys: pytest.Capt
     assert shown["target"] == "tests.compat.counting:Counter.add"
     assert shown["call"]["args"] == ["<tests.compat.counting.Counter {value: 10}>", "5"]
     assert shown["call"]["kwargs"]["twice"].startswith("b'much much")
+    assert shown["beside_bytes"] > len(LARGE)
+    assert main(["tasks", "show", str(large), "--url", app.settings["url"], "--no-arguments"]) == 0
+    assert re.search(r"arguments .* bytes and .* beside it, pickle, signature fits", capsys.readouterr().out)
+    assert show(app, small, capsys)["beside_bytes"] is None
     assert show(app, small, capsys)["call"]["text"] == "Counter.add(<tests.compat.counting.Counter {value: 1}>, 5)"
 
 
