@@ -108,6 +108,10 @@ class Handler:
         """`handle` for a view that is a coroutine. A plain function runs in a thread, a coroutine in its loop."""
         return await self._in_loop.handle(request)
 
+    async def expects_async(self, request: Request) -> int | Response:
+        """`expects` from a coroutine: a store that is not open yet is opened in a thread."""
+        return await self._in_loop.expects(request)
+
     async def run_async(self, request: Request, say: Say) -> Response:
         """`run` from a coroutine; `say` sends the response, and says whether the client may have heard it."""
         return await self._in_loop.handle(request, in_body=True, say=say)

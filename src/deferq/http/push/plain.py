@@ -17,6 +17,7 @@ from deferq.http.push.addresses import Guard, connect
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import (
     CONNECT_S,
+    DROPPED,
     KEEP_ALIVE_S,
     Answer,
     Broken,
@@ -136,7 +137,10 @@ class ThreadClient:
             line.close()
             return NotSent(in_words(error))
         assert connection.sock is not None
-        connection.sock.settimeout(max(1.0, request.let_go_at - time.monotonic()))
+        left_s = request.let_go_at - time.monotonic()
+        if left_s <= 0.0:  # it took long to connect, and nobody waits any more
+            return DROPPED
+        connection.sock.settimeout(max(1.0, left_s))
         self._sockets[request] = connection.sock
         try:
             return self._ask(connection, request)
@@ -154,10 +158,14 @@ class ThreadClient:
             connection.putheader(name, value)
         if request.body or request.method in METHODS_WITH_BODY:
             connection.putheader("Content-Length", str(len(request.body)))
-        connection.endheaders(request.body or None)
-        with connection.getresponse() as response:
+        broken = _sent(connection, request.body or None)
+        try:
+            answer = connection.getresponse()
+        except OSError as error:
+            raise (broken or error) from None
+        with answer as response:
             body = response.read(body_limit(response.getheader(OUTCOME)))
-            if not response.isclosed():  # there is more, or may be
+            if broken or not response.isclosed():  # there is more, or may be
                 connection.close()
             return Answer(response.status, response.getheaders(), body)
 
@@ -188,6 +196,15 @@ class ThreadClient:
         except (OSError, ValueError):
             plain.close()
             raise
+
+
+def _sent(connection: HTTPConnection, body: bytes | None) -> OSError | None:
+    """Send it. The error if not all could be sent: who refuses by the headers alone may have answered all the same."""
+    try:
+        connection.endheaders(body)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        return error
+    return None
 
 
 def in_words(error: BaseException) -> str:
