@@ -400,6 +400,20 @@ def test_a_variable_that_is_no_setting(doctor: Doctor, deferq: Deferq, monkeypat
     assert "Did you mean DEFERQ_THREADS?" in doctor()["variable"]["do"]
 
 
+@pytest.mark.parametrize(("application", "level"), [(None, "wrong"), ("s~shop", "note")])
+def test_unsigned_deliveries_are_for_app_engine_alone(
+    doctor: Doctor, deferq: Deferq, monkeypatch: pytest.MonkeyPatch, application: str | None, level: str
+) -> None:
+    deferq.engine.open()
+    monkeypatch.delenv("GAE_APPLICATION", raising=False)
+    assert "trust" not in doctor()
+    monkeypatch.setenv("DEFERQ_TRUST_APP_ENGINE_HEADERS", "1")
+    if application is not None:
+        monkeypatch.setenv("GAE_APPLICATION", application)
+
+    assert doctor()["trust"]["level"] == level
+
+
 def test_a_queue_yaml_with_mistakes(
     doctor: Doctor, deferq: Deferq, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from deferq import Deferq
+from deferq import Deferq, State, current_task
 from deferq.compat.appengine import deferred, taskqueue
 from deferq.engines.base import Filter
 from deferq.model.outcome import SUCCEEDED
 from tests.compat import counting
-from tests.compat.deferring import run_due, stored
+from tests.compat.deferring import run_due, stored, stored_alone
+from tests.support import lease_one
+from tests.support.deliveries import delivery, environ_of
 
 sqlalchemy = pytest.importorskip("sqlalchemy", reason="sqlalchemy is not installed; pip install '.[test]' brings it")
 from sqlalchemy.orm import Session  # noqa: E402
@@ -138,8 +140,31 @@ def test_outside_of_a_transaction_there_is_none_to_belong_to(app: Deferq, engine
     with pytest.raises(taskqueue.BadTransactionStateError):
         deferred.defer(counting.note, LARGE, _transactional=True)
     with pytest.raises(taskqueue.BadTransactionStateError):
+        deferred.defer(counting.note, 1, _transactional=True, _name="once")
+    with pytest.raises(taskqueue.BadTransactionStateError):
         taskqueue.add(url="/x", transactional=True)
     assert app.engine.find(Filter()).tasks == []
+
+
+def test_a_delivered_call_settles_within_the_transaction_of_its_effect(app: Deferq, engine: Any) -> None:
+    """And fails afterwards: what was committed counts."""
+    global database
+    database = engine
+    deferred.defer(settle_and_fail, _url="/custom/path")
+    environ = environ_of(delivery(app, lease_one(app.engine, delivers=True), path="/custom/path"))
+    assert deferred.Handler().post(environ)[0] == "Success"
+    assert counts(app)["shop"] == 1
+    assert stored_alone(app).state is State.SUCCEEDED
+
+
+database: Any = None
+
+
+def settle_and_fail() -> None:
+    with Session(database) as session, session.begin():
+        insert(session)
+        current_task().settle_within(session)
+    raise ValueError("too late")
 
 
 def test_who_says_that_it_belongs_to_none_stores_it_at_once(app: Deferq, engine: Any) -> None:

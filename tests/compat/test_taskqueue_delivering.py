@@ -16,7 +16,7 @@ from deferq import Deferq, State, TaskCancelled, TaskFailed
 from deferq import default as default_module
 from deferq.codec import wire
 from deferq.compat.appengine import taskqueue
-from deferq.http.message import Request
+from deferq.http.message import DELIVERY_KEY, Request
 from deferq.runtime.worker import Worker
 from tests.support.pushing import Office, until
 from tests.support.scripted import Scripted, Seen, answer
@@ -166,6 +166,45 @@ def test_the_application_can_tell_that_it_is_genuine(serve: Serve) -> None:
     signed = wire.Signed("PUT", "/x y", "", time, document, body)
     wire.verify(app.codec.keyring, signed, environ["HTTP_X_DEFERQ_SIGNATURE"], app.engine.now() / 1e6)
     assert wire.unpack_delivery(document, body).as_request
+
+
+def test_a_view_can_ask_whether_it_is_genuine(serve: Serve) -> None:
+    view = View()
+    app = serve(view)
+    ended(app, taskqueue.add("body", url="/x%20y", method="PUT"))
+    (delivered,) = view.environs
+    genuine = app.handler().is_genuine
+    assert genuine(Request.from_wsgi(delivered))
+    pushed = {name: value for name, value in delivered.items() if name != DELIVERY_KEY}
+
+    def asked(body: bytes = b"body", **changes: Any) -> bool:
+        environ = {**pushed, "wsgi.input": io.BytesIO(body), **changes}
+        answer = genuine(Request.from_wsgi(environ))
+        if answer:
+            assert environ["wsgi.input"].read() == body
+        return answer
+
+    assert asked()
+    assert not asked(b"BODY")
+    assert not asked(CONTENT_LENGTH="3")
+    assert not asked(CONTENT_LENGTH="x")
+    assert not asked(REQUEST_METHOD="POST")
+    assert not asked(PATH_INFO="/y")
+    assert not asked(QUERY_STRING="a=1")
+    assert not asked(HTTP_X_DEFERQ_SIGNATURE="v1.00.00")
+    assert not asked(HTTP_X_DEFERQ_TIME="1")
+    spoofed = {name: value for name, value in pushed.items() if "DEFERQ" not in name}
+    assert not genuine(Request.from_wsgi({**spoofed, "wsgi.input": io.BytesIO(b"body")}))
+
+
+def test_a_signed_call_is_no_request_of_the_makers(serve: Serve) -> None:
+    view = View()
+    app = serve(view)
+    handle = app.call(print, end="").defer(url="/x")
+    handle.wait(WAIT_S)
+    environ = {name: value for name, value in view.environs[0].items() if name != DELIVERY_KEY}
+    request = Request.from_wsgi({**environ, "wsgi.input": io.BytesIO(view.bodies[0])})
+    assert not app.handler().is_genuine(request)
 
 
 def test_our_own_handler_does_not_take_it_for_a_call(serve: Serve) -> None:

@@ -181,7 +181,7 @@ def _planted(bugs: list[Bug]) -> str:
     rows = ["| what was broken | where | how it shows | seeds |", "|---|---|---|---|"]
     for bug in bugs:
         place = "SQLite" if bug.engine == "sqlite" else "memory"
-        place += ", children" if bug.children else ""
+        place += ", children" if bug.children else ", pushed" if bug.push else ""
         shows = " or ".join(f'"{words}"' for words in bug.shows.split(" | "))
         rows.append(f"| {bug.name} | `{bug.file}` | {shows} | {bug.seeds} ({place}) |")
     return "\n".join(rows)

@@ -40,12 +40,12 @@ def bases() -> set[str]:
 
 @cache
 def raised_in_source() -> set[str]:
-    """Names that are called after `raise` or `return`, outside errors.py and what is there for tests."""
+    """Names that are called after `raise` or `return`, outside errors.py and what is there for tests or for tasks."""
     return {name for path in SRC.rglob("*.py") if is_library(path) for name in raised_names(path)}
 
 
 def is_library(path: Path) -> bool:
-    return path != SRC / "errors.py" and not {"testing", "demo"} & set(path.relative_to(SRC).parts)
+    return path != SRC / "errors.py" and not {"testing", "demo", "deferred"} & set(path.relative_to(SRC).parts)
 
 
 def raised_names(path: Path) -> Iterator[str]:

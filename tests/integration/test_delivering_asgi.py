@@ -409,3 +409,26 @@ def test_an_application_is_told_by_how_it_is_called(app: Deferq) -> None:
 
 
 def add_nothing() -> None: ...
+
+
+def test_an_application_that_exits_while_it_starts_has_not_started_and_holds_nobody_up() -> None:
+    async def exits(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        raise SystemExit("no database")
+
+    loops = Loops(exits)
+    told: list[str] = []
+
+    def start() -> None:
+        try:
+            loops.start()
+        except ConfigError as error:
+            told.append(str(error))
+
+    for _ in range(2):
+        starting = threading.Thread(target=start, daemon=True)
+        starting.start()
+        starting.join(WAIT_S)
+        assert not starting.is_alive(), "it waits for an application that has gone"
+    assert len(told) == 2
+    assert "did not start: SystemExit: no database" in told[0]

@@ -13,6 +13,7 @@ import pytest
 from deferq import Deferq, State, current_task
 from deferq.http import asgi as asgi_module
 from deferq.http import loop as loop_module
+from deferq.http.threads import LoopThreads
 from deferq.model.outcome import Succeeded
 from tests.support import lease_one, sample_tasks
 from tests.support.deliveries import delivery, in_loop, scope_of
@@ -369,3 +370,62 @@ def test_a_coroutine_that_is_cancelled_just_before_it_begins_does_not_begin(app:
     answered = asyncio.run(asyncio.wait_for(in_loop(app.wrap_asgi(nowhere), sent), WAIT_S))
     assert type(answered.outcome).__name__ == "Cancelled"
     assert not sleeping.is_set()
+
+
+def test_the_store_is_opened_in_a_thread_and_not_in_the_loop(app: Deferq) -> None:
+    """It may have to wait for another process."""
+    app.defer(sample_tasks.note, 1)
+    sent = delivery(app)
+    app.close()
+    opened: list[str] = []
+    web, open_store = app.wrap_asgi(nowhere), app._open
+    app._open = lambda: (opened.append(threading.current_thread().name), open_store())[1]  # type: ignore[method-assign]
+    assert asyncio.run(in_loop(web, sent)).status == 200
+    assert opened == ["deferq-http"]
+
+
+def test_a_coroutine_whose_loop_ends_before_it_begins_is_given_back(app: Deferq) -> None:
+    """The process may live on, and would keep its lease for ever."""
+    handle = app.defer(sleep_for_ever)
+    sent = delivery(app)
+    web, handler = app.wrap_asgi(nowhere), app.handler()
+    prepare, prepared, go_on = handler.prepare, threading.Event(), threading.Event()
+
+    def prepare_slowly(attempt: Any) -> Any:
+        invocation = prepare(attempt)
+        prepared.set()
+        assert go_on.wait(WAIT_S)
+        return invocation
+
+    handler.prepare = prepare_slowly  # type: ignore[method-assign]
+
+    async def main() -> None:
+        asyncio.get_running_loop().create_task(in_loop(web, sent))
+        while not prepared.is_set():
+            await asyncio.sleep(0.001)
+
+    asyncio.run(main())
+    go_on.set()
+    ends = time.monotonic() + WAIT_S
+    while handler.keeper._running or handle.refresh().state is not State.PENDING:
+        assert time.monotonic() < ends, "its lease is kept, and nothing runs"
+        time.sleep(0.01)
+    assert (app.engine.get([handle.id])[0].starts, sleeping.is_set()) == (0, False)
+
+
+def test_where_no_thread_can_be_had_nothing_is_left_to_run_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = LoopThreads(2)
+    ran: list[str] = []
+
+    def none_left(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(threading.Thread, "start", none_left)
+            with pytest.raises(RuntimeError):
+                crew.call(lambda: ran.append("late"))
+        await crew.call(lambda: ran.append("now"))
+
+    asyncio.run(main())
+    assert ran == ["now"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,3 +63,24 @@ def test_a_task_that_breaks_every_connection_does_not_hold_up_the_others(office:
         until(lambda: kinds(poison), "it was sent again and again, and no attempt was spent")
     assert {(task.state, task.attempts) for task in tasks} == {(State.SUCCEEDED, 1)}
     assert kinds(poison) == ["worker lost"]
+
+
+@pytest.mark.slow
+def test_what_was_let_go_while_it_was_being_connected_is_not_sent_any_more(office: Office) -> None:
+    """A view that takes no lease up would run it beside its next attempt."""
+    handle = office.put_url("/jobs")
+    looking = threading.Event()
+
+    def resolve(host: str, port: int, **_: Any) -> list[tuple[Any, ...]]:
+        if not looking.is_set():
+            looking.set()
+            time.sleep(1.6)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    with (
+        Scripted(lambda seen, connection: connection.sendall(answer())) as server,
+        office.pushing(f"http://shop.example:{server.port}", resolve=resolve, deadline_s=0.1, lease_s=30.0),
+    ):
+        assert looking.wait(10)
+        time.sleep(2.0)
+        assert (server.seen, office.task(handle).state) == ([], State.LEASED)

@@ -29,7 +29,7 @@ def main(words: str) -> None:
 def _line(bug: Bug, code: int, text: str) -> str:
     lines = text.splitlines() or [""]
     said = lines[0] if lines[0].startswith("seed ") else f"ended with {code}: {lines[-1]}"
-    kind = f"{bug.engine}{' with children' if bug.children else ''}"
+    kind = f"{bug.engine}{' with children' if bug.children else ', pushed' if bug.push else ''}"
     note = "" if bug.is_shown_by(said) else f"   NOT AS SAID: {bug.shows}"
     return f"{bug.name} ({kind})\n    {said}{note}"
 

@@ -24,8 +24,15 @@ class Bug(NamedTuple):
     shows: str
     #: Whether tasks run in child processes.
     children: bool = False
+    #: Whether tasks are pushed to handlers.
+    push: bool = False
     #: Whether `make test` tries it too.
     quick: bool = False
+
+    @property
+    def where(self) -> str:
+        """The option of the simulator that says where tasks run."""
+        return "--children" if self.children else "--push" if self.push else ""
 
     def is_shown_by(self, text: str) -> bool:
         """Whether a violation is the one that is expected."""

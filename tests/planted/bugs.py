@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.planted import children, dispatching, leasing, limits, names, retrying, settling, stopping, sweeping
+from tests.planted import children, dispatching, leasing, limits, names, pushing, retrying, settling, stopping, sweeping
 from tests.planted.bug import Bug
 
 BY_TOPIC: dict[str, list[Bug]] = {
@@ -15,5 +15,6 @@ BY_TOPIC: dict[str, list[Bug]] = {
     "The dispatcher": dispatching.BUGS,
     "Coming to an end": stopping.BUGS,
     "Parent and children": children.BUGS,
+    "Pushing": pushing.BUGS,
 }
 BUGS = [bug for bugs in BY_TOPIC.values() for bug in bugs]

@@ -114,7 +114,7 @@ BUGS = [
     Bug(
         "Whatever is found stalled counts as never started",
         FILE,
-        "        return WORKER_LOST if task.leased_until <= now else WORKER_DIED\n",
+        "        return fate_of_stalled(task, now)\n",
         "        return INTERRUPTED\n",
         "memory",
         100,

@@ -55,8 +55,8 @@ BUGS = [
     Bug(
         "In a hurry nobody asks for the limits of the queue",
         SQLITE,
-        "and not q.paused and q.rate is null and q.max_concurrent is null)",
-        "and not q.paused)",
+        "and not q.paused and not q.pull and q.rate is null and q.max_concurrent is null)",
+        "and not q.paused and not q.pull)",
         "sqlite",
         100,
         "its rate is | at a time and",
@@ -64,8 +64,8 @@ BUGS = [
     Bug(
         "In a hurry nobody asks whether the queue is paused",
         SQLITE,
-        "and not q.paused and q.rate is null and q.max_concurrent is null)",
-        "and q.rate is null and q.max_concurrent is null)",
+        "and not q.paused and not q.pull and q.rate is null and q.max_concurrent is null)",
+        "and not q.pull and q.rate is null and q.max_concurrent is null)",
         "sqlite",
         350,
         "is paused",
@@ -73,8 +73,8 @@ BUGS = [
     Bug(
         "A paused queue is skipped by nobody",
         MEMORY,
-        "if not (queue := tasks.queues[name]).paused and queue.pending]",
-        "if (queue := tasks.queues[name]).pending]",
+        "return not queue.paused and queue.pulled == want.pulls",
+        "return queue.pulled == want.pulls",
         "memory",
         100,
         "is paused",
@@ -164,8 +164,8 @@ BUGS = [
     Bug(
         "Nobody finds leases that are over",
         SQLITE,
-        "t.queue = q.name and t.leasable_at <= :now\nlimit :limit;",
-        "t.queue = q.name and t.leasable_at < 0\nlimit :limit;",
+        "t.queue = q.name and t.leasable_at <= :now and (:queue is null or q.name = :queue)\nlimit :limit;",
+        "t.queue = q.name and t.leasable_at < 0 and (:queue is null or q.name = :queue)\nlimit :limit;",
         "sqlite",
         60,
         "nobody found it",
@@ -173,7 +173,7 @@ BUGS = [
     Bug(
         "A lease that nobody buried at once is found only once",
         MEMORY,
-        "    for entry in entries:\n        tasks.held.add(entry)\n",
+        "    for entry in looked_at:\n        tasks.held.add(entry)\n",
         "",
         "memory",
         100,

@@ -55,22 +55,22 @@ class Simulator:
         shutil.copytree(self._sound, copy, ignore=shutil.ignore_patterns("__pycache__"))
         try:
             plant(bug, copy)
-            return run(copy.parent, bug.engine, bug.seeds, children=bug.children)
+            return run(copy.parent, bug.engine, bug.seeds, bug.where)
         finally:
             shutil.rmtree(copy.parent)
 
-    def without_bug(self, engine: str, seeds: int, *, children: bool = False) -> Said:
+    def without_bug(self, engine: str, seeds: int, where: str = "") -> Said:
         """Run the simulator in the copy that nobody has changed."""
-        return run(self._sound.parent, engine, seeds, children=children)
+        return run(self._sound.parent, engine, seeds, where)
 
     def close(self) -> None:
         """Begin nothing more, and wait for what runs."""
         self._pool.shutdown(cancel_futures=True)
 
 
-def run(path: Path, engine: str, seeds: int, *, children: bool = False) -> Said:
+def run(path: Path, engine: str, seeds: int, where: str = "") -> Said:
     """Seeds 0 to `seeds` with the package that stands below `path`, until one breaks a promise."""
-    words = ["--engine", engine, "--seeds", str(seeds), *(["--children"] if children else [])]
+    words = ["--engine", engine, "--seeds", str(seeds), *([where] if where else [])]
     command = [sys.executable, "-m", "deferq.testing.simulate", *words]
     environment = {**os.environ, "PYTHONPATH": str(path)}
     pipe, both = subprocess.PIPE, subprocess.STDOUT

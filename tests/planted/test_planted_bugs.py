@@ -15,8 +15,8 @@ from tests.planted.running import SOURCE, Simulator
 from tests.support import sized, tried
 
 CHOSEN = sized(test=[bug for bug in BUGS if bug.quick], proof=BUGS, long=BUGS)
-#: Where the simulator runs: engine, and whether tasks run in child processes.
-PLACES = sorted({(bug.engine, bug.children) for bug in CHOSEN})
+#: Where the simulator runs: engine, and where tasks run.
+PLACES = sorted({(bug.engine, bug.where) for bug in CHOSEN})
 
 
 @pytest.fixture(scope="session")
@@ -41,10 +41,10 @@ def test_a_bug_is_caught(simulator: Simulator, bug: Bug) -> None:
 
 
 @pytest.mark.programme
-@pytest.mark.parametrize(("engine", "children"), PLACES)
-def test_without_a_bug_nothing_is_noticed_in_the_same_seeds(simulator: Simulator, engine: str, children: bool) -> None:
-    seeds = max(bug.seeds for bug in CHOSEN if (bug.engine, bug.children) == (engine, children))
-    code, text = simulator.without_bug(engine, seeds, children=children)
+@pytest.mark.parametrize(("engine", "where"), PLACES)
+def test_without_a_bug_nothing_is_noticed_in_the_same_seeds(simulator: Simulator, engine: str, where: str) -> None:
+    seeds = max(bug.seeds for bug in CHOSEN if (bug.engine, bug.where) == (engine, where))
+    code, text = simulator.without_bug(engine, seeds, where)
     assert code == 0, text
 
 

@@ -31,6 +31,8 @@ MEMORY = Share(("--engine", "memory"), seeds=sized(0, 10_000, 500_000), seconds=
 SQLITE = Share(("--engine", "sqlite"), seeds=sized(0, 3_500, 100_000), seconds=sized(0, 0, 4 * 3600))
 REST = Share(("--engine", "sqlite", "--first-seed", "3500"), seeds=sized(0, 500, 1), seconds=0)
 CHILDREN = Share(("--engine", "memory", "--children"), seeds=sized(0, 1_000, 50_000), seconds=sized(0, 0, 3600))
+PUSHED = Share(("--engine", "memory", "--push"), seeds=sized(0, 500, 50_000), seconds=sized(0, 0, 3600))
+PUSHED_ON_SQLITE = Share(("--engine", "sqlite", "--push"), seeds=sized(0, 200, 20_000), seconds=sized(0, 0, 3600))
 #: On a slow machine there are fewer.
 MOST_S = sized(1, 300, 8 * 3600)
 #: Another one each day: 20301231 and five digits.
@@ -44,7 +46,7 @@ NEW_SEEDS = int(time.strftime("%Y%m%d", time.gmtime())) * 100_000
 def test_no_seed_breaks_a_promise() -> None:
     """Two processes side by side: SQLite in one, the others, and what it leaves, in the other."""
     with ThreadPoolExecutor(2) as pool:
-        said = list(pool.map(_try_all, [[SQLITE], [MEMORY, CHILDREN, REST]]))
+        said = list(pool.map(_try_all, [[SQLITE], [MEMORY, CHILDREN, PUSHED, PUSHED_ON_SQLITE, REST]]))
     assert not any(broken for broken in said), "\n".join(broken for broken in said if broken)
 
 

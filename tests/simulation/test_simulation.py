@@ -58,6 +58,15 @@ def test_no_promise_is_broken_with_children() -> None:
     tried("seeds on memory with children", report.seeds)
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+def test_no_promise_is_broken_where_tasks_are_pushed(sqlite: SqliteFiles, kind: str) -> None:
+    make_engine, seeds = (memory, 8) if kind == "memory" else (sqlite, 2)
+    report = simulate(
+        make_engine, seeds=range(seeds), pushed=True, replay=lambda seed: replay_command(kind, seed, pushed=True)
+    )
+    tried(f"seeds on {kind}, pushed", report.seeds)
+
+
 # ---- planted bugs
 
 

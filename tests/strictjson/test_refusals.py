@@ -5,9 +5,11 @@ from __future__ import annotations
 import collections
 import decimal
 import enum
+import io
 import math
 import socket
 import sqlite3
+import struct
 import sys
 import tempfile
 import threading
@@ -24,6 +26,7 @@ import pytest
 from deferq.codec.codec import Codec
 from deferq.codec.signing import Keyring
 from deferq.codec.strictjson import sheet
+from deferq.codec.strictjson.shape import ALIKE_MAX
 from deferq.codec.targets import locate
 from deferq.codec.typecodecs import add_codec
 from deferq.errors import CallError, NotSerializable, PayloadTooComplex, PayloadTooDeep, PayloadTooLargeError
@@ -159,6 +162,31 @@ def test_a_zone_that_is_not_the_one_of_its_key_is_refused_where_that_would_show(
     assert "its zone is not the one" in str(refused(ambiguous))
     plain = datetime(2026, 1, 1, tzinfo=berlin)
     assert STRICT.decode_call(STRICT.encode_call((plain,), {}))[0] == (plain,)
+
+
+@pytest.mark.parametrize("key", ["My.Zone", "Nowhere/Zone", "Europe/Berlin", "a" * 200])
+@pytest.mark.parametrize("kind", ["datetime", "time"])
+def test_a_zone_made_from_a_file_of_its_own_is_refused_and_does_not_come_back_as_another(key: str, kind: str) -> None:
+    """One hour east of Greenwich, all year round, whatever its key says."""
+    leap, transitions, types = 0, 0, 1
+    header = b"TZif" + b"\0" * 16 + struct.pack(">6l", 0, 0, leap, transitions, types, 4)
+    zone = ZoneInfo.from_file(io.BytesIO(header + struct.pack(">lbb", 3600, 0, 0) + b"ONE\0"), key=key)
+    value = datetime(2026, 7, 1, 12, tzinfo=zone) if kind == "datetime" else time(12, tzinfo=zone)
+    assert "its zone is not the one" in str(refused(value))
+
+
+def test_an_item_whose_hash_raises_is_refused_in_words() -> None:
+    class Unsteady:
+        steady = True
+
+        def __hash__(self) -> int:
+            if not self.steady:
+                raise RuntimeError("not now")
+            return 1
+
+    items = {Unsteady(), *range(ALIKE_MAX)}
+    Unsteady.steady = False
+    assert "hashing one of its items raised RuntimeError" in str(refused(items))
 
 
 def test_the_path_leads_through_all_that_holds_values() -> None:

@@ -77,6 +77,29 @@ def test_lists_stand_between_commas_in_the_environment(tmp_path: Path) -> None:
     assert settings["secrets"] == (f"{SECRET}1", f"{SECRET}2")
 
 
+@pytest.mark.parametrize(
+    ("value", "meant"),
+    [
+        ("1", True),
+        ("true", True),
+        ("Yes", True),
+        ("on", True),
+        (True, True),
+        ("0", False),
+        ("off", False),
+        (False, False),
+    ],
+)
+def test_a_truth_value_has_many_names(tmp_path: Path, value: object, meant: bool) -> None:
+    assert gathered(tmp_path, trust_app_engine_headers=value)["trust_app_engine_headers"] is meant
+
+
+@pytest.mark.parametrize("value", ["maybe", "2", "", 1, 0, 5.0, []])
+def test_what_is_neither_true_nor_false_is_refused(tmp_path: Path, value: object) -> None:
+    with pytest.raises(ConfigError, match="trust_app_engine_headers: expected true or false"):
+        gathered(tmp_path, trust_app_engine_headers=value)
+
+
 def test_an_empty_allow_list_is_one(tmp_path: Path) -> None:
     assert gathered(tmp_path, allow=[])["allow"] == ()
 

@@ -158,7 +158,7 @@ def test_a_name_may_lead_to_a_public_private_or_loopback_address(address: str) -
 @pytest.mark.parametrize(
     "address",
     ["169.254.169.254", "fe80::1", "fe80::1%eth0", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "0.0.0.0",
-     "224.0.0.1", "fd00:ec2::254", "100.100.100.200", "240.0.0.1"],
+     "224.0.0.1", "fd00:ec2::254", "100.100.100.200", "240.0.0.1", "168.63.129.16", "fd20:ce::254", "fd00:ec2::23"],
 )  # fmt: skip
 def test_no_name_leads_to_metadata_or_where_nobody_serves(address: str) -> None:
     with pytest.raises(Refused, match="--allow-host shop"):
@@ -174,7 +174,7 @@ def test_addresses_that_may_not_be_connected_to_are_left_out() -> None:
 @pytest.mark.parametrize(
     ("first", "then"),
     [("93.184.216.34", "127.0.0.1"), ("93.184.216.34", "10.0.0.7"), ("10.0.0.7", "127.0.0.1"),
-     ("10.0.0.7", "93.184.216.34"), ("93.184.216.34", "::ffff:10.0.0.7")],
+     ("10.0.0.7", "93.184.216.34"), ("93.184.216.34", "::ffff:10.0.0.7"), ("93.184.216.34", "fec0::7")],
 )  # fmt: skip
 def test_a_name_that_suddenly_leads_to_another_kind_of_address_is_not_followed(first: str, then: str) -> None:
     names = Names(first)

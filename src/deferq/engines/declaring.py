@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from deferq.engines.base import Engine
 from deferq.model.queue import Queue
-from deferq.model.settings import NOTHING_DECLARED, Declare
+from deferq.model.settings import NOTHING_DECLARED, Declare, QueueChange, QueueSettings
 
 
 def declare(engine: Engine, queues: Mapping[str, Queue]) -> list[str]:
@@ -16,8 +16,13 @@ def declare(engine: Engine, queues: Mapping[str, Queue]) -> list[str]:
     """
     if not queues:
         return []
-    known = {settings.name: settings.declared for settings in engine.queues()}
-    changes = [(name, Declare(queue)) for name, queue in queues.items() if known.get(name, NOTHING_DECLARED) != queue]
+    changes = what_differs(engine.queues(), queues)
     if changes:
         engine.change_queues(changes)
     return [name for name, _ in changes]
+
+
+def what_differs(known: Iterable[QueueSettings], queues: Mapping[str, Queue]) -> list[tuple[str, QueueChange]]:
+    """The changes that let a store know what is declared of `queues`."""
+    declared = {settings.name: settings.declared for settings in known}
+    return [(name, Declare(queue)) for name, queue in queues.items() if declared.get(name, NOTHING_DECLARED) != queue]

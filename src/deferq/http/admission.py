@@ -68,6 +68,31 @@ def admit(
     return delivered
 
 
+def is_genuine(request: Request, keyring: Keyring, limit: int, now_s: float) -> bool:
+    """Whether deferq has made this request, for a task that is one. Its body is read, and stays there to be read again.
+
+    Refusals have no reason and are not logged here: it is the view that refuses.
+    """
+    if request.local is not None:
+        return True
+    headers = request.headers
+    length = headers.get("content-length", "0")
+    if request.repeated or not headers.keys() >= _SIGNED or not _LENGTH.fullmatch(length) or int(length) > limit:
+        return False
+    body = request.body if isinstance(request.body, bytes) else _read(request.body, int(length))
+    if body is None:
+        return False
+    request.put_back(body)
+    time, task = headers["x-deferq-time"], headers["x-deferq-task"]
+    signed = Signed(request.method, request.path, request.query, time, task, body)
+    if not _fits(keyring, signed, request.mount, headers["x-deferq-signature"], now_s):
+        return False
+    try:
+        return unpack_delivery(task, body).as_request
+    except PayloadCorrupt:
+        return False
+
+
 def _fits(keyring: Keyring, signed: Signed, mount: str, signature: str, now_s: float) -> bool:
     """A mount point is the server's, which the sender does not sign, or of a router behind the path that it does."""
     for path in (signed.path, mount + signed.path) if mount else (signed.path,):

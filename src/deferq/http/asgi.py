@@ -75,7 +75,7 @@ class WrappedAsgi:
             return
         handler = self._handler()
         request = Request.from_asgi(scope, b"")
-        length = handler.expects(request)
+        length = await handler.expects_async(request)
         if isinstance(length, Response):
             await voice.say(length)
             return

@@ -21,7 +21,7 @@ from deferq.codec.wire import IN_BODY, OUTCOME, SETTLED, Delivered, pack_body, p
 from deferq.engines.answers import TakeUp
 from deferq.engines.base import LeasingEngine
 from deferq.errors import ConfigError, StoreError
-from deferq.http.admission import admit, expects
+from deferq.http.admission import admit, expects, is_genuine
 from deferq.http.attempt import Attempt
 from deferq.http.keeper import Keeper
 from deferq.http.loop import InLoop, Say
@@ -108,6 +108,10 @@ class Handler:
         """`handle` for a view that is a coroutine. A plain function runs in a thread, a coroutine in its loop."""
         return await self._in_loop.handle(request)
 
+    async def expects_async(self, request: Request) -> int | Response:
+        """`expects` from a coroutine: a store that is not open yet is opened in a thread."""
+        return await self._in_loop.expects(request)
+
     async def run_async(self, request: Request, say: Say) -> Response:
         """`run` from a coroutine; `say` sends the response, and says whether the client may have heard it."""
         return await self._in_loop.handle(request, in_body=True, say=say)
@@ -133,6 +137,18 @@ class Handler:
             return admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
         except (StoreError, ConfigError):
             return refuse(503, "the store, or its secret, cannot be opened")
+
+    def is_genuine(self, request: Request) -> bool:
+        """Whether deferq has made `request`, for a task that is a request: for views of App Engine's task queue.
+
+        Anybody can send the headers by which App Engine's tasks are known, and nobody can sign. The body is read, and
+        can be read again: from `request.body`, and under WSGI from `environ["wsgi.input"]`. Whoever has recorded a
+        genuine request can repeat it for five minutes.
+
+        Raises StoreError or ConfigError if the secret cannot be read.
+        """
+        engine, codec = self._parts()
+        return is_genuine(request, codec.keyring, engine.payload_limit, self._now_s())
 
     def begin(self, request: Request, delivered: Delivered) -> Attempt | Response:
         """Take the lease up, or say why the task is not run."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from contextvars import Context
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,7 @@ from deferq.http.refusals import left, refuse
 from deferq.http.threads import LoopThreads
 from deferq.model.outcome import INTERRUPTED, SUCCEEDED, Cancelled, Outcome
 from deferq.runtime.executor import Awaiting, outcome_of
+from deferq.runtime.settling import WORKER_STOPPED
 
 if TYPE_CHECKING:
     from deferq.http.handler import Handler
@@ -33,7 +35,8 @@ class InLoop:
     def __init__(self, handler: Handler, threads: int) -> None:
         self._handler = handler
         self._threads = LoopThreads(threads)
-        #: Whether a delivery was looked at before: the first one may have to wait until the store is open.
+        #: Whether a delivery was looked at before: the first one may have to wait until the store is open, and nothing
+        #: in the loop is to wait with it.
         self._opened = False
         #: The loop itself would let go of them.
         self._under_way: set[asyncio.Task[Response]] = set()
@@ -59,8 +62,17 @@ class InLoop:
             raise
         return response
 
+    async def expects(self, request: Request) -> int | Response:
+        """See `Handler.expects`."""
+        if self._opened:
+            return self._handler.expects(request)
+        length = await self._threads.call(lambda: self._handler.expects(request))
+        self._opened = True
+        return length
+
     def close(self) -> None:
         """Let the threads end that have nothing to do."""
+        self._opened = False
         self._threads.close()
 
     async def _admitted(self, request: Request) -> Delivered | Response:
@@ -96,9 +108,17 @@ class _Run:
         self._in_body = in_body
         self._attempt: Attempt | None = None
         self._deserted = False
+        #: Whether the loop has ended before there was anything to await in it.
+        self._without_loop = False
+        self._to_await: list[Invocation | Awaiting] = []
 
     async def go(self) -> Response:
-        done = await self._threads.call(self._begin)
+        try:
+            done = await self._threads.call(self._begin)
+        except asyncio.CancelledError:
+            self._without_loop = True
+            self._give_back()
+            raise
         if isinstance(done, Response):
             return done
         outcome = await self._await(done)
@@ -129,13 +149,28 @@ class _Run:
             if self._request.local is not None:  # the worker has said already how it ended, and it may run elsewhere
                 return self._conclude(INTERRUPTED)
         try:
-            done = self._handler.prepare(attempt)
+            done: Invocation | Awaiting | Outcome = self._handler.prepare(attempt)
             if isinstance(done, Invocation) and not done.is_async:
-                done = self._handler.call(attempt, done)  # type: ignore[assignment]
+                done = self._handler.call(attempt, done)
         except BaseException:
             self._handler.keeper.end(attempt)
             raise
-        return done if isinstance(done, Invocation | Awaiting) else self._conclude(done)
+        if not isinstance(done, Invocation | Awaiting):
+            return self._conclude(done)
+        self._to_await.append(done)
+        if self._without_loop:
+            self._give_back()
+        return done
+
+    def _give_back(self) -> None:
+        """Nobody will await it, and as long as its lease is kept it cannot run anywhere else. Either side may ask."""
+        if self._request.local is not None:
+            return  # its worker settles
+        with suppress(IndexError):
+            done, attempt = self._to_await.pop(), self._attempt
+            assert attempt is not None
+            outcome = INTERRUPTED if isinstance(done, Invocation) else WORKER_STOPPED
+            self._handler.keeper.settle_later(attempt, outcome)
 
     def _conclude(self, outcome: Outcome) -> Response:
         assert self._attempt is not None

@@ -160,6 +160,11 @@ class OwnLoop:
             await self._app(scope, self._messages.get, self._said.put)
         except Exception as error:  # as a server takes it: the application knows no lifespan
             _log.debug("the application has no lifespan: %s", type(error).__name__)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:  # SystemExit would end the loop, and whoever waits for it would wait for ever
+            why = f"{type(error).__name__}: {error}"
+            await self._said.put({"type": "lifespan.startup.failed", "message": why})
         finally:
             await self._said.put({"type": "ended"})
 

@@ -150,6 +150,14 @@ class Request:
             mount=scope.get("root_path", "").rstrip("/"),
         )
 
+    def put_back(self, body: bytes) -> None:
+        """Let a body that was read be read again, here and by whoever has the `environ`."""
+        self.body = body
+        if "wsgi.input" in self.environ:
+            from io import BytesIO
+
+            self.environ["wsgi.input"] = BytesIO(body)
+
     @property
     def local(self) -> LocalDelivery | None:
         """What a worker of this process has sent along; None: it comes from outside."""

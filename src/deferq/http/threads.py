@@ -57,8 +57,18 @@ class _Crew:
             if len(self._work) <= self._idle:
                 self._came.notify()
             elif self._count < self._most:
-                self._count += 1
-                threading.Thread(target=self._serve, name="deferq-http", daemon=True).start()
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        """Raises RuntimeError if none can be had, and none is there that would come to the work in time."""
+        self._count += 1
+        try:
+            threading.Thread(target=self._serve, name="deferq-http", daemon=True).start()
+        except RuntimeError:
+            self._count -= 1
+            if self._count == 0:  # what whoever asked takes for failed must not run later
+                self._work.pop()
+                raise
 
     def close(self) -> None:
         with self._came:

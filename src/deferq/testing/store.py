@@ -10,10 +10,10 @@ from typing import Any
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import Clock, Retention, Settlement, Want, new_lease_id
+from deferq.engines.declaring import declare
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.within import CallersConnection
 from deferq.model.queue import Queue
-from deferq.model.settings import Declare
 from deferq.model.state import State
 from deferq.model.task import Leased, NewTask
 from deferq.model.transitions import US
@@ -46,7 +46,7 @@ class Alongside:
         self, connection: CallersConnection, tasks: Sequence[NewTask], declared: Mapping[str, Queue]
     ) -> list[PutAnswer]:
         """Store them beside the transaction."""
-        self._engine.change_queues([(name, Declare(queue)) for name, queue in declared.items()])
+        declare(self._engine, declared)
         return self._engine.put(tasks)
 
     def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:

@@ -40,6 +40,27 @@ def durability(case: Case) -> Iterator[Finding]:
         yield right("durability", f"what was deferred survives a power cut (synchronous={synchronous})")
 
 
+def trust(case: Case) -> Iterator[Finding]:
+    """App Engine's headers prove something on App Engine alone."""
+    on_app_engine = "GAE_APPLICATION" in case.environ
+    if not case.settings["trust_app_engine_headers"]:
+        yield right("deliveries", "only deliveries that are signed are taken")
+    elif on_app_engine:
+        yield note(
+            "trust",
+            "Unsigned deliveries with App Engine's headers are taken, and this is App Engine.",
+            "Its front end lets nobody else send these headers.",
+            "Unset trust_app_engine_headers once Google's task queue has nothing left to deliver.",
+        )
+    else:
+        yield wrong(
+            "trust",
+            "Unsigned deliveries with App Engine's headers are taken, and this is not App Engine.",
+            "Everybody who can reach the application can send these headers, and so run any code.",
+            "Unset trust_app_engine_headers (DEFERQ_TRUST_APP_ENGINE_HEADERS): deferq signs its own deliveries.",
+        )
+
+
 def queues(case: Case) -> Iterator[Finding]:
     """A queue.yaml with mistakes: nothing of it is used."""
     names = () if case.app is None else case.app.queue_files
@@ -57,4 +78,4 @@ def queues(case: Case) -> Iterator[Finding]:
         )
 
 
-CHECKS = (variables, queues)
+CHECKS = (variables, trust, queues)

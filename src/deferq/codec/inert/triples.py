@@ -83,7 +83,13 @@ def triple_target(body: bytes) -> str | None:
 def _named(node: Node) -> str | None:
     """The name of a function or class, or of the class of an object."""
     name = _made_of(node) if isinstance(node, Made) else node
-    return f"{name.module}:{name.qualname}" if isinstance(name, Name) and name.module and name.qualname else None
+    if not isinstance(name, Name) or not _is_dotted(name.module) or not _is_dotted(name.qualname):
+        return None
+    return f"{name.module}:{name.qualname}"
+
+
+def _is_dotted(text: str) -> bool:
+    return all(part.isidentifier() for part in text.split("."))
 
 
 def _made_of(made: Made) -> Node:

@@ -9,8 +9,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deferq.errors import TargetUnknown
@@ -24,6 +26,9 @@ _MOMENT = re.compile(
     re.ASCII | re.DOTALL | re.VERBOSE,
 )
 _SPAN = re.compile(r"P(-?[0-9]{1,9})DT([0-9]{1,5})\.([0-9]{6})S", re.ASCII)
+
+
+M = TypeVar("M", datetime, time)
 
 
 class Unwritable(ValueError):
@@ -42,10 +47,7 @@ class _Parts(NamedTuple):
 
 def write_datetime(value: datetime) -> str:
     """The text of a datetime; raises Unwritable for a zone that would not come back."""
-    text = _write(value)
-    if type(value.tzinfo) is ZoneInfo and read_datetime(text) != value:  # as that of a ZoneInfo.no_cache may be
-        raise Unwritable(f"its zone is not the one that ZoneInfo({value.tzinfo.key!r}) gives; use that one.")
-    return text
+    return _tried(value, _write(value), read_datetime)
 
 
 def read_datetime(text: str) -> datetime:
@@ -56,7 +58,7 @@ def read_datetime(text: str) -> datetime:
 
 def write_time(value: time) -> str:
     """The text of a time of day; raises Unwritable for a zone that would not come back."""
-    return _write(value)
+    return _tried(value, _write(value), read_time)
 
 
 def read_time(text: str) -> time:
@@ -87,6 +89,16 @@ def read_timedelta(text: str) -> timedelta:
         raise ValueError
     days, seconds, microseconds = found.groups()
     return timedelta(int(days), int(seconds), int(microseconds))
+
+
+def _tried(value: M, text: str, read: Callable[[str], M]) -> str:
+    """`text`, unless its zone is not that of its key, as one of ZoneInfo.no_cache or ZoneInfo.from_file may be."""
+    if type(value.tzinfo) is not ZoneInfo:
+        return text
+    with suppress(ValueError, TargetUnknown):
+        if read(text) == value:
+            return text
+    raise Unwritable(f"its zone is not the one that ZoneInfo({value.tzinfo.key!r}) gives; use that one.")
 
 
 def _write(value: datetime | time) -> str:

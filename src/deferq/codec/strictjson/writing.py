@@ -173,7 +173,11 @@ class Writer(Sheet):
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
         """The items in the order of their texts, so that equal sets have equal texts."""
-        if too_alike(value):
+        try:
+            alike = too_alike(value)
+        except Exception as error:  # of an item's own
+            raise Refused(f"hashing one of its items raised {type(error).__name__}.", value) from error
+        if alike:
             raise Refused(f"more than {ALIKE_MAX} of its items have the same hash; pass a list.", value)
         self._put('{"$set":[' if type(value) is set else '{"$frozenset":[')
         self._enter(value)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from deferq.engines.answers import PutAnswer
 from deferq.engines.base import RING_AHEAD_US, Settlement, check_sizes
+from deferq.engines.declaring import what_differs
 from deferq.engines.sqlite import changing, files, migrations, putting, readers, reading, settling
 from deferq.engines.sqlite.connections import first_row
 from deferq.engines.sqlite.place import Identity
@@ -31,7 +32,6 @@ from deferq.errors import (
     StoreUnavailable,
 )
 from deferq.model.queue import Queue
-from deferq.model.settings import NOTHING_DECLARED, Declare
 from deferq.model.task import NewTask
 
 if TYPE_CHECKING:
@@ -159,13 +159,8 @@ class SqliteWithin:
         return self._stroke(connection, write)
 
     def _declare(self, by: sqlite3.Connection, declared: Mapping[str, Queue]) -> None:
-        if not declared:
-            return
-        known = {queue.name: queue.declared for queue in reading.queues(by)}
-        changes = [
-            (name, Declare(queue)) for name, queue in declared.items() if known.get(name, NOTHING_DECLARED) != queue
-        ]
-        changing.change_queues(by, changes)
+        if declared and (changes := what_differs(reading.queues(by), declared)):
+            changing.change_queues(by, changes)
 
     def uncommitted(self, connection: CallersConnection, ids: Sequence[int]) -> list[int]:
         """Those that this connection sees, and nobody else does yet."""

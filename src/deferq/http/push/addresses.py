@@ -17,7 +17,13 @@ Address = IPv4Address | IPv6Address
 Resolve = Callable[..., Sequence[tuple[Any, ...]]]
 
 #: Where clouds answer whoever asks from inside, apart from the link-local 169.254.169.254.
-METADATA = frozenset({ip_address("fd00:ec2::254"), ip_address("100.100.100.200"), ip_address("192.0.0.192")})
+METADATA = frozenset(
+    ip_address(text)
+    for text in (
+        *("fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254"),
+        *("100.100.100.200", "192.0.0.192", "168.63.129.16"),
+    )
+)
 #: Networks whose addresses carry an IPv4 address, and how far from the right it stands, in bits.
 _CARRIERS = (
     (IPv6Network("::ffff:0:0/96"), 0),
@@ -126,7 +132,7 @@ def _kind(address: Address) -> str:
         return "multicast"
     if address.is_unspecified or address.is_reserved:  # to Python some of these are private as well
         return "unusable"
-    if address.is_private or (isinstance(address, IPv4Address) and address in _SHARED):
+    if address.is_private or address in _SHARED or (isinstance(address, IPv6Address) and address.is_site_local):
         return "private"
     return "public"
 

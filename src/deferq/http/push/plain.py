@@ -17,6 +17,7 @@ from deferq.http.push.addresses import Guard, connect
 from deferq.http.push.bases import Base
 from deferq.http.push.exchange import (
     CONNECT_S,
+    DROPPED,
     KEEP_ALIVE_S,
     Answer,
     Broken,
@@ -136,7 +137,10 @@ class ThreadClient:
             line.close()
             return NotSent(in_words(error))
         assert connection.sock is not None
-        connection.sock.settimeout(max(1.0, request.let_go_at - time.monotonic()))
+        left_s = request.let_go_at - time.monotonic()
+        if left_s <= 0.0:  # it took long to connect, and nobody waits any more
+            return DROPPED
+        connection.sock.settimeout(max(1.0, left_s))
         self._sockets[request] = connection.sock
         try:
             return self._ask(connection, request)

@@ -50,14 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 make_engine,
                 seeds=_seeds(args),
                 children=args.children,
+                pushed=args.push,
                 seconds=args.seconds,
-                replay=lambda seed: replay_command(args.engine, seed, children=args.children),
+                replay=lambda seed: replay_command(args.engine, seed, children=args.children, pushed=args.push),
             )
         except Broken as broken:
             print(broken)
             return 1
     if not args.quiet:
-        print(f"{args.engine}{' with children' if args.children else ''}: {report}")
+        kind = " with children" if args.children else ", pushed" if args.push else ""
+        print(f"{args.engine}{kind}: {report}")
     return 0
 
 
@@ -71,9 +73,10 @@ def _try_all(args: argparse.Namespace, make_engine: MakeEngine | StoreMaker) -> 
     return 0
 
 
-def replay_command(engine: str, seed: int, *, children: bool = False) -> str:
+def replay_command(engine: str, seed: int, *, children: bool = False, pushed: bool = False) -> str:
     """The command line that tries one seed again."""
-    return f"{COMMAND} --engine {engine} --seed {seed}" + (" --children" if children else "")
+    kind = " --children" if children else " --push" if pushed else ""
+    return f"{COMMAND} --engine {engine} --seed {seed}{kind}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -98,7 +101,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="S",
         help="begin no further seed (with --small: path) after so long",
     )
-    parser.add_argument("--children", action="store_true", help="tasks run in child processes, and not in threads")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--children", action="store_true", help="tasks run in child processes, and not in threads")
+    where.add_argument("--push", action="store_true", help="tasks are pushed to handlers that take their leases up")
     parser.add_argument("--small", action="store_true", help="all interleavings of two workers and one task")
     parser.add_argument("--quiet", action="store_true", help="print nothing unless a promise is broken")
     return parser

@@ -12,6 +12,7 @@ from deferq.model.settings import QueueSettings
 from deferq.model.state import State
 from deferq.model.task import Leased, Task
 from deferq.testing.simulate.broken import Broken
+from deferq.testing.simulate.handlers import LET_GO
 
 Rows = Mapping[int, Task]
 
@@ -26,13 +27,18 @@ class Witness:
         number: int,
         alive: Callable[[], Collection[int]],
         all_ids: Callable[[], Iterable[int]],
+        taken_up: Callable[[int, int], bool],
     ) -> None:
-        """`onlooker` is an engine on the same store to which nothing happens; `number` is the dispatcher's own."""
+        """`onlooker` is an engine on the same store to which nothing happens; `number` is the dispatcher's own.
+
+        `taken_up` says of a task and a lease whether it runs elsewhere than where its holder is.
+        """
         self._engine = engine
         self._onlooker = onlooker
         self._number = number
         self._alive = alive
         self._all_ids = all_ids
+        self._taken_up = taken_up
 
     def turn(self, settlements: Sequence[Settlement], want: Want | None) -> Turn:
         ids = {one.task.id for one in settlements}
@@ -59,8 +65,11 @@ class Witness:
         return found
 
     def _check_burial(self, before: Task | None, one: Settlement, answer: Turn) -> None:
-        """The lease of another who lives is settled only if it is over."""
+        """The lease of another who lives is settled only if it is over, and so is what was let go."""
         holder = holder_of(one.task.lease_id)
+        held = before is not None and _is_held(before, one.task) and one.task not in answer.lost
+        if before is not None and held and before.leasable_at > answer.now and _was_let_go(one):
+            raise Broken(f"task {before.id} was let go, and is settled before its lease is over")
         if holder == self._number or holder not in self._alive() or one.task in answer.lost:
             return
         if before is not None and _is_held(before, one.task) and before.leasable_at > answer.now:
@@ -72,13 +81,21 @@ class Witness:
         rows = self._rows(self._all_ids()).values()
         over = {row.id for row in rows if row.state is State.LEASED and row.leasable_at <= now}
         for task in found:
-            if task.id not in over and holder_of(task.lease_id) in alive:
+            if task.id in over:
+                continue
+            if holder_of(task.lease_id) in alive:
                 raise Broken(f"task {task.id} was found stalled, and its lease is not over")
+            if self._taken_up(task.id, task.lease_id):
+                raise Broken(f"task {task.id} was found stalled, and runs elsewhere than its holder, who is dead")
         if len(found) < limit and (missed := over - {task.id for task in found}):
             raise Broken(f"task {min(missed)} is stalled, and nobody found it")
 
     def _rows(self, ids: Iterable[int]) -> Rows:
         return {task.id: task for task in self._onlooker.get(sorted(ids))}
+
+
+def _was_let_go(one: Settlement) -> bool:
+    return one.failure is not None and one.failure.message == LET_GO.error.message
 
 
 def _is_held(row: Task, task: Leased) -> bool:

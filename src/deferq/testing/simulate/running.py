@@ -35,6 +35,7 @@ def simulate(
     *,
     seeds: Iterable[int],
     children: bool = False,
+    pushed: bool = False,
     seconds: float | None = None,
     replay: Callable[[int], str] | None = None,
     dispatching: Dispatching = dispatch,
@@ -47,6 +48,7 @@ def simulate(
             its world ends.
         seeds: a world is made from each; the same seed gives the same world.
         children: tasks run as child processes run them, else as threads do.
+        pushed: tasks run as handlers of an application run them, to which they are pushed; not together with children.
         seconds: begin no further seed after so long; None: try all of them.
         replay: the command line that tries one seed again, to be told with what it broke.
         tombstone_s: how long the name of a finished task stays taken in that engine, in seconds. None: what
@@ -60,7 +62,13 @@ def simulate(
     tried = Report(0, 0, 0, 0.0)
     for seed in seeds:
         world = run_seed(
-            seed, make_engine, children=children, replay=replay, dispatching=dispatching, tombstone_s=tombstone_s
+            seed,
+            make_engine,
+            children=children,
+            pushed=pushed,
+            replay=replay,
+            dispatching=dispatching,
+            tombstone_s=tombstone_s,
         )
         tried = Report(tried.seeds + 1, tried.steps + world.steps, tried.faults + world.faults, 0.0)
         if seconds is not None and time.monotonic() - began >= seconds:
@@ -73,6 +81,7 @@ def run_seed(
     make_engine: MakeEngine | StoreMaker,
     *,
     children: bool = False,
+    pushed: bool = False,
     replay: Callable[[int], str] | None = None,
     dispatching: Dispatching = dispatch,
     tombstone_s: float | None = None,
@@ -82,7 +91,9 @@ def run_seed(
     if tombstone_s is None:
         tombstone_s = getattr(make_engine, "tombstone_s", TOMBSTONE_S)
     try:
-        world = SimulatedWorld(seed, make_engine, dispatching, children=children, tombstone_s=tombstone_s)
+        world = SimulatedWorld(
+            seed, make_engine, dispatching, children=children, pushed=pushed, tombstone_s=tombstone_s
+        )
         world.run()
     except Exception as error:
         broken = error if isinstance(error, Broken) else Broken(f"{type(error).__name__}: {error}")

@@ -24,6 +24,7 @@ from deferq.testing.simulate.application import take_stage
 from deferq.testing.simulate.children import SimulatedChildren
 from deferq.testing.simulate.clock import START, US, SimulatedClock
 from deferq.testing.simulate.contract import Witness
+from deferq.testing.simulate.handlers import Handlers
 from deferq.testing.simulate.history import History
 from deferq.testing.simulate.person import Person
 from deferq.testing.simulate.pool import Run, SimulatedPool
@@ -60,9 +61,10 @@ class SimulatedWorld:
         dispatching: Dispatching = dispatch,
         *,
         children: bool = False,
+        pushed: bool = False,
         tombstone_s: float = TOMBSTONE_S,
     ) -> None:
-        """With `children` tasks run as child processes run them, else as threads do."""
+        """With `children` tasks run as child processes run them; `pushed`: as handlers do; else as threads do."""
         self.chance = random.Random(seed)
         #: Monotonic seconds; 0 is never one, since in shared memory it stands for "not started".
         self.now = 1.0
@@ -77,6 +79,7 @@ class SimulatedWorld:
         self._desk = self._store.new_process()
         self._dispatching = dispatching
         self._children = children
+        self._handlers = Handlers(self) if pushed else None
         #: When the wall clock leapt forward, and how far: a lease ends that much earlier than its holder believes.
         self._leaps: list[tuple[float, float]] = []
         #: Whether the clock was set back so far that nobody would wait for what is due by the old one.
@@ -133,14 +136,25 @@ class SimulatedWorld:
             self.history.note(self.now, node.name, what, task.id, task.lease_id)
 
         if self._children:
-            return SimulatedChildren(config, self.monotonic, self.chance, self._fault, begin, note)
+            return SimulatedChildren(config, self.monotonic, self.chance, self.fault, begin, note)
+        if (handlers := self._handlers) is not None:
+            return SimulatedPool(config.threads, self.monotonic, lambda *sent: handlers.begin(node, *sent))
         return SimulatedPool(config.threads, self.monotonic, begin)
 
     def witness(self, engine: LeasingEngine, number: int) -> Witness:
         """Between a worker and its engine."""
         return Witness(
-            engine, self.engine, number, self._alive, lambda: [one.id for one in self.history.accounts.live()]
+            engine,
+            self.engine,
+            number,
+            self._alive,
+            lambda: [one.id for one in self.history.accounts.live()],
+            self._was_taken_up,
         )
+
+    def _was_taken_up(self, task_id: int, lease_id: int) -> bool:
+        """Whether it runs in a process of which nobody knows that it is dead."""
+        return self._handlers is not None and self._handlers.has_taken_up(task_id, lease_id)
 
     def begin(self, node: Node, task: Leased, lease: Lease) -> Run:
         """A pool starts a task: the executor runs it now, and its outcome is there when its time is over."""
@@ -203,7 +217,7 @@ class SimulatedWorld:
         for node in self.nodes:
             if node.frozen_until > self.now:
                 continue
-            if node.pool.tick() and not self._fault(0.1):
+            if node.pool.tick() and not self.fault(0.1):
                 node.ring()
             if isinstance(node.effect, Wait) and node.pool.wakes():
                 node.resumes_at = min(node.resumes_at, node.held_until)
@@ -213,7 +227,7 @@ class SimulatedWorld:
                 self.person.hurry()
         else:
             self._meddle()
-        if len(self.nodes) < 2 or (len(self.nodes) < 6 and self._fault(0.02)):
+        if len(self.nodes) < 2 or (len(self.nodes) < 6 and self.fault(0.02)):
             self._start_node()
 
     def _put_right(self) -> None:
@@ -246,7 +260,9 @@ class SimulatedWorld:
 
     def _is_stuck(self, account: Account) -> bool:
         """Whether its lease ends only when a clock that was wrong says so, and no death can be noticed before."""
-        unnoticed = not self._store.notices_death or holder_of(account.lease_id or 0) not in self._died
+        lease_id = account.lease_id or 0
+        dead = holder_of(lease_id) in self._died and not self._was_taken_up(account.id, lease_id)
+        unnoticed = not self._store.notices_death or not dead
         return account.leased and unnoticed and account.until > self.clock() + 60 * US
 
     def _alive(self) -> set[int]:
@@ -269,7 +285,7 @@ class SimulatedWorld:
         node.wellbeing.waits([] if self._children else node.pool.holding()[node.pool.running() :], self.now)
         if node.rings():
             node.ring()
-        if self._fault(0.002):
+        if self.fault(0.002):
             self._end(node, "died in its sleep")
         else:
             self._freeze(node, 0.01)
@@ -317,7 +333,7 @@ class SimulatedWorld:
             raise
 
     def _fate(self, danger: float) -> Fate | None:
-        if not self._fault(danger):
+        if not self.fault(danger):
             return None
         return Fate(self.chance.choice(_BLOWS), self.chance.choice(_STATEMENTS))
 
@@ -331,7 +347,8 @@ class SimulatedWorld:
 
     # ---- trouble
 
-    def _fault(self, probability: float) -> bool:
+    def fault(self, probability: float) -> bool:
+        """Whether something goes wrong now; towards the end nothing does any more."""
         happens = self.now < FAULTS_END and self.chance.random() < probability
         self.faults += happens
         return happens
@@ -342,19 +359,19 @@ class SimulatedWorld:
             if producer.acts_at <= self.now:
                 producer.act()
         self._let_trouble_come_and_go()
-        if self._fault(0.03) and self._store.trouble is None:
+        if self.fault(0.03) and self._store.trouble is None:
             self.person.act()
             self._listen()
-        if self.nodes and self._fault(0.01):
+        if self.nodes and self.fault(0.01):
             self.chance.choice(self.nodes).stop.request()
-        if self._fault(0.01):
+        if self.fault(0.01):
             self._leap(self.chance.choice(_LEAPS_S) * self.chance.uniform(-1.0, 1.0))
 
     def _let_trouble_come_and_go(self) -> None:
         if self._store.trouble is not None and self.now >= self._trouble_ends:
             self._store.trouble = None
             self.history.note(self.now, "the store", "is well again")
-        elif self._store.trouble is None and self._fault(0.004):
+        elif self._store.trouble is None and self.fault(0.004):
             self._store.trouble = self.chance.choice(("full", "away"))
             self._trouble_ends = self.now + self.chance.uniform(0.0, 10.0)
             self.history.note(self.now, "the store", f"is {self._store.trouble} until {self._trouble_ends:.3f}")
@@ -375,7 +392,8 @@ class SimulatedWorld:
         self.nodes.remove(node)
         if how == "ended" and self._store.trouble is None:
             threads = [] if self._children else node.pool.holding()[: node.pool.running()]
-            node.wellbeing.ended(self.rows().values(), [task.id for task, _ in threads])
+            let_go = set() if self._handlers is None else self._handlers.let_go_by(node.number)
+            node.wellbeing.ended(self.rows().values(), {task.id for task, _ in threads} | let_go)
         if how == "ended":
             node.pool.parent_ended()
         else:
@@ -389,12 +407,12 @@ class SimulatedWorld:
 
     def _freeze(self, node: Node, probability: float) -> None:
         """The dispatcher gets no time to run; often, but not always, its tasks do not either."""
-        if self._fault(probability):
+        if self.fault(probability):
             until = self.now + self.chance.uniform(0.0, 2.5 * LEASE_S)
             self.history.note(self.now, node.name, f"froze until {until:.3f}")
             node.resumes_at = node.held_until = until
             node.wellbeing.troubled(until)
-            if self._fault(0.7):
+            if self.fault(0.7):
                 node.frozen_until = until
 
     # ---- the rest
@@ -423,7 +441,7 @@ class SimulatedWorld:
     def _listen(self) -> None:
         """Bells may have rung; some do so in vain."""
         for node in self.nodes:
-            if node.rings() and not self._fault(0.3):
+            if node.rings() and not self.fault(0.3):
                 node.ring()
 
     def look(self, rows: dict[int, Task] | None = None) -> None:

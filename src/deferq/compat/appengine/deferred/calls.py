@@ -56,7 +56,8 @@ class DeferredCall:
     @classmethod
     def in_body(cls, body: bytes) -> DeferredCall:
         """A call that somebody has pickled; it is not restored for this."""
-        return cls(triple_target(body) or UNKNOWN, body)
+        target = triple_target(body)
+        return cls(target if target and len(target) <= TARGET_LENGTH_MAX else UNKNOWN, body)
 
     def spilled(self, loader: Callable[[str], bytes]) -> DeferredCall:
         """The same call, kept beside its task."""

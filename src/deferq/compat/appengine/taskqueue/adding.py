@@ -6,32 +6,36 @@ from collections.abc import Iterable, Sequence
 
 from deferq.compat.appengine.taskqueue.errors import (
     BadTaskStateError,
-    BadTransactionStateError,
     DuplicateTaskNameError,
     Error,
     InvalidTaskError,
+    InvalidTaskNameError,
     TaskAlreadyExistsError,
     TombstonedTaskError,
     TooManyTasksError,
+    TransactionalRequestTooLargeError,
 )
-from deferq.compat.appengine.taskqueue.limits import MAX_TASKS_PER_ADD, PULL
+from deferq.compat.appengine.taskqueue.limits import MAX_TASKS_PER_ADD, MAX_TRANSACTIONAL_REQUEST_SIZE_BYTES, PULL
 from deferq.compat.appengine.taskqueue.rpc import UserRPC, create_rpc
 from deferq.compat.appengine.taskqueue.storing import Result, store
 from deferq.compat.appengine.taskqueue.task import Task
+from deferq.compat.appengine.taskqueue.translating import translated
 from deferq.default import default
+from deferq.transactions import joining
 
 
 def add_async(queue: str, given: Task | Iterable[Task], transactional: bool, rpc: UserRPC | None) -> UserRPC:
     """See `Queue.add_async`."""
     tasks = [given] if isinstance(given, Task) else list(given)
     _check(tasks, transactional)
+    within = True if transactional else _within_of(tasks)
 
     def finish(results: Sequence[Result]) -> Task | list[Task]:
         if (error := _worst(results)) is not None:
             raise error
         return given if isinstance(given, Task) else tasks
 
-    return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue, transactional), finish)
+    return (rpc or create_rpc()).make_call("BulkAdd", lambda: store(default(), tasks, queue, within), finish)
 
 
 def _check(tasks: Sequence[Task], transactional: bool) -> None:
@@ -47,10 +51,28 @@ def _check(tasks: Sequence[Task], transactional: bool) -> None:
         if task.was_enqueued:
             raise BadTaskStateError(f"The task {task.name!r} was added before, and can be added once.")
         names.add(task.name or "")
-        if transactional:
-            raise BadTransactionStateError(
-                "transactional: there is no open transaction on the database of the store for the task to belong to."
-            )
+    if transactional:
+        _check_transactional(tasks)
+
+
+def _check_transactional(tasks: Sequence[Task]) -> None:
+    with translated():
+        joining.chosen(default().engine, True)
+    if any(task.name for task in tasks):
+        raise InvalidTaskNameError("A task that belongs to a transaction cannot be named: leave out its name.")
+    size = sum(task.size for task in tasks)
+    if size > MAX_TRANSACTIONAL_REQUEST_SIZE_BYTES:
+        raise TransactionalRequestTooLargeError(
+            f"These tasks are {size:,} bytes together, and one call adds at most"
+            f" {MAX_TRANSACTIONAL_REQUEST_SIZE_BYTES:,} to a transaction.",
+            size=size,
+            limit=MAX_TRANSACTIONAL_REQUEST_SIZE_BYTES,
+        )
+
+
+def _within_of(tasks: Sequence[Task]) -> bool | None:
+    """None: in the transaction that is open, if one is; False: one of them says that it is to be in none."""
+    return False if any(task._call is not None and task._call.beside for task in tasks) else None
 
 
 def _worst(results: Sequence[Result]) -> Error | None:

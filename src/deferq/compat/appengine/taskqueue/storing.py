@@ -33,16 +33,18 @@ Result = Error | None
 _transactional: deque[int] = deque(maxlen=64)
 
 
-def store(owner: Deferq, tasks: Sequence[Task], queue: str, transactional: bool) -> list[Result]:
+def store(owner: Deferq, tasks: Sequence[Task], queue: str, within: bool | None) -> list[Result]:
     """Store `tasks` in `queue`, in one transaction, and tell them so; says of each what kept it out.
 
-    If a transaction is open on the store's own database, it is that one; with `transactional` it must be, and then what
-    keeps one of them out keeps out all. Raises UnknownQueueError, InvalidQueueModeError, BadTransactionStateError,
-    DatastoreError, TransientError or InternalError; then none is stored.
+    `within`: True: the transaction of the caller's that is open on the store's own database, and what keeps one of them
+    out keeps out all; None: the same transaction, if one is open; False: none.
+
+    Raises UnknownQueueError, InvalidQueueModeError, BadTransactionStateError, DatastoreError, TransientError or
+    InternalError; then none is stored.
     """
     with translated():
-        transaction = joining.chosen(owner.engine, transactional or None)
-        storing = _Storing(owner, queue, transaction, together=transactional)
+        transaction = joining.chosen(owner.engine, within)
+        storing = _Storing(owner, queue, transaction, together=within is True)
         return storing.all(tasks) if transaction is None else transaction.run(lambda: storing.all(tasks))
 
 

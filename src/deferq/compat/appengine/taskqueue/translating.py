@@ -28,8 +28,6 @@ _MEANINGS: tuple[tuple[type[core.DeferqError], type[Error]], ...] = (
     (core.PayloadTooLargeError, TaskTooLargeError),
     (core.InvalidUrl, InvalidUrlError),
     (core.TargetNotAllowed, InvalidUrlError),
-    (core.NoTransaction, BadTransactionStateError),
-    (core.TransactionError, DatastoreError),
     (core.StoreUnavailable, TransientError),
     (core.StoreError, InternalError),
     (core.CallError, InvalidTaskError),

@@ -66,7 +66,7 @@ where id = (
     order by leasable_at, id limit 1)
   ) order by leasable_at, id limit 1)
 and exists (select 1 from deferq_queue q
-            where q.name = :queue and not q.paused and not q.pull and q.rate is null and q.max_concurrent is null)
+            where q.name = :queue and not q.pull and not q.paused and q.rate is null and q.max_concurrent is null)
 and not (:delivers and exists (select 1 from deferq_task indexed by deferq_delivered
                                where state = 0 and url is not null and queue = :queue))
 returning id, queue, target, priority, eta, attempts, starts, parks, expires_at, name, route, url, options,
@@ -86,7 +86,7 @@ where state = 1 and queue in (select value from json_each(:queues)) and leasable
 select t.id, t.queue, t.target, t.priority, t.eta, t.attempts, t.starts, t.parks, t.expires_at, t.name, t.route, t.url,
   t.options, x'', t.first_due, t.lease_id, t.leasable_at, t.cancel_requested, t.crashes
 from deferq_queue q cross join deferq_task t indexed by deferq_held
-where t.state = 1 and t.queue = q.name and t.leasable_at <= :now and (:queue is null or q.name = :queue)
+where (:queue is null or q.name = :queue) and t.state = 1 and t.queue = q.name and t.leasable_at <= :now
 limit :limit;
 
 -- name: orphaned
