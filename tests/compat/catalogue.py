@@ -83,8 +83,10 @@ def applied(*functions: str) -> tuple[str, ...]:
 
 
 ASKED = of("ndb/test_against_google", "ours_answers_as_googles_does_but_for_what_is_meant")
-TASKS, QUEUES, STORIES = same("tasks_and_retry_options_come_to_the_same"), same("queues_come_to_the_same"), same("several_steps_come_to_the_same")
+TASKS = same("tasks_and_retry_options_come_to_the_same")
+QUEUES, STORIES = same("queues_come_to_the_same"), same("several_steps_come_to_the_same")
 
+# fmt: off
 NAMES, DEFERRED, KEYWORDS, HANDLER = "Names of `deferred`", "What can be deferred", "Keywords of `defer`", "The handler"
 LARGE, WRAP, API, NUMBERS = "Large calls", "`wrap_wsgi_app`", "`taskqueue`", "Numbers"
 PUSH, PULL, YAML, BACKOFF = "Requests", "Pull queues", "`queue.yaml`", "Retries"
@@ -171,7 +173,7 @@ FACTS = [
     Fact(YAML, "`acl` and `total_storage_limit` are read and refuse nothing; `resume_paused_queues`", file("what_means_nothing_for_a_pull_queue_is_said_and_passed_over", "total_storage_limit_is_read_and_refuses_nothing", "truth_in_every_spelling")),
     Fact(YAML, "A queue that the file names no more is disabled, and not deleted", ("cli/test_queues_load.py::test_a_queue_that_the_file_names_no_more_is_disabled_and_its_tasks_wait",)),
     Fact(BACKOFF, "Before retry n: `min(M, m * 2^e * (n - e))`, `e = min(n - 1, D)`, without jitter", file("waits_are_those_of_app_engine") + of("apps/test_apps", "retry_options_say_how_often_and_when")),
-    Fact(BACKOFF, "With both limits a task is given up when both are spent; a limit of n retries is n + 1 attempts", ("unit/test_transitions.py::test_a_task_with_both_limits_goes_on_until_both_are_spent",) + defer("retry_options_become_the_tasks_policy")),
+    Fact(BACKOFF, "With both limits a task is given up when both are spent; a limit of n retries is n + 1 attempts", ("unit/test_transitions.py::test_a_task_with_both_limits_goes_on_until_both_are_spent", *defer("retry_options_become_the_tasks_policy"))),
     Fact(BACKOFF, "The options of a task hold as a whole, instead of its queue's", applied("tasks_have_the_policy_and_the_route_that_the_file_gives_their_queue")),
 ]
 
