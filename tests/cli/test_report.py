@@ -119,7 +119,8 @@ def test_the_redactor_takes_out_paths_passwords_and_words_only(monkeypatch: pyte
     redactor = Redactor([b"0123456789abcdef"], hosts=["other"])
 
     assert redactor.text("/srv/ida/shop /home/bob/x /Users/eve") == "~/shop ~/x ~"
-    assert redactor.text("postgresql://bob:hunter2@db/jobs") == "postgresql://bob:***@db/jobs"
+    for password in ("hunter2", "hunt/er2", "hunt#er@2", "hunt?er:2"):
+        assert redactor.text(f"postgresql://bob:{password}@db/jobs") == "postgresql://bob:***@db/jobs"
     assert (
         redactor.text("box.example.org, box, other, ida, Idaho, boxes")
         == "(host), (host), (host), (user), Idaho, boxes"

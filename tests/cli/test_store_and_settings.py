@@ -102,10 +102,13 @@ def test_config_show_keeps_secrets(run: Run, folder: Path, monkeypatch: pytest.M
         assert "(1 set)" in said.out
 
 
-def test_config_show_keeps_the_password_of_an_url(run: Run) -> None:
-    said = run("config", "show", url="postgresql://ida:hunter2@db/jobs")
+@pytest.mark.parametrize("password", ["hunter2", "hunt/er2", "hunt#er2", "hunt?er2", "hunt@er2", "hunt:er 2"])
+def test_config_show_keeps_the_password_of_an_url(run: Run, password: str) -> None:
+    """Also one that should have been encoded."""
+    said = run("config", "show", url=f"postgresql://ida:{password}@db/jobs")
 
-    assert "hunter2" not in said.out
+    assert "er2" not in said.out
+    assert "er 2" not in said.out
     assert "postgresql://ida:***@db/jobs" in said.out
 
 

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -84,3 +85,32 @@ def test_what_was_let_go_while_it_was_being_connected_is_not_sent_any_more(offic
         assert looking.wait(10)
         time.sleep(2.0)
         assert (server.seen, office.task(handle).state) == ([], State.LEASED)
+
+
+@contextmanager
+def in_a_hurry(status: int) -> Iterator[str]:
+    """A server that answers as soon as it has the headers, and closes without a look at the body."""
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection:
+                    head = b""
+                    while b"\r\n\r\n" not in head:
+                        head += connection.recv(1000)
+                    connection.sendall(answer(status, ("Connection", "close")))
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.slow
+def test_who_refuses_by_the_headers_alone_is_heard(office: Office) -> None:
+    """It may close before a large body has arrived."""
+    handle = office.put("x" * 8_000_000)
+    with in_a_hurry(413) as base, office.pushing(base):
+        until(lambda: kinds(handle), "nothing was noted")
+    assert "HTTP 413" in handle.details().failures[0].message

@@ -47,7 +47,6 @@ BUGS = [
         20,
         "to be taken up a second time",
         push=True,
-        quick=True,
     ),
     Bug(
         "A lease is taken up as often as somebody asks, on SQLite",

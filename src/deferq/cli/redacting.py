@@ -13,7 +13,8 @@ from typing import Any
 PLAIN_USERS = frozenset({"root", "deferq", "user", "app", "www-data", "nobody", "admin", "worker"})
 _SHORTEST = 3
 _HOMES = re.compile(r"/(?:home|Users)/[^/\s'\",:;)]+")
-_PASSWORDS = re.compile(r"(://[^/\s:@]*):[^/\s@]+@")
+#: Up to the last @: who forgets to encode a password may have any character in it.
+_PASSWORDS = re.compile(r"(://[^/\s:@]*):\S+@")
 
 
 class Redactor:

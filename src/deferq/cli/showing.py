@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 from deferq import stores
 from deferq.app import Deferq
@@ -15,6 +15,9 @@ from deferq.config import SETTINGS, Settings
 from deferq.errors import ConfigError, DeferqError
 from deferq.model.retry import RetryPolicy
 from deferq.queuefile import queue_file
+
+#: Up to the last @: who forgets to encode a password may have any character in it.
+_PASSWORD = re.compile(r"(://[^/\s:@]*):.+@", re.DOTALL)
 
 
 def setting_rows(settings: Settings) -> list[dict[str, Any]]:
@@ -104,8 +107,4 @@ def without_password(value: Any) -> Any:
     """A value as it may be shown: an url without its password, a tuple as a list."""
     if isinstance(value, tuple):
         return list(value)
-    if not isinstance(value, str) or "@" not in value or "://" not in value:
-        return value
-    parts = urlsplit(value)
-    _, _, host = parts.netloc.rpartition("@")
-    return parts._replace(netloc=f"{parts.username or ''}:***@{host}").geturl()
+    return _PASSWORD.sub(r"\1:***@", value) if isinstance(value, str) else value

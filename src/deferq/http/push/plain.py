@@ -158,10 +158,14 @@ class ThreadClient:
             connection.putheader(name, value)
         if request.body or request.method in METHODS_WITH_BODY:
             connection.putheader("Content-Length", str(len(request.body)))
-        connection.endheaders(request.body or None)
-        with connection.getresponse() as response:
+        broken = _sent(connection, request.body or None)
+        try:
+            answer = connection.getresponse()
+        except OSError as error:
+            raise (broken or error) from None
+        with answer as response:
             body = response.read(body_limit(response.getheader(OUTCOME)))
-            if not response.isclosed():  # there is more, or may be
+            if broken or not response.isclosed():  # there is more, or may be
                 connection.close()
             return Answer(response.status, response.getheaders(), body)
 
@@ -192,6 +196,15 @@ class ThreadClient:
         except (OSError, ValueError):
             plain.close()
             raise
+
+
+def _sent(connection: HTTPConnection, body: bytes | None) -> OSError | None:
+    """Send it. The error if not all could be sent: who refuses by the headers alone may have answered all the same."""
+    try:
+        connection.endheaders(body)
+    except (BrokenPipeError, ConnectionResetError) as error:
+        return error
+    return None
 
 
 def in_words(error: BaseException) -> str:
