@@ -9,7 +9,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from deferq.compat.appengine.ndbcontexts import begin_anew
+from deferq.compat.appengine.ndbcontexts import begin_anew, begin_anew_with_each_task
 from deferq.default import default, wrap_asgi, wrap_wsgi
 from deferq.http.message import path_of_scope
 
@@ -34,6 +34,7 @@ def wrap_wsgi_app(app: WsgiApp, use_legacy_context_mode: bool = True, use_deferr
     The worker calls what was deferred and delivers what has an url to `app`. With DEFERQ_WORKER=external there is none:
     then `deferq worker` runs the tasks.
     """
+    begin_anew_with_each_task()
     return wrap_wsgi(_Routed(app, use_deferred))
 
 

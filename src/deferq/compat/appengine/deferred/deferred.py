@@ -20,6 +20,7 @@ from deferq.compat.appengine.deferred.handler import (
     set_log_level,
 )
 from deferq.compat.appengine.deferred.keywords import sorted_out
+from deferq.compat.appengine.ndbcontexts import begin_anew_with_each_task
 
 _DEFAULT_URL: Final = "/_ah/queue/deferred"
 _DEFAULT_QUEUE: Final = "default"
@@ -122,6 +123,9 @@ def invoke_member(obj: Any, membername: str, *args: Any, **kwargs: Any) -> Any:
     """Call a method by its name. Pickles of methods mention this function."""
     return getattr(obj, membername)(*args, **kwargs)
 
+
+# Whatever imports this library has tasks that may use `ndb`, whether or not it wraps an application.
+begin_anew_with_each_task()
 
 __all__ = [
     "_DEFAULT_QUEUE",
