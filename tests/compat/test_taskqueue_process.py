@@ -14,13 +14,16 @@ from deferq.compat.appengine import taskqueue
 from tests.cli.processes import Running
 
 APP = """
+    import sys
     import deferq
 
     def application(environ, start_response):
         body = environ["wsgi.input"].read()
         genuine = deferq.handler().is_genuine(deferq.Request.from_wsgi(environ))
-        print(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], body,
-              environ["HTTP_X_APPENGINE_QUEUENAME"], environ["REMOTE_ADDR"], genuine, flush=True)
+        said = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], body,
+                environ["HTTP_X_APPENGINE_QUEUENAME"], environ["REMOTE_ADDR"], genuine)
+        sys.stdout.write(f"{' '.join(map(str, said))}\\n")  # in one piece: others write at the same time
+        sys.stdout.flush()
         start_response("204 No Content", [])
         return []
 """

@@ -32,6 +32,7 @@ from deferq.errors import (
 )
 from deferq.model.state import State
 from deferq.runtime.worker import Worker
+from deferq.transactions import detecting
 from tests.support import sample_tasks
 
 
@@ -332,6 +333,16 @@ def test_the_first_task_of_a_process_belongs_to_a_transaction_that_began_before(
         check=True,
     )
     assert app.engine.get([int(run.stdout)]) == []
+
+
+def test_a_package_that_is_too_old_is_not_watched_and_harms_nobody(
+    app: Deferq, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(detecting, "_WATCHERS", {"sqlalchemy.engine": "deferq.contrib.no_such_module"})
+    monkeypatch.setattr(detecting, "_watching", set())
+    monkeypatch.setattr(detecting, "nothing_new", 0)
+    assert exists(app, app.defer(sample_tasks.add, 1), app.defer(sample_tasks.add, 2)) == [True, True]
+    assert caplog.text.count("too old") == 1
 
 
 def test_watching_twice_is_watching_once() -> None:

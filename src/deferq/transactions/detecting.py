@@ -38,7 +38,14 @@ def notice() -> None:
     for module, watcher in _WATCHERS.items():
         if module in modules and module not in _watching and _is_loaded(module):
             _watching.add(module)
-            detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
+            try:
+                detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
+            except ImportError as error:
+                import logging  # importing deferq is to be quick
+
+                logging.getLogger("deferq").warning(
+                    "transactions of %s are not watched, since it is too old: %s", module, error
+                )
     nothing_new = 0 if detectors else seen
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from sys import modules
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, UnboundExecutionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
-from sqlalchemy.util.concurrency import greenlet_spawn, in_greenlet
+from sqlalchemy.util.concurrency import greenlet_spawn
 
 from deferq.contrib.sqlalchemy.pending import ring_after_commit
 from deferq.engines.within import CallersConnection, Rows, Within
@@ -36,6 +37,12 @@ def transaction(within: Any) -> SaTransaction:
         f"within: an object of type {type(within).__name__} has no transaction. Pass a Session or a Connection (or"
         " their async forms) that is open."
     )
+
+
+def in_greenlet() -> bool:
+    """Whether SQLAlchemy can await here. Its own function of this name is younger than 2.0."""
+    greenlet = modules.get("greenlet")
+    return greenlet is not None and type(greenlet.getcurrent()).__name__ == "_AsyncIoGreenlet"
 
 
 class SaTransaction(Transaction):
