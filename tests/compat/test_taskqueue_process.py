@@ -68,6 +68,16 @@ def test_tasks_show_shows_the_request(app: Deferq, shop: Path, capsys: pytest.Ca
         assert ("/tasks/mail" in printed) == (queue == "mail")
 
 
+def test_doctor_misses_no_function_for_them(
+    app: Deferq, shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop)
+    main(["doctor", "shop:application", "--url", f"sqlite:///{shop}/jobs.db"])
+    printed = capsys.readouterr().out
+    assert "doctor" in printed or "wrong" in printed
+    assert "unknown-target" not in printed
+
+
 def test_queues_ls_says_which_are_pulled(app: Deferq, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queues", "ls", "--url", f"sqlite:///{shop}/jobs.db"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
