@@ -15,6 +15,7 @@ from tests.badinput import catalogue as bad_input
 from tests.badinput.requests import FORGED
 from tests.badinput.wire import WIRE
 from tests.catalogue.failures import FAILURES, Row
+from tests.compat import catalogue as app_engine
 from tests.docs.provoked import messages
 from tests.hostile.kinds import ENDS, GOES_ON, KINDS, REPLACED, THREAD, End
 from tests.planted.bug import Bug
@@ -104,6 +105,29 @@ def bad_input_table() -> str:
     return "\n".join(rows)
 
 
+def app_engine_table() -> str:
+    """What App Engine's libraries do and ours do too, a table for each part."""
+    parts: dict[str, list[str]] = {}
+    for fact in app_engine.FACTS:
+        row = f"| {_cell(fact.what)} | {_shown(fact.tests)} |"
+        parts.setdefault(fact.where, ["| | shown by |", "|---|---|"]).append(row)
+    return "\n\n".join(f"## {where}\n\n" + "\n".join(rows) for where, rows in parts.items())
+
+
+def app_engine_differences() -> str:
+    rows = ["| on App Engine | here | shown by |", "|---|---|---|"]
+    rows += [f"| {_cell(one.there)} | {_cell(one.here)} | {_shown(one.tests)} |" for one in app_engine.DIFFERENCES]
+    return "\n".join(rows)
+
+
+def _shown(tests: tuple[str, ...]) -> str:
+    return "<br>".join(f"`{test}`" for test in tests)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
 def _with_cases(tests: tuple[str, ...]) -> list[str]:
     """Each function once, with the cases that are named of it."""
     named: dict[str, list[str]] = {}
@@ -173,6 +197,8 @@ PARTS: list[tuple[Path, str, Callable[[], str]]] = [
     (DOCS / "reference" / "failures.md", "failures", failure_table),
     (DOCS / "reference" / "bad-input.md", "bad input", bad_input_table),
     (DOCS / "reference" / "bad-input.md", "beyond", beyond_table),
+    (DOCS / "reference" / "appengine.md", "app engine", app_engine_table),
+    (DOCS / "howto" / "leave-app-engine.md", "differences", app_engine_differences),
     (DOCS / "explanation" / "planted-bugs.md", "planted bugs", planted_bugs),
 ]
 

@@ -40,7 +40,7 @@ from deferq import (
     UnknownQueueError,
     deferrable,
 )
-from deferq.errors import TargetNotAllowed
+from deferq.errors import NoTransaction, NotTransactional, TargetNotAllowed
 from deferq.runtime.worker import Worker
 from tests.support import sample_tasks
 from tests.support.sample_tasks import Account, Hostile, add, note
@@ -318,7 +318,9 @@ TABLE: dict[str, list[Bad]] = {
         *option(InvalidUrl, "url", f"{SECRET}"),
         *option(InvalidUrl, "url", 5),
         Bad(lambda app: deferrable(url=SECRET), InvalidUrl, "url", {"field": "url"}),
-        Bad(lambda app: app.defer(note, _transactional=True), InvalidOption, "_transactional"),
+        Bad(lambda app: app.defer(note, _transactional=True), NoTransaction, "_transactional"),
+        Bad(lambda app: app.call(note).defer(within=SECRET), NotTransactional, "within"),
+        Bad(lambda app: app.call(note).defer(within=[SECRET]), NotTransactional, "within"),
     ],
 }
 

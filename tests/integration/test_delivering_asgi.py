@@ -16,7 +16,7 @@ from deferq.codec import wire
 from deferq.engines.base import Want, new_lease_id
 from deferq.http.callasgi import call_asgi
 from deferq.http.callwsgi import BODY_BYTES_MAX, BrokenAnswer
-from deferq.http.loops import Loops
+from deferq.http.loops import Loops, ServerLoop
 from deferq.http.message import DELIVERY_KEY
 from deferq.http.web import kind_of
 from deferq.model.outcome import Failed, Succeeded
@@ -432,3 +432,14 @@ def test_an_application_that_exits_while_it_starts_has_not_started_and_holds_nob
         assert not starting.is_alive(), "it waits for an application that has gone"
     assert len(told) == 2
     assert "did not start: SystemExit: no database" in told[0]
+
+
+def test_a_loop_that_closes_just_before_a_delivery_costs_no_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = asyncio.new_event_loop()
+    closed.close()
+    monkeypatch.setattr(ServerLoop, "loop", closed)
+
+    async def call() -> str:
+        return "called"
+
+    assert asyncio.run(Loops(Seen(), ServerLoop()).run(call)) is None

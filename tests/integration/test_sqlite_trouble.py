@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from deferq.engines.answers import Stored
-from deferq.engines.sqlite import SqliteEngine, connections
+from deferq.engines.sqlite import SqliteEngine, connections, readers
 from deferq.engines.sqlite import engine as engine_module
 from deferq.engines.sqlite.connections import connect
 from deferq.engines.sqlite.trouble import translate
@@ -225,6 +225,7 @@ def test_a_program_that_keeps_the_write_lock_is_told(
     make: MakeEngine, path: Path, new: TaskMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "BUSY_TIMEOUT_MS", 50)
+    monkeypatch.setattr(readers, "writer", lambda path: os.getppid())  # as if it were one
     engine = make()
     engine.put(new.many(1))
     with write_lock(path), pytest.raises(StoreUnavailable, match="another program held the write lock too long"):

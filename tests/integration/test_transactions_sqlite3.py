@@ -324,6 +324,23 @@ def test_a_transaction_that_has_read_what_is_old_by_now_cannot_write(app: Deferq
     assert handle.state is State.PENDING
 
 
+@pytest.mark.parametrize("options", [{}, {"name": "once"}], ids=["plain", "named"])
+@pytest.mark.parametrize("begin", ["begin", ""])
+def test_a_transaction_that_has_not_read_yet_waits_for_whoever_writes(
+    app: Deferq, connect: Connect, begin: str, options: dict[str, Any]
+) -> None:
+    connection, other = connect(isolation_level=None if begin else "", timeout=60), connect(check_same_thread=False)
+    if begin:
+        connection.execute(begin)
+    other.execute("insert into customer values ('ann')")
+    releasing = threading.Timer(0.2, other.commit)
+    releasing.start()
+    handle = app.call(sample_tasks.add, 1).defer(within=connection, **options)
+    connection.commit()
+    releasing.join()
+    assert handle.state is State.PENDING
+
+
 def test_a_transaction_that_has_read_while_another_writes_cannot_write(app: Deferq, connect: Connect) -> None:
     connection, other = connect(isolation_level=None), connect(isolation_level=None)
     connection.execute("begin")

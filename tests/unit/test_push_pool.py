@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from deferq.codec import wire
+from deferq.http.push.addresses import Guard
 from deferq.http.push.bases import parse_base
 from deferq.http.push.exchange import Answer, Broken, Request
 from deferq.http.push.flow import Flow
 from deferq.http.push.letters import Letters
+from deferq.http.push.plain import ThreadClient
 from deferq.http.push.pool import BROKE_MAX, PushPool
 from deferq.model.outcome import Interrupted
 from deferq.model.task import Leased
@@ -102,3 +105,26 @@ def test_what_the_handler_has_refused_is_given_back_whatever_its_view_answers(of
     assert (finished.task, finished.let_go, type(finished.outcome)) == (task, False, Interrupted)
     assert pool.take() is None
     assert not pool.accepts()
+
+
+def test_where_no_more_threads_can_be_had_those_that_are_there_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = threading.Semaphore(0)
+    start = threading.Thread.start
+
+    def only_one(self: threading.Thread) -> None:
+        if any(thread.name == "deferq-push" for thread in threading.enumerate()):
+            raise RuntimeError("can't start new thread")
+        start(self)
+
+    def take() -> None:
+        taken.release()
+
+    monkeypatch.setattr(threading.Thread, "start", only_one)
+    base = parse_base("http://127.0.0.1:8000")
+    client = ThreadClient(base, Guard(base.host, base.port), take, lambda *_: None, most=4, context=None)
+    client.wake(3)
+    for _ in range(3):
+        assert taken.acquire(timeout=20)
+    client.wake(1)
+    assert taken.acquire(timeout=20)
+    client.close(20)

@@ -29,6 +29,7 @@ PLANS = {
     "put.become_nameless": {"rowid"},
     "put.cancel_replaced": {"rowid"},
     "within.database_id": {"key"},
+    "within.lock": {"key"},
     "within.whose": {"key"},
     "within.any_stored": {"rowid"},
     "lease.lanes": {"deferq_ready"},

@@ -62,7 +62,15 @@ class Loops:
             loop = await self._own_loop()
         if loop is None:
             return None
-        returned, error = await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_guarded(make()), loop))
+        inner = make()
+        outer = _guarded(inner)
+        try:
+            future = asyncio.run_coroutine_threadsafe(outer, loop)
+        except RuntimeError:  # it was closed just now
+            outer.close()
+            inner.close()
+            return None
+        returned, error = await asyncio.wrap_future(future)
         if error is not None:
             raise error
         return returned

@@ -54,6 +54,7 @@ EXAMPLES = [
     Example("appengine_wsgi", "waitress-serve --listen=127.0.0.1:8000 main:app", False),
 ]
 WORKER = "deferq worker --children 2"
+PUSHER = "deferq push --to http://127.0.0.1:8000"
 
 
 class Tally(NamedTuple):
@@ -113,6 +114,9 @@ class Site:
 
     def work(self) -> None:
         self._start(WORKER)
+
+    def push(self) -> None:
+        self._start(PUSHER)
 
     def _start(self, command: str) -> None:
         self.started.append(command)
@@ -187,6 +191,15 @@ class Site:
             connection.close()
         assert answer.status == 200, f"{answer.status} {text}\n{self.output()}"
         return text
+
+    def post(self, path: str, body: bytes, headers: dict[str, str]) -> int:
+        """The status of the answer."""
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request("POST", path, body, headers)
+            return connection.getresponse().status
+        finally:
+            connection.close()
 
     def increment(self) -> bool:
         """Whether it was answered. If not, none, some or all of the three tasks were deferred."""

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import deferq
 from deferq.engines.base import Filter
-from tests.compat.examples.sites import EXAMPLES, WORKER, Example, Site
+from tests.compat.examples.sites import EXAMPLES, PUSHER, WORKER, Example, Site
 
 BY_FOLDER = pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.folder)
 PYTEST = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "deferq.testing.plugin")
@@ -60,18 +62,21 @@ def test_its_own_tests_pass(example: Example, testing: dict[str, subprocess.Pope
 
 @BY_FOLDER
 def test_its_readme_names_the_commands_by_which_it_is_tried(example: Example) -> None:
-    wanted = {example.serve, WORKER, *([example.prepare] if example.prepare else [])}
+    wanted = {example.serve, WORKER, PUSHER, *([example.prepare] if example.prepare else [])}
     assert wanted <= set(example.commands())
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("worker", ["embedded", "external"])
+@pytest.mark.parametrize("worker", ["embedded", "external", "push"])
 @BY_FOLDER
 def test_over_http_the_counter_shows_10_then_20_then_30(tmp_path: Path, example: Example, worker: str) -> None:
-    with Site(example, tmp_path, MINUTE_S=str(MINUTE_S), DEFERQ_WORKER=worker) as site:
+    where = "embedded" if worker == "embedded" else "external"
+    with Site(example, tmp_path, MINUTE_S=str(MINUTE_S), DEFERQ_WORKER=where) as site:
         site.serve()
         if worker == "external":
             site.work()
+        elif worker == "push":
+            site.push()
         assert site.count() == 0
         began = time.monotonic()
         assert site.increment()
@@ -89,3 +94,38 @@ def test_over_http_the_counter_shows_10_then_20_then_30(tmp_path: Path, example:
         tasks = site.store.engine.find(Filter()).tasks
         assert sorted((task.url or "", task.attempts) for task in tasks) == [("", 1), ("", 1), ("/custom/path", 1)]
         assert site.count() == 30
+
+
+class Evil:
+    """Leaves a mark where it is restored."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.mark),)
+
+
+SPOOFED = {
+    "X-AppEngine-TaskName": "task1",
+    "X-AppEngine-QueueName": "default",
+    "X-AppEngine-User-IP": "0.1.0.2",
+    "X-Forwarded-For": "0.1.0.2",
+    "X-CloudTasks-TaskName": "task1",
+    "Content-Type": "application/octet-stream",
+}
+
+
+@pytest.mark.slow
+@BY_FOLDER
+def test_a_hand_made_pickle_with_spoofed_headers_runs_nothing(tmp_path: Path, example: Example) -> None:
+    body = pickle.dumps((len, (Evil(tmp_path / "mark"),), {}))
+    with Site(example, tmp_path / "site") as site:
+        site.serve()
+        statuses = {path: site.post(path, body, SPOOFED) for path in ("/_ah/queue/deferred", "/custom/path")}
+        assert statuses == {"/_ah/queue/deferred": 403, "/custom/path": 403}
+        assert site.post("/_deferq/run", body, SPOOFED) == 403
+        assert site.count() == 0
+    assert not (tmp_path / "mark").exists()
+    pickle.loads(body)
+    assert (tmp_path / "mark").exists()

@@ -13,10 +13,11 @@ import pytest
 from tests.compat.examples.sites import EXAMPLES, Example, Site
 from tests.support import sized, tried
 
-WANTED = sized(test=300, proof=10_000, long=50_000)
+#: How many additions are asked for: where each settles with its task, and where it may be made again.
+WANTED = {"yes": sized(test=300, proof=10_000, long=50_000), "no": sized(test=300, proof=4_000, long=50_000)}
 CLIENTS = 6
 #: Seconds between two kills, on average.
-BREATH_S = 0.8
+BREATH_S = 1.5
 #: The processes of one web server or worker may all be dead for a while.
 OUTAGE_S = 0.05
 
@@ -77,20 +78,19 @@ class Killer(threading.Thread):
 def test_no_addition_is_lost_and_none_is_made_twice_that_settles_with_its_task(
     tmp_path: Path, example: Example, settles: str
 ) -> None:
+    wanted = WANTED[settles]
     seed = random.SystemRandom().randrange(10**6)
     print(f"seed {seed}")
     with Site(example, tmp_path, MINUTE_S="0.5", EXACTLY_ONCE=settles) as site:
         site.serve()
         site.work()
-        visitors, killer = Visitors(site, WANTED), Killer(site, random.Random(seed))
+        visitors, killer = Visitors(site, wanted), Killer(site, random.Random(seed))
         began = time.monotonic()
         killer.start()
         with ThreadPoolExecutor(CLIENTS) as pool:
             for visit in [pool.submit(visitors.visit) for _ in range(CLIENTS)]:
                 visit.result()
-        print(f"requests took {time.monotonic() - began:.0f} s")
-        site.wait_for_tasks(but=WANTED // 50)
-        print(f"most of the tasks {time.monotonic() - began:.0f} s")
+        site.wait_for_tasks(but=wanted // 50)
         killer.stop()
         site.let_be()
         site.wait_for_tasks()
@@ -108,7 +108,7 @@ def test_no_addition_is_lost_and_none_is_made_twice_that_settles_with_its_task(
     assert (spare, tally.lost) == (0, 0)
     assert killer.kills > 0
     assert 3 * visitors.answered <= tally.succeeded <= 3 * (visitors.answered + visitors.unanswered)
-    assert tally.succeeded >= WANTED
+    assert tally.succeeded >= wanted
     if settles == "yes":
         assert effects == tally.succeeded
     else:

@@ -16,6 +16,7 @@ import deferq
 from deferq import default as default_module
 from deferq.compat.appengine import deferred, taskqueue
 from deferq.testing.recorder import DeferredTasks
+from tests.compat import taskqueue_cases
 from tests.compat.ndb.things import WHOLE
 from tests.docs.pages import ROOT
 
@@ -84,3 +85,11 @@ def test_bodies_that_googles_library_has_written_run_where_it_is_not_installed(
     assert b"google.appengine.ext.deferred.deferred" in base64.b64decode(bodies["method"])
     assert {ran.outcome for ran in deferq_tasks.drain()} == {"succeeded"}
     assert len(deferq_tasks.deferred_tasks()) == len(WHOLE)
+
+
+def test_what_is_recorded_of_googles_task_queue_is_what_it_answers(sdk_python: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sdk_python, str(Path(taskqueue_cases.__file__))], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert int(ran.stdout.split()[0]) > 250  # rows

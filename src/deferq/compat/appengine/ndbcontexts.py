@@ -21,4 +21,7 @@ def begin_anew() -> None:
         tasklets.set_context(None)
 
 
-before_attempt.append(begin_anew)
+def begin_anew_with_each_task() -> None:
+    """From now on, before any worker of this process calls a function. Asked once or often, it is done once."""
+    if begin_anew not in before_attempt:
+        before_attempt.append(begin_anew)

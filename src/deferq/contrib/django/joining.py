@@ -39,10 +39,10 @@ def _of_alias(alias: str) -> Any:
     try:
         return connections[alias]
     except ImproperlyConfigured as error:
-        raise NotTransactional(f"within: {alias!r} is taken for an alias of Django's, which is not set up.") from error
+        raise NotTransactional("within: a text is taken for an alias of Django's, which is not set up.") from error
     except ConnectionDoesNotExist as error:
         raise NotTransactional(
-            f"within: Django has no database {alias!r}. There are: {', '.join(sorted(connections))}."
+            f"within: Django has no database of this alias. There are: {', '.join(sorted(connections))}."
         ) from error
 
 

@@ -71,31 +71,30 @@ class SqliteWithin:
                 f"within: {connection.what} is on {connection.dialect}, and the store {self._path} is an SQLite file."
                 " Use one database for both, or leave within out and defer after the commit."
             )
-        self._open(connection)
         with self._told(connection):
-            why = self._stranger(connection)
-        if why is not None:
-            raise OtherDatabase(
-                f"within: {connection.what} is on another database than the store {self._path}: {why}. Let the"
-                ' application and deferq use the same file: configure("sqlite:///that file").'
-            )
+            listed = _files(connection)
+        if not listed["main"] or not self.is_place(listed["main"]):
+            raise self._other(connection, self._where_instead(listed))
+        self._open(connection)
+
+    def _check_id(self, connection: CallersConnection) -> None:
+        """The file is the right one; whether the database in it is, too, its id tells. A copy has the same id."""
+        is_ours, is_hidden = connection.execute(SQL["whose"], {"id": self._id()}).fetchone()
+        if is_hidden:
+            hidden = "it has tables of its own named deferq_... among its temporary ones, which hide the store's"
+            raise self._other(connection, hidden)
+        if not is_ours:
+            raise self._other(connection, "it has another database id")
+
+    def _other(self, connection: CallersConnection, why: str) -> OtherDatabase:
+        return OtherDatabase(
+            f"within: {connection.what} is on another database than the store {self._path}: {why}. Let the"
+            ' application and deferq use the same file: configure("sqlite:///that file").'
+        )
 
     @property
     def _path(self) -> Path:
         return self._engine.path
-
-    def _stranger(self, connection: CallersConnection) -> str | None:
-        """Why it is not on the engine's database; None: it is.
-
-        The id tells, and the file: a copy of a store has the id of the original.
-        """
-        listed = _files(connection)
-        if not listed["main"] or not self.is_place(listed["main"]):
-            return self._where_instead(listed)
-        is_ours, is_hidden = connection.execute(SQL["whose"], {"id": self._id()}).fetchone()
-        if is_hidden:
-            return "it has tables of its own named deferq_... among its temporary ones, which hide the store's"
-        return None if is_ours else "it has another database id"
 
     def _where_instead(self, listed: Mapping[str, str]) -> str:
         for name, file in listed.items():
@@ -189,6 +188,8 @@ class SqliteWithin:
             began = connection.begin()
             try:
                 connection.execute("savepoint deferq")
+                connection.execute(SQL["lock"])
+                self._check_id(connection)
                 answer = write(cast(sqlite3.Connection, connection))
                 connection.execute("release deferq")
             except BaseException:

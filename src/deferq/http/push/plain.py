@@ -86,11 +86,21 @@ class ThreadClient:
         with self._changed:
             self._wakes = min(self._most, self._wakes + count)
             self._changed.notify(count)
-            more = min(self._wakes - self._idle, self._most - len(self._threads))
-        for _ in range(more):
-            thread = threading.Thread(target=self._work, name="deferq-push", daemon=True)
-            self._threads.append(thread)
+            for _ in range(min(self._wakes - self._idle, self._most - len(self._threads))):
+                if not self._start_thread():
+                    return
+
+    def _start_thread(self) -> bool:
+        """Whether there is one more. Raises RuntimeError if not even one can be had."""
+        thread = threading.Thread(target=self._work, name="deferq-push", daemon=True)
+        try:
             thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+            return False  # those that are there do the work, one after the other
+        self._threads.append(thread)
+        return True
 
     def drop(self, request: Request) -> None:
         taken = self._sockets.pop(request, None)

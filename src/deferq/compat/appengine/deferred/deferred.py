@@ -12,8 +12,15 @@ from deferq.compat.appengine import taskqueue
 from deferq.compat.appengine.deferred.calls import DeferredCall
 from deferq.compat.appengine.deferred.entities import _DeferredTaskEntity, spilled
 from deferq.compat.appengine.deferred.failures import Error, PermanentTaskFailure, SingularTaskFailure
-from deferq.compat.appengine.deferred.handler import Handler, TaskHandler, application, set_log_level
+from deferq.compat.appengine.deferred.handler import (
+    Handler,
+    TaskHandler,
+    application,
+    asgi_application,
+    set_log_level,
+)
 from deferq.compat.appengine.deferred.keywords import sorted_out
+from deferq.compat.appengine.ndbcontexts import begin_anew_with_each_task
 
 _DEFAULT_URL: Final = "/_ah/queue/deferred"
 _DEFAULT_QUEUE: Final = "default"
@@ -117,6 +124,9 @@ def invoke_member(obj: Any, membername: str, *args: Any, **kwargs: Any) -> Any:
     return getattr(obj, membername)(*args, **kwargs)
 
 
+# Whatever imports this library has tasks that may use `ndb`, whether or not it wraps an application.
+begin_anew_with_each_task()
+
 __all__ = [
     "_DEFAULT_QUEUE",
     "_DEFAULT_URL",
@@ -129,6 +139,7 @@ __all__ = [
     "_DeferredTaskEntity",
     "_curry_callable",
     "application",
+    "asgi_application",
     "defer",
     "invoke_member",
     "run",

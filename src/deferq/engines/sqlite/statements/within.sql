@@ -4,6 +4,10 @@
 -- name: database_id
 select value from main.deferq_meta where key = 'database_id';
 
+-- name: lock
+-- Changes nothing, and takes the write lock. SQLite waits for it only as long as the transaction has not read.
+update main.deferq_meta set value = value where key = '';
+
 -- name: whose
 -- Whether this is the database of that id; and whether temporary tables of the same names stand before ours.
 select coalesce((select value = :id from main.deferq_meta where key = 'database_id'), 0),
