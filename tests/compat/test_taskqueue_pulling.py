@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deferq import Deferq, Queue, RetryPolicy, State
+from deferq import Deferq, InvalidOption, Queue, RetryPolicy, State
 from deferq.cli.snapshot import take
 from deferq.cli.warning import warnings_of
-from deferq.compat.appengine import taskqueue
+from deferq.compat.appengine import deferred, taskqueue
 from deferq.engines.base import Filter, system_clock
 from deferq.model.settings import Declare, Pause
 from deferq.runtime.worker import Worker
@@ -84,6 +84,14 @@ def test_where_queues_are_declared_the_declaration_counts(configured: Callable[.
     with pytest.raises(taskqueue.UnknownQueueError, match=r"'pulll'.*'pull'"):
         taskqueue.add("x", queue_name="pulll", method="PULL")
     assert taskqueue.Queue("pull").lease_tasks(1, 1) == []
+
+
+def test_calls_do_not_go_into_a_queue_that_is_declared_to_be_pulled_from(configured: Callable[..., Deferq]) -> None:
+    app = configured(queues={"pull": Queue(pull=True)})
+    with pytest.raises(InvalidOption, match="pull queue"):
+        app.call(print).defer(queue="pull")
+    with pytest.raises(taskqueue.InvalidQueueModeError):
+        deferred.defer(print, _queue="pull")
 
 
 def test_nothing_is_leased_from_a_queue_that_nobody_has_used_yet(app: Deferq) -> None:
