@@ -44,7 +44,7 @@ class CurrentTask:
         self._monotonic = monotonic
         self._began = monotonic()
         self._settler = settler
-        #: What `settle_within` has written last; whether it stands is for the store to say.
+        #: What `settle_within` has written last; once the function has ended: if it stands.
         self.settled: Settlement | None = None
         self._cancelled = False
         #: Monotonic time at which its timeout is over; None: it has none.

@@ -83,14 +83,18 @@ def settles_itself(path: str, ends: str) -> str:
         if ends == "raises":
             connection.commit()
             raise ValueError("too late to matter")
+        if ends == "too long":
+            connection.commit()
+            time.sleep(0.05)
+            return "late"
         getattr(connection, ends)()
     return "returned"
 
 
-@pytest.mark.parametrize("ends", ["commit", "rollback", "raises"])
+@pytest.mark.parametrize("ends", ["commit", "rollback", "raises", "too long"])
 def test_a_task_that_is_pushed_may_settle_itself(web: Web, database: Path, ends: str) -> None:
     web.app.engine.counts()
-    answered = web.deliver(settles_itself, str(database), ends)
+    answered = web.deliver(settles_itself, str(database), ends, timeout=0.04 if ends == "too long" else None)
     assert answered.status == 200
     (task,) = web.app.engine.find(Filter()).tasks
     if ends == "rollback":

@@ -293,6 +293,15 @@ def test_a_restored_store_is_known_by_its_own_id(app: Deferq, connect: Connect, 
     assert handle.state is State.PENDING
 
 
+def test_a_store_that_was_written_over_in_place_is_known_by_its_new_id(app: Deferq, connect: Connect) -> None:
+    with connect() as connection:
+        app.call(sample_tasks.add, 1).defer(within=connection)
+        connection.execute("update deferq_meta set value = 'another' where key = 'database_id'")
+    with connect() as connection:
+        handle = app.call(sample_tasks.add, 1).defer(within=connection)
+    assert handle.state is State.PENDING
+
+
 @pytest.mark.parametrize("within", [5, object(), threading.Lock])
 def test_what_is_no_connection_is_refused(app: Deferq, within: object) -> None:
     with pytest.raises(NotTransactional, match=r"sqlite3\.Connection"):
@@ -333,7 +342,7 @@ def test_a_transaction_that_has_not_read_yet_waits_for_whoever_writes(
     if begin:
         connection.execute(begin)
     other.execute("insert into customer values ('ann')")
-    releasing = threading.Timer(0.2, other.commit)
+    releasing = threading.Timer(0.05, other.commit)
     releasing.start()
     handle = app.call(sample_tasks.add, 1).defer(within=connection, **options)
     connection.commit()

@@ -23,7 +23,7 @@ _TASK_LINES: dict[EventName, tuple[str, int]] = {
     EventName.TASK_QUARANTINED: ("runs alone in a fresh process", _YELLOW),
     EventName.TASK_CANCELLED: ("was cancelled", _YELLOW),
     EventName.TASK_DIED: ("died after {}", _RED),
-    EventName.TASK_LOST: ("is held by another worker now; its outcome here was dropped", _YELLOW),
+    EventName.TASK_LOST: ("is held by another worker now, or has ended; its outcome here was dropped", _YELLOW),
 }
 _WORKER_LINES: dict[EventName, tuple[str, int]] = {
     EventName.WORKER_STOPPING: ("stopping: running tasks may finish", _DIM),

@@ -189,7 +189,8 @@ class Handler:
         assert attempt.current is not None
         outcome = self.executor.call(invocation, attempt.current)
         ends_at = attempt.current.ends_at
-        if ends_at is not None and self._monotonic() >= ends_at and not isinstance(outcome, Awaiting):
+        late = ends_at is not None and self._monotonic() >= ends_at and attempt.current.settled is None
+        if late and not isinstance(outcome, Awaiting):
             return timed_out()
         return outcome
 

@@ -141,10 +141,13 @@ class Executor:
         return self.settled(outcome, current)
 
     def settled(self, outcome: Outcome, current: CurrentTask) -> Outcome:
-        """The task has settled itself; if that was committed, it counts, and not how the function ended."""
+        """If the task has settled itself, and that was committed, it counts, and not how the function ended."""
         if self._settler is None or current.settled is None:
             return outcome
-        return self._settler.outcome(current.settled, outcome)
+        if self._settler.stands(current.settled, outcome):
+            return SUCCEEDED
+        current.settled = None
+        return outcome
 
     async def _awaited_outcome(self, awaitable: Awaitable[Any], current: CurrentTask) -> Outcome:
         timeout = asyncio.timeout(current.seconds_left)

@@ -16,7 +16,7 @@ _TASK_LINES: dict[EventName, tuple[int, str]] = {
     EventName.TASK_PARKED: (logging.WARNING, "is parked: this worker cannot run it"),
     EventName.TASK_QUARANTINED: (logging.WARNING, "runs alone in a fresh process"),
     EventName.TASK_CANCELLED: (logging.INFO, "was cancelled"),
-    EventName.TASK_LOST: (logging.WARNING, "is held by another worker now; its outcome here was dropped"),
+    EventName.TASK_LOST: (logging.WARNING, "is held by another worker now, or has ended; its outcome here was dropped"),
 }
 _WORKER_LINES: dict[EventName, tuple[int, str]] = {
     EventName.WORKER_STARTED: (logging.INFO, "worker started"),

@@ -100,7 +100,7 @@ async def chosen_async(engine: Engine, within: Any) -> Transaction | None:
     if within is None:
         return await detecting.find_async(engine)
     if within is False:
-        if engine.within is not None and await detecting.find_async(engine) is not None:
+        if engine.within is not None and _has_begun(await detecting.find_async(engine)):
             engine.within.check_free()
         return None
     return await required_async(engine, within)
@@ -145,9 +145,14 @@ def _package(within: object) -> str | None:
 def _is_open_here(engine: Engine) -> bool:
     """Whether a transaction is; one that can only be rolled back, or has to be awaited, is in the way as well."""
     try:
-        return detecting.find(engine) is not None
+        return _has_begun(detecting.find(engine))
     except TransactionError:
         return True
+
+
+def _has_begun(transaction: Transaction | None) -> bool:
+    """Whether the database has heard of it, and may have given it a lock."""
+    return transaction is not None and transaction.connection().in_transaction
 
 
 def _none_open(engine: Engine) -> Transaction:

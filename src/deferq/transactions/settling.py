@@ -47,17 +47,15 @@ class Settler:
         await transaction.run_async(partial(self._write, transaction, settlement))
         return settlement
 
-    def outcome(self, settlement: Settlement, outcome: Outcome) -> Outcome:
-        """What an attempt came to that has settled itself and then ended like this."""
+    def stands(self, settlement: Settlement, outcome: Outcome) -> bool:
+        """Whether it was committed; then it counts, and what its function came to is worth a line at the most."""
         try:
             stands = joining.within_of(self._engine).is_settled(settlement)
         except StoreError:  # whoever settles it finds out
-            return outcome
-        if not stands:
-            return outcome
-        if not isinstance(outcome, Succeeded):
+            return False
+        if stands and not isinstance(outcome, Succeeded):
             _complain(settlement.task, outcome)
-        return SUCCEEDED
+        return stands
 
     def _settlement(self, task: Leased, duration_s: float, result: object) -> Settlement:
         transition = decide(task, SUCCEEDED, DEFAULT_RETRY, self._engine.now(), 0.0)

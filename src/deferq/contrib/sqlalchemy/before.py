@@ -43,10 +43,17 @@ def _held_by_callers() -> Iterator[Session | Connection]:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         for value in [*frame.f_locals.values(), *_scoped(frame)]:
-            yield from _held_in(value)
-            for inner in list(getattr(value, "__dict__", {}).values()):
-                yield from _held_in(inner)
+            yield from _held_by(value)
         frame = frame.f_back
+
+
+def _held_by(value: object) -> list[Session | Connection]:
+    """What it is, and what its attributes are. Objects of others may do anything when they are looked at."""
+    try:
+        inner = list(vars(value).values()) if hasattr(value, "__dict__") else []
+        return [source for one in (value, *inner) for source in _held_in(one)]
+    except Exception:
+        return []
 
 
 def _scoped(frame: FrameType) -> Iterator[object]:

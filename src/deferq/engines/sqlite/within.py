@@ -27,7 +27,6 @@ from deferq.errors import (
     CannotUpgrade,
     NotTransactional,
     OtherDatabase,
-    StoreError,
     StoreNotPrepared,
     StoreUnavailable,
 )
@@ -80,6 +79,9 @@ class SqliteWithin:
     def _check_id(self, connection: CallersConnection) -> None:
         """The file is the right one; whether the database in it is, too, its id tells. A copy has the same id."""
         is_ours, is_hidden = connection.execute(SQL["whose"], {"id": self._id()}).fetchone()
+        if not is_ours:  # perhaps another store was written over ours since it was last read
+            self._known = None
+            is_ours, is_hidden = connection.execute(SQL["whose"], {"id": self._id()}).fetchone()
         if is_hidden:
             hidden = "it has tables of its own named deferq_... among its temporary ones, which hide the store's"
             raise self._other(connection, hidden)
@@ -226,7 +228,7 @@ class SqliteWithin:
                 f"within: {what} may only read ({error}). Use a connection without mode=ro and query_only. Nothing was"
                 f" stored.{gone}"
             ) from error
-        raise_ours(error, f"{self._path} (by {what})")
+        raise_ours(error, str(self._path))
 
     # ---- afterwards, and beside
 
@@ -241,7 +243,7 @@ class SqliteWithin:
         there, they never will be.
         """
         may_come = readers.may_write(self._path)  # asked first: the lock goes when the tasks are there
-        with suppress(StoreError):  # dispatchers poll
+        with suppress(Exception):  # it is called from commits of others; and dispatchers poll
             if self._engine.read(lambda reader: first_row(reader, SQL["any_stored"], {"ids": json_list(ids)})):
                 self._engine.ring()
                 return True
@@ -249,14 +251,16 @@ class SqliteWithin:
 
     def is_place(self, file: str) -> bool:
         """Whether the store lies in this file."""
-        return files.identity(Path(file)) == files.identity(self._path)
+        found = files.identity(Path(file))
+        return found is not None and found == files.identity(self._path)
 
     def check_free(self) -> None:
         """Raise WriteBesideTransaction if a connection of this process keeps us from writing.
 
         The kernel says which process has the lock; where it does not, who holds it for long is taken for ourselves.
         """
-        self._engine.open()
+        if files.identity(self._path) is None:
+            return  # nobody holds anything yet; and what opens it may wait for whoever waits for us
         give_up = time.monotonic() + GIVE_UP_S
         with translated(str(self._path)), closing(self._engine.connect()) as probe:
             probe.execute(f"pragma busy_timeout = {PATIENCE_MS}")
@@ -277,7 +281,7 @@ def _may_write(probe: sqlite3.Connection) -> bool:
         if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
             return False
         raise
-    probe.execute("rollback")
+    probe.execute("commit")  # of nothing
     return True
 
 
