@@ -24,6 +24,7 @@ from deferq.errors import (
     InvalidName,
     InvalidOption,
     InvalidUrl,
+    LeaseLost,
     NaiveDatetime,
     NotDeferrable,
     NotSerializable,
@@ -43,6 +44,7 @@ from deferq.errors import (
     TaskNotFinished,
     TaskNotFound,
     TombstonedTaskError,
+    TransactionError,
     UnknownQueueError,
 )
 from deferq.handles import TaskHandle
@@ -62,6 +64,7 @@ __all__ = [
     "InvalidName",
     "InvalidOption",
     "InvalidUrl",
+    "LeaseLost",
     "NaiveDatetime",
     "NotDeferrable",
     "NotSerializable",
@@ -87,6 +90,7 @@ __all__ = [
     "TaskNotFinished",
     "TaskNotFound",
     "TombstonedTaskError",
+    "TransactionError",
     "UnknownQueueError",
     "call",
     "call_deferred",

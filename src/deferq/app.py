@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from functools import partial
+from sys import modules
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from deferq import standin
@@ -240,8 +241,8 @@ class Deferq:
     def put_call(self, call: Call[Any]) -> TaskHandle:
         """Store one call; what `call(...).defer()` does."""
         engine = self.engine
-        # Whoever has nothing to do with transactions of others pays for two comparisons.
-        if call.options or detecting.detectors or len(sys.modules) != detecting.modules_seen:
+        # Whoever has nothing to do with transactions of others pays for one comparison.
+        if call.options or len(modules) != detecting.nothing_new:
             transaction = self._transaction([call])
             if transaction is not None:
                 return transaction.run(partial(self._put_within, transaction, [call]))[0]

@@ -169,7 +169,11 @@ FAILURES = [
         "A task ran before the row it needed was committed, or survived a rollback",
         "netbox-community/netbox#18880, RealOrangeOne/django-tasks#189",
         "A task of a transaction exists if and only if it commits",
-        waits_for="`within=`",
+        (
+            "process/test_transactions.py::test_rows_and_tasks_are_the_same_whoever_rolls_back_and_dies",
+            "integration/test_transactions_django.py::test_a_task_shares_the_fate_of_an_atomic_block",
+            "integration/test_transactions_sqlalchemy.py::test_a_worker_wakes_after_the_commit",
+        ),
     ),
     Row(
         16,

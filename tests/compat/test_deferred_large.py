@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
+import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable as Making
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +15,7 @@ import pytest
 
 import deferq
 from deferq import Deferq, State, StoreUnavailable
+from deferq.cli.main import main
 from deferq.compat.appengine import deferred, taskqueue
 from deferq.compat.appengine.deferred import deferred as module
 from deferq.engines.base import Delete, Filter, LeasingEngine
@@ -24,6 +23,7 @@ from deferq.errors import PayloadTooLargeError, Snooze
 from deferq.model.outcome import SUCCEEDED, Failed, Snoozed
 from deferq.testing import assert_deferred, drain, recording
 from tests.compat import counting
+from tests.compat.conftest import every_store
 from tests.compat.counting import Counter
 from tests.compat.deferring import run_due, stored, stored_alone
 
@@ -52,6 +52,7 @@ def filling(size: int) -> bytes:
 # ---- the limit
 
 
+@every_store
 @pytest.mark.parametrize(("host", "most"), [("", 102_304), ("testbed.example.com", 102_277)])
 def test_a_call_is_kept_beside_its_task_from_the_byte_on_that_app_engine_refuses(
     app: Deferq, monkeypatch: pytest.MonkeyPatch, host: str, most: int
@@ -218,12 +219,14 @@ def test_what_is_kept_for_one_task_is_no_good_for_another(app: Deferq) -> None:
 # ---- with the task
 
 
+@every_store
 def test_a_large_call_goes_when_its_task_is_deleted(app: Deferq) -> None:
     task_id = stored(app, deferred.defer(counting.note, LARGE)).id
     app.engine.change([task_id], Delete())
     assert app.engine.spill(task_id) is None
 
 
+@every_store
 def test_a_large_call_that_has_died_can_be_put_back(app: Deferq) -> None:
     task_id = stored(app, deferred.defer(Large("permanent").fail_once)).id
     run_due(app)
@@ -242,6 +245,7 @@ class Large:
         counting.fail_once(self.kind)
 
 
+@every_store
 def test_a_name_that_is_taken_leaves_nothing_behind(app: Deferq) -> None:
     first = stored(app, deferred.defer(counting.note, 1, _name="once")).id
     with pytest.raises(taskqueue.TaskAlreadyExistsError):
@@ -252,6 +256,7 @@ def test_a_name_that_is_taken_leaves_nothing_behind(app: Deferq) -> None:
             assert connection.execute("select count(*) from deferq_spill").fetchone() == (0,)
 
 
+@every_store
 def test_an_id_that_is_taken_costs_a_new_key_and_nothing_else(app: Deferq, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = stored(app, deferred.defer(counting.note, 1)).id
     ids = app.ids.take
@@ -272,21 +277,24 @@ def test_an_id_that_is_taken_costs_a_new_key_and_nothing_else(app: Deferq, monke
 
 
 @on_sqlite
-def test_the_command_line_shows_the_call_inside(app: Deferq) -> None:
-    task = stored(app, deferred.defer(Counter(10).add, 5, twice=LARGE))
-    shown = show(app, task.id)
+def test_the_command_line_shows_the_call_inside(app: Deferq, capsys: pytest.CaptureFixture[str]) -> None:
+    large = stored(app, deferred.defer(Counter(10).add, 5, twice=LARGE)).id
+    small = stored(app, deferred.defer(Counter(1).add, 5)).id
+    app.close()
+    shown = show(app, large, capsys)
     assert shown["target"] == "tests.compat.counting:Counter.add"
     assert shown["call"]["args"] == ["<tests.compat.counting.Counter {value: 10}>", "5"]
     assert shown["call"]["kwargs"]["twice"].startswith("b'much much")
-    small = show(app, stored(app, deferred.defer(Counter(1).add, 5)).id)
-    assert small["call"]["text"] == "Counter.add(<tests.compat.counting.Counter {value: 1}>, 5)"
+    assert shown["beside_bytes"] > len(LARGE)
+    assert main(["tasks", "show", str(large), "--url", app.settings["url"], "--no-arguments"]) == 0
+    assert re.search(r"arguments .* bytes and .* beside it, pickle, signature fits", capsys.readouterr().out)
+    assert show(app, small, capsys)["beside_bytes"] is None
+    assert show(app, small, capsys)["call"]["text"] == "Counter.add(<tests.compat.counting.Counter {value: 1}>, 5)"
 
 
-def show(app: Deferq, task_id: int) -> Any:
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-m", "deferq", "tasks", "show", str(task_id), "--url", app.engine.url, "--json"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True)
-    return json.loads(done.stdout)
+def show(app: Deferq, task_id: int, capsys: pytest.CaptureFixture[str]) -> Any:
+    assert main(["tasks", "show", str(task_id), "--url", app.settings["url"], "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
 
 
 def test_calls_of_every_size_can_be_tested_as_all_others(app: Deferq) -> None:

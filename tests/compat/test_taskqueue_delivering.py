@@ -288,6 +288,9 @@ def test_a_push_is_the_request_too_and_signed(office: Office) -> None:
         taskqueue.add("body", url="/tasks/mail", headers={"X-A": "1"}),
         taskqueue.add(url="/look", method="GET", params={"a": "b"}),
         taskqueue.add("new", url="/put", method="PUT"),
+        taskqueue.add(url="/head", method="HEAD"),
+        taskqueue.add(url="/old", method="DELETE"),
+        taskqueue.add(url="/empty"),
     ]
 
     def script(seen: Seen, connection: socket.socket) -> None:
@@ -297,7 +300,12 @@ def test_a_push_is_the_request_too_and_signed(office: Office) -> None:
         for task in tasks:
             assert ended(office.deferq, task) is State.SUCCEEDED
     came = {(seen.method, seen.path): seen for seen in server.seen}
-    assert came.keys() == {("POST", "/tasks/mail"), ("GET", "/look?a=b"), ("PUT", "/put")}
+    assert came.keys() == {
+        ("POST", "/tasks/mail"), ("GET", "/look?a=b"), ("PUT", "/put"), ("HEAD", "/head"), ("DELETE", "/old"),
+        ("POST", "/empty"),
+    }  # fmt: skip
+    assert came["POST", "/empty"].headers["content-length"] == "0"
+    assert "content-type" not in came["GET", "/look?a=b"].headers
     posted = came["POST", "/tasks/mail"]
     assert posted.body == b"body"
     assert posted.headers["x-a"] == "1"

@@ -13,7 +13,7 @@ from deferq.cli.snapshot import take
 from deferq.cli.warning import warnings_of
 from deferq.compat.appengine import taskqueue
 from deferq.engines.base import Filter, system_clock
-from deferq.model.settings import Pause
+from deferq.model.settings import Declare, Pause
 from deferq.runtime.worker import Worker
 from tests.compat.conftest import every_store
 from tests.support.pushing import until
@@ -106,6 +106,20 @@ def test_workers_never_run_what_is_to_be_pulled(app: Deferq, start_worker: Calla
     until(lambda: seen, "nothing was delivered")
     assert seen == ["/pushed"]
     assert len(taskqueue.Queue("pull").lease_tasks(60, 10)) == 2
+
+
+def test_a_worker_parks_what_is_to_be_pulled_where_the_queue_is_none_any_more(
+    app: Deferq, start_worker: Callable[..., Worker]
+) -> None:
+    pulled("x")
+    app.engine.change_queues([("pull", Declare(Queue()))])
+    start_worker(app)
+    until(lambda: app.engine.find(Filter()).tasks[0].parks, "it was not parked")
+    app.engine.change_queues([("pull", Declare(Queue(pull=True)))])
+    (parked,) = app.engine.find(Filter()).tasks
+    assert "pull" in app.engine.details(parked.id).failures[0].message
+    app.engine.wake()
+    assert [task.payload for task in taskqueue.Queue("pull").lease_tasks(60, 1)] == [b"x"]
 
 
 def test_status_and_doctor_expect_no_worker_for_it(app: Deferq, later: Later) -> None:

@@ -22,9 +22,12 @@ from deferq.codec.signing import JSON, Keyring
 from deferq.codec.strictjson.reading import Reader
 from deferq.compat.appengine.queueyaml import parse
 from deferq.config import gather
+from deferq.current import CurrentTask
+from deferq.engines.base import Want
 from deferq.engines.memory import MemoryEngine
 from deferq.engines.sqlite import SqliteEngine
 from deferq.registry import Registry
+from deferq.transactions.settling import Settler
 from tests.support import sample_tasks
 
 SECRET = "correct horse battery staple"
@@ -95,6 +98,61 @@ class Shop:
         link.symlink_to(self.file)
         self.store(link)
 
+    @contextmanager
+    def own_file(self) -> Iterator[tuple[Deferq, sqlite3.Connection]]:
+        """An application on the file of its store, in a transaction that has written."""
+        with Deferq(f"sqlite:///{self.file}") as app:
+            app.engine.counts()
+            with closing(sqlite3.connect(self.file, isolation_level=None)) as connection:
+                connection.execute("create table if not exists orders (state text)")
+                yield app, connection
+
+    def within(self, **options: Any) -> None:
+        with self.own_file() as (app, _):
+            app.call(sample_tasks.add, 1, 2).defer(**options)
+
+    def within_nothing(self) -> None:
+        with self.own_file() as (app, connection):
+            app.call(sample_tasks.add, 1, 2).defer(within=connection)
+
+    def within_memory(self) -> None:
+        with closing(sqlite3.connect(":memory:")) as other:
+            self.within(within=other)
+
+    def within_what_is_old(self) -> None:
+        with self.own_file() as (app, connection):
+            connection.execute("begin")
+            connection.execute("select count(*) from orders").fetchall()
+            app.defer(sample_tasks.add, 1, 2)
+            app.call(sample_tasks.add, 1, 2).defer(within=connection)
+
+    def beside(self) -> None:
+        with self.own_file() as (app, connection):
+            connection.execute("begin immediate")
+            app.engine.within.check_free()  # type: ignore[union-attr]
+
+    def within_before_its_tables(self) -> None:
+        path = self.folder / "new.db"
+        with closing(sqlite3.connect(path)) as connection, Deferq(f"sqlite:///{path}") as app:
+            path.chmod(0o600)
+            connection.execute("create table orders (state text)")
+            connection.execute("insert into orders values ('new')")
+            app.call(sample_tasks.add, 1, 2).defer(within=connection)
+
+    def within_what_is_async(self) -> None:
+        from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+        session = AsyncSession(create_async_engine(f"sqlite+aiosqlite:///{self.file}"))
+        self.within(within=session)
+
+    def settled_too_late(self) -> None:
+        with self.own_file() as (app, connection):
+            app.defer(sample_tasks.add, 1, 2)
+            (leased,) = app.engine.turn((), Want(free=1, ahead=0, lease_id=7, lease_us=1_000_000)).leased
+            connection.execute("begin immediate")
+            late = CurrentTask(leased._replace(lease_id=6), settler=Settler(app.engine, app.codec))
+            late.settle_within(connection)
+
     def engine_after_a_fork(self) -> None:
         engine = MemoryEngine()
         engine._pid = os.getpid() + 1
@@ -148,6 +206,18 @@ PROVOKED: dict[str, list[Callable[[Shop], object]]] = {
     "UnknownQueueError": [lambda shop: shop.call(queue="mial")],
     "TaskAlreadyExistsError": [Shop.named_twice],
     "TombstonedTaskError": [Shop.tombstoned],
+    "NoTransaction": [lambda shop: shop.within(within=True), Shop.within_nothing],
+    "NotTransactional": [
+        lambda shop: shop.within(within=shop),
+        lambda shop: shop.call(within=True),
+        lambda shop: CurrentTask(None).settle_within(True),  # type: ignore[arg-type]
+    ],
+    "OtherDatabase": [Shop.within_memory],
+    "StoreNotPrepared": [Shop.within_before_its_tables],
+    "AsyncTransaction": [Shop.within_what_is_async],
+    "CannotUpgrade": [Shop.within_what_is_old],
+    "WriteBesideTransaction": [Shop.beside],
+    "LeaseLost": [Shop.settled_too_late],
     "PayloadCorrupt": [lambda shop: shop.open(b"junk"), lambda shop: decode_call(b"\x80\x05")],
     "PayloadFormatError": [lambda shop: Reader("[[1, NaN], {}]", Registry()).document()],
     "PayloadSignatureError": [lambda shop: shop.open(shop.sealed(), task_id=2)],

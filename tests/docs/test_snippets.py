@@ -21,7 +21,7 @@ from tests.docs.pages import PAGES, ROOT, blocks, name_of, snippets
 RUNNER = Path(__file__).with_name("run_page.py")
 WORKER = [sys.executable, "-m", "deferq", "worker", "--threads", "2"]
 #: Packages that are shown, and need not be installed to run the tests.
-FRAMEWORKS = ("flask", "django", "fastapi")
+FRAMEWORKS = ("flask", "django", "fastapi", "sqlalchemy")
 PYTEST_ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 

@@ -109,6 +109,7 @@ def put_named(play: Play) -> None:
     name = play.task(5, name="once")
     assert play.engine.put([name]) == [Stored(id_of(5))]
     assert play.engine.put([play.task(6, name="once")]) == [Existing(id_of(5))]
+    assert play.engine.holders("default", ["once", "nobody"]) == [id_of(5), None]
     answers = play.engine.put([play.task(7, name="two"), play.task(8), play.task(9, name="two")])
     assert answers == [Stored(id_of(7)), Stored(id_of(8)), Existing(id_of(7))]
 

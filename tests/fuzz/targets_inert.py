@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from deferq.codec.inert import BRIEF, FULL, Limits, Shown, show_body, show_call, show_result
+from deferq.codec.inert import BRIEF, FULL, Limits, Shown, show_body, show_call, show_result, triple_target
 from deferq.codec.inert.machine import STEPS_MAX
-from deferq.codec.signing import JSON, PICKLE
+from deferq.codec.signing import JSON, PICKLE, TRIPLE
 from deferq.model.outcome import ErrorText
 
 #: What may come on top of the limit: the last argument, what is made besides, and what is wrong.
@@ -31,16 +31,28 @@ def seeds_inert() -> list[bytes]:
     bodies = [pickle.dumps(((value, [value]), {"name": value}), protocol) for value in values for protocol in range(6)]
     bad = [b"cos\nsystem\n(S'id'\ntR.", b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R."]
     headed = [_HEADER % PICKLE + body for body in bodies[::7]]
-    return [*bodies, *bad, *headed, b'[[17,"Ann"],{"user":{"$tuple":[null]}}]']
+    triples = [
+        pickle.dumps((call, (1, "a"), {"b": 2}), protocol) for call in (dict, "x".upper) for protocol in range(6)
+    ]
+    return [
+        *bodies,
+        *bad,
+        *headed,
+        *triples,
+        pickle.dumps({"main": "shop", "context": {"a": 1}}) + triples[-1],
+        b'[[17,"Ann"],{"user":{"$tuple":[null]}}]',
+    ]
 
 
 def fuzz_inert(data: bytes) -> None:
     """Raises AssertionError if a promise is broken, and whatever the reader lets through."""
     as_result = len(data) % 2  # both every time would take twice as long
-    for codec in (PICKLE, JSON):
+    for codec in (PICKLE, JSON, TRIPLE):
         check(show_result(_HEADER % codec + data) if as_result else show_body(data, 0, codec), BRIEF)
     check(show_body(data, 0, PICKLE, FULL), FULL)
     check(show_call(data), BRIEF)
+    target = triple_target(data)
+    assert target is None or target.isprintable()
 
 
 def check(shown: Shown, limits: Limits) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze
+from deferq import Deferq, Request, RetryPolicy, RetryTask, Snooze, current_task
 from deferq.codec import wire
 from deferq.codec.wire import HELD, OUTCOME, REFUSED, RUN_PATH, SETTLED
-from deferq.engines.base import Cancel
+from deferq.engines.base import Cancel, Filter
 from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed, Succeeded
@@ -71,6 +73,30 @@ def web(request: pytest.FixtureRequest, app: Deferq) -> Web:
 
 
 # ---- what the attempt came to
+
+
+def settles_itself(path: str, ends: str) -> str:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("create table if not exists effect (id)")
+        connection.execute("insert into effect values (1)")
+        current_task().settle_within(connection, result="settled")
+        if ends == "raises":
+            connection.commit()
+            raise ValueError("too late to matter")
+        getattr(connection, ends)()
+    return "returned"
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback", "raises"])
+def test_a_task_that_is_pushed_may_settle_itself(web: Web, database: Path, ends: str) -> None:
+    web.app.engine.counts()
+    answered = web.deliver(settles_itself, str(database), ends)
+    assert answered.status == 200
+    (task,) = web.app.engine.find(Filter()).tasks
+    if ends == "rollback":
+        assert task.state is State.LEASED  # its sender settles it
+    else:
+        assert web.app.task(task.id).wait(0) == "settled"
 
 
 async def nothing_async() -> None: ...

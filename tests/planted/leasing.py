@@ -55,8 +55,8 @@ BUGS = [
     Bug(
         "In a hurry nobody asks for the limits of the queue",
         SQLITE,
-        "and not q.paused and not q.pull and q.rate is null and q.max_concurrent is null)",
-        "and not q.paused and not q.pull)",
+        "and not q.paused and q.rate is null and q.max_concurrent is null)",
+        "and not q.paused)",
         "sqlite",
         100,
         "its rate is | at a time and",
@@ -64,8 +64,8 @@ BUGS = [
     Bug(
         "In a hurry nobody asks whether the queue is paused",
         SQLITE,
-        "and not q.paused and not q.pull and q.rate is null and q.max_concurrent is null)",
-        "and not q.pull and q.rate is null and q.max_concurrent is null)",
+        "and not q.paused and q.rate is null and q.max_concurrent is null)",
+        "and q.rate is null and q.max_concurrent is null)",
         "sqlite",
         350,
         "is paused",
@@ -164,7 +164,7 @@ BUGS = [
     Bug(
         "Nobody finds leases that are over",
         SQLITE,
-        "t.queue = q.name and t.leasable_at <= :now and (:queue is null or q.name = :queue)\nlimit :limit;",
+        "t.queue = q.name and t.leasable_at <= :now\nlimit :limit;",
         "t.queue = q.name and t.leasable_at < 0 and (:queue is null or q.name = :queue)\nlimit :limit;",
         "sqlite",
         60,

@@ -324,10 +324,12 @@ def test_app_engines_url_is_taken_and_an_empty_one_is_none() -> None:
     assert translate_underscore({"_url": ""}) == translate_underscore({"_url": None}) == {}
 
 
-def test_transactional_is_refused_until_it_works() -> None:
+def test_transactional_says_that_there_has_to_be_a_transaction_or_that_there_is_none() -> None:
+    assert translate_underscore({"_transactional": True}) == {"within": True}
+    assert translate_underscore({"_transactional": False, "_name": None}) == {"within": False}
+    assert translate_underscore({"_transactional": None}) == {}
     with pytest.raises(InvalidOption, match="_transactional"):
-        translate_underscore({"_transactional": True})
-    assert translate_underscore({"_transactional": False, "_name": None}) == {}
+        translate_underscore({"_transactional": "no"})
 
 
 Checker = Callable[[Any], Any]

@@ -32,6 +32,8 @@ class Inside(NamedTuple):
 
     signature: Signature
     shown: Shown | None
+    #: Bytes of a large call that is kept beside the task; None: nothing is.
+    beside_bytes: int | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,10 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def call_inside(deferq: Deferq, task: Task, details: Details, args: argparse.Namespace) -> Inside:
     """The call that `task` stands for."""
     limits = FULL if args.full else BRIEF
-    shown = None if args.no_arguments else show_call(details.payload, limits)
-    if shown is not None and shown.elsewhere and (spill := deferq.engine.spill(task.id)) is not None:
+    shown, signature = show_call(details.payload, limits), _signature(deferq, "payload", task, details.payload)
+    spill = deferq.engine.spill(task.id) if shown.elsewhere else None
+    if spill is not None:
         shown = show_call(spill, limits)
-    return Inside(_signature(deferq, "payload", task, details.payload), shown)
+    return Inside(signature, None if args.no_arguments else shown, None if spill is None else len(spill))
 
 
 def result_inside(deferq: Deferq, task: Task, details: Details, args: argparse.Namespace) -> Inside | None:

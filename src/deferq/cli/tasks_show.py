@@ -66,6 +66,7 @@ def _document(seen: _Seen, now: int) -> dict[str, Any]:
         **task_document(task, now),
         "codec": codec_of(details.payload),
         "signature": seen.call.signature.code,
+        "beside_bytes": seen.call.beside_bytes,
         "call": payloads.call_document(seen.call, task.target),
         "result_bytes": None if details.result is None else len(details.result),
         "result": payloads.result_document(seen.result),
@@ -111,7 +112,8 @@ def _print_for_people(seen: _Seen, now: int) -> None:
 def _envelope(length: int, envelope: bytes | None, inside: payloads.Inside | None) -> str | None:
     if inside is None:
         return None
-    return f"{size(length)}, {codec_of(envelope) or 'no envelope'}, {inside.signature.words}"
+    beside = "" if inside.beside_bytes is None else f" and {size(inside.beside_bytes)} beside it"
+    return f"{size(length)}{beside}, {codec_of(envelope) or 'no envelope'}, {inside.signature.words}"
 
 
 def _crashes(task: Task) -> str | None:

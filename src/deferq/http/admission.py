@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Final
 
+from deferq.codec.requests import REQUEST_TARGET
 from deferq.codec.signing import Keyring
 from deferq.codec.wire import Delivered, Signed, unpack_delivery, verify
 from deferq.errors import PayloadCorrupt, PayloadSignatureError
@@ -46,7 +47,7 @@ def admit(
 ) -> Delivered | Response:
     """What a request brings that we have signed; or a refusal.
 
-    `requests`: also one that is delivered as its maker has said, for a view that knows what to do with its body.
+    `requests`: also the request of a task that calls nothing, for a view that takes its body for a call.
     """
     length = expects(request, limit)
     if isinstance(length, Response):
@@ -63,7 +64,7 @@ def admit(
         delivered = unpack_delivery(task, body)
     except PayloadCorrupt:
         return refuse(400, "it is signed, and brings no task")
-    if delivered.as_request and not requests:
+    if delivered.as_request and delivered.task.target == REQUEST_TARGET and not requests:
         return refuse(400, "it is a request of the application itself, for a view of its own, and calls nothing here")
     return delivered
 

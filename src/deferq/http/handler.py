@@ -131,10 +131,11 @@ class Handler:
             return refuse(503, "the store cannot be opened")
 
     def admit(self, request: Request, *, requests: bool = False) -> Delivered | Response:
-        """What it brings, or a refusal. `requests`: also what was to be delivered as it is, and calls nothing here."""
+        """What it brings, or a refusal. `requests`: the body of a task that calls nothing is a call all the same."""
         try:
             engine, codec = self._parts()
-            return admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
+            delivered = admit(request, codec.keyring, engine.payload_limit, self._now_s(), requests=requests)
+            return delivered if isinstance(delivered, Response) else _as_call(delivered, codec)
         except (StoreError, ConfigError):
             return refuse(503, "the store, or its secret, cannot be opened")
 
@@ -282,6 +283,15 @@ class Handler:
         if body is None:
             return answer(self._status(attempt, outcome), _WORDS[type(outcome)], *headers)
         return answer_with(self._status(attempt, outcome), body, *headers)
+
+
+def _as_call(delivered: Delivered, codec: Codec) -> Delivered:
+    """A bare pickle under our signature is put back into an envelope, and then is a call as any other."""
+    if not delivered.as_request:
+        return delivered
+    task = delivered.task
+    payload = codec.seal_triple(task.id, task.target, task.payload, url=task.url)
+    return delivered._replace(task=task._replace(payload=payload))
 
 
 def _not_taken(why: TakeUp) -> Response:

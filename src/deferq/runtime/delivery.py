@@ -22,6 +22,17 @@ NOT_DELIVERED = Parked(
 )
 
 
+#: The same for one that is not delivered at all.
+NOT_PULLED = Parked(
+    error=ErrorText(
+        error_type="NotPulled",
+        message="The task is to be pulled, and its queue is declared as one that workers serve. Declare it as a pull"
+        " queue again, with Queue(pull=True) or 'mode: pull' in queue.yaml.",
+    ),
+    reason="parked: it waits for somebody to pull it",
+)
+
+
 class Delivery(NamedTuple):
     """One attempt at a task that is delivered: the worker around it holds the lease, and settles what comes of it."""
 

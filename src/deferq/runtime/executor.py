@@ -35,7 +35,7 @@ from deferq.errors import (
 )
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Outcome, Parked, Retried, Snoozed, Succeeded
 from deferq.model.task import Leased, decode_options
-from deferq.runtime.delivery import NOT_DELIVERED, Delivered, Deliverer, Delivery
+from deferq.runtime.delivery import NOT_DELIVERED, NOT_PULLED, Delivered, Deliverer, Delivery
 from deferq.runtime.errortext import cut, describe
 from deferq.transactions.settling import Settler
 
@@ -176,7 +176,7 @@ class Executor:
             if task.url is not None and self._deliverer is not None:
                 return self._delivery(task, self._deliverer)
             if is_request(task.payload):
-                return NOT_DELIVERED
+                return NOT_PULLED if task.url is None else NOT_DELIVERED
             return self._codec.decode(task)
         except _UNREADABLE as error:
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")

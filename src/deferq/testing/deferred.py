@@ -7,12 +7,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, cast
 
 from deferq.codec.codec import Codec, Invocation
+from deferq.codec.requests import is_request
 from deferq.handles import TaskHandle
 from deferq.model.retry import RetryPolicy
 from deferq.model.task import Leased, NewTask, Options, decode_options
 from deferq.testing.store import RecordingEngine
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def request(method: str, url: str | None, body: bytes) -> None:
+    """Stands where a function would, for a task that calls none: it is delivered as it is, or pulled."""
+
+
 _SHOWN_CHARACTERS_MAX = 200
 
 
@@ -71,11 +78,19 @@ class DeferredTask(TaskHandle):
 
     @property
     def invocation(self) -> Invocation:
-        """What a worker would make of it. Raises what it would meet: PayloadError, TargetUnknown, ..."""
+        """What a worker would make of it. Raises what it would meet: PayloadError, TargetUnknown, ...
+
+        Of a task that is a request, or is pulled, it is a stand-in: `request(method, url, body)`.
+        """
         if self._invocation is None:
             # The codec asks for what both forms of a task have: id, target, url, payload.
-            self._invocation = self._codec.decode(cast(Leased, self._made))
+            made = cast(Leased, self._made)
+            self._invocation = self._request(made) if is_request(made.payload) else self._codec.decode(made)
         return self._invocation
+
+    def _request(self, made: Leased) -> Invocation:
+        method, body = self._codec.open_request(made)
+        return Invocation(request, (method, made.url, body), {}, {}, False)
 
     # ---- the options it was deferred with
 

@@ -23,8 +23,9 @@ Detector = Callable[[], "Iterator[Transaction]"]
 
 #: Each yields the transactions that it knows to be open here, the likeliest first.
 detectors: tuple[Detector, ...] = ()
-#: How many modules were loaded when `notice` looked last.
-modules_seen = 0
+#: How many modules were loaded when `notice` looked last; 0 if anybody detects. As long as so many are loaded, nobody
+#: who defers without options need look further.
+nothing_new = 0
 #: By the module whose presence means that there may be transactions: the one whose `watch()` returns a detector.
 _WATCHERS = {"sqlalchemy.engine": "deferq.contrib.sqlalchemy", "django.db": "deferq.contrib.django"}
 _watching: set[str] = set()
@@ -32,13 +33,13 @@ _watching: set[str] = set()
 
 def notice() -> None:
     """Have new packages watched, if they were loaded."""
-    global modules_seen, detectors
+    global nothing_new, detectors
     seen = len(modules)
     for module, watcher in _WATCHERS.items():
         if module in modules and module not in _watching and _is_loaded(module):
             _watching.add(module)
             detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
-    modules_seen = seen
+    nothing_new = 0 if detectors else seen
 
 
 def _is_loaded(module: str) -> bool:
@@ -72,7 +73,7 @@ def _candidates(within: Within | None) -> Iterator[Transaction]:
     """What is open here and may be on the engine's database."""
     if within is None:
         return
-    if len(modules) != modules_seen:
+    if len(modules) != nothing_new:
         notice()
     for detector in detectors:
         for candidate in detector():

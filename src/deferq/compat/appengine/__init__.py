@@ -19,6 +19,7 @@ _PLACES = {
     "load_queue_yaml": ("deferq.compat.appengine.queueyaml.loading", "load_queue_yaml"),
     "deferred": ("deferq.compat.appengine.deferred", None),
     "taskqueue": ("deferq.compat.appengine.taskqueue", None),
+    "wrap_asgi_app": ("deferq.compat.appengine.wrapping", "wrap_asgi_app"),
     "wrap_wsgi_app": ("deferq.compat.appengine.wrapping", "wrap_wsgi_app"),
 }
 
@@ -35,7 +36,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_PLACES})
 
 
-__all__ = ["deferred", "load_queue_yaml", "taskqueue", "wrap_wsgi_app"]
+__all__ = ["deferred", "load_queue_yaml", "taskqueue", "wrap_asgi_app", "wrap_wsgi_app"]
 
 # App Engine's applications have one beside them. It is opened when the queues are needed, and not before.
 look_for_queue_files("queue.yaml", "queue.yml")

@@ -6,14 +6,16 @@ It routes and nothing else: no response is collected, no environment copied, not
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from deferq.compat.appengine.ndbcontexts import begin_anew, begin_anew_with_each_task
-from deferq.default import default, wrap_wsgi
+from deferq.default import default, wrap_asgi, wrap_wsgi
+from deferq.http.message import path_of_scope
 
 Environ = dict[str, Any]
 WsgiApp = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 
 DEFERRED_PATH: Final = "/_ah/queue/deferred"
 #: What App Engine's front end sets, and nobody else can, to the address that a request came from.
@@ -34,6 +36,26 @@ def wrap_wsgi_app(app: WsgiApp, use_legacy_context_mode: bool = True, use_deferr
     """
     begin_anew_with_each_task()
     return wrap_wsgi(_Routed(app, use_deferred))
+
+
+def wrap_asgi_app(app: AsgiApp, *, use_deferred: bool = False) -> AsgiApp:
+    """The same for an ASGI application, which App Engine's library does not know."""
+    return wrap_asgi(_RoutedAsgi(app) if use_deferred else app)
+
+
+class _RoutedAsgi:
+    """Passes everything on but requests for the deferred library."""
+
+    def __init__(self, app: AsgiApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and path_of_scope(scope) == DEFERRED_PATH:
+            from deferq.compat.appengine.deferred import asgi_application
+
+            await asgi_application(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
 
 
 class _Routed:

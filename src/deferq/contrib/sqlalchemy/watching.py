@@ -72,10 +72,8 @@ def _note(source: Session | Connection) -> None:
 
 def _here() -> tuple[int, int]:
     """This thread, and this asyncio task or 0."""
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:
-        task = None
+    loop = asyncio._get_running_loop()  # asked first, since most have none, and an exception takes its time
+    task = None if loop is None else asyncio.current_task(loop)
     return threading.get_ident(), 0 if task is None else id(task)
 
 

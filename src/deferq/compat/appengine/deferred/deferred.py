@@ -12,7 +12,13 @@ from deferq.compat.appengine import taskqueue
 from deferq.compat.appengine.deferred.calls import DeferredCall
 from deferq.compat.appengine.deferred.entities import _DeferredTaskEntity, spilled
 from deferq.compat.appengine.deferred.failures import Error, PermanentTaskFailure, SingularTaskFailure
-from deferq.compat.appengine.deferred.handler import Handler, TaskHandler, application, set_log_level
+from deferq.compat.appengine.deferred.handler import (
+    Handler,
+    TaskHandler,
+    application,
+    asgi_application,
+    set_log_level,
+)
 from deferq.compat.appengine.deferred.keywords import sorted_out
 from deferq.compat.appengine.ndbcontexts import begin_anew_with_each_task
 
@@ -133,6 +139,7 @@ __all__ = [
     "_DeferredTaskEntity",
     "_curry_callable",
     "application",
+    "asgi_application",
     "defer",
     "invoke_member",
     "run",

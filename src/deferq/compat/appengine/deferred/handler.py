@@ -12,7 +12,7 @@ from collections.abc import Callable, MutableMapping
 from typing import Any, Final
 
 from deferq import errors as core
-from deferq.compat.appengine.deferred import signed, trusting
+from deferq.compat.appengine.deferred import asgi, signed, trusting
 from deferq.compat.appengine.deferred.answers import CONTENT_TYPE, Answer, answer
 from deferq.default import default
 
@@ -49,10 +49,10 @@ class Handler:
         Raises PermanentTaskFailure, SingularTaskFailure, and whatever else the callable raises.
         """
         if signed.claims(environ):
-            return signed.run(environ, lambda: self._log_headers(environ), self._refusal)
+            return signed.run(environ, lambda: self._log_headers(environ), self.refusal)
         trusts = default().settings["trust_app_engine_headers"] if self._trusts is None else self._trusts
         if not trusts or not trusting.is_from_queue(environ):
-            return self._refusal(environ)
+            return self.refusal(environ)
         self._log_headers(environ)
         return trusting.run(environ)
 
@@ -76,7 +76,12 @@ class Handler:
         start_response(f"{status.value} {status.phrase}", headers)
         return [text.encode("utf-8")]
 
-    def _refusal(self, environ: Environ) -> Answer:
+    async def post_async(self, scope: Environ, body: bytes) -> Answer:
+        """`post` for a view of an ASGI application, which has read the body; never raises what the callable raises."""
+        return await asgi.post(self, scope, body)
+
+    def refusal(self, environ: Environ) -> Answer:
+        """The answer to what nobody has signed."""
         message = _NOT_FROM_QUEUE if trusting.NAMED in environ else _NO_TASK_NAME
         _log.error(message)
         return answer(http.HTTPStatus.FORBIDDEN, message)
@@ -89,3 +94,8 @@ class Handler:
 #: Its name on Python 2.
 TaskHandler = Handler
 application = Handler()
+
+
+async def asgi_application(scope: Environ, receive: asgi.Receive, send: asgi.Send) -> None:
+    """`application` for ASGI."""
+    await asgi.serve(application, scope, receive, send)

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 from deferq.codec.codec import Invocation
 from deferq.codec.context import restore
-from deferq.codec.wire import Delivered
 from deferq.compat.appengine.deferred.answers import Answer, answer
 from deferq.compat.appengine.deferred.failures import PermanentTaskFailure
 from deferq.current import CURRENT, CurrentTask
@@ -46,20 +45,11 @@ def run(environ: Environ, before: Callable[[], None], forbidden: Callable[[Envir
     if isinstance(delivered, Response):
         left(request, delivered)
         return forbidden(environ) if delivered.status == HTTPStatus.FORBIDDEN else _refused(delivered)
-    attempt = handler.begin(request, _as_call(delivered))
+    attempt = handler.begin(request, delivered)
     if isinstance(attempt, Response):
         return _begun_before(left(request, attempt))
     before()
     return _conclude(handler, request, attempt, _attempted(handler, attempt))
-
-
-def _as_call(delivered: Delivered) -> Delivered:
-    """A bare pickle under our signature is put back into an envelope, and then is a call as any other."""
-    if not delivered.as_request:
-        return delivered
-    task = delivered.task
-    payload = default().codec.seal_triple(task.id, task.target, task.payload, url=task.url)
-    return delivered._replace(task=task._replace(payload=payload))
 
 
 class _Ended(NamedTuple):

@@ -77,5 +77,8 @@ def options_of(task: Task, policy: RetryPolicy, *, pull: bool = False) -> Option
 
 def _headers(task: Task) -> tuple[tuple[str, str], ...]:
     """Those that a delivery brings along; what a task queue or HTTP sets itself is left out, as on App Engine."""
-    pairs = [(name.decode(), value.decode()) for name, value in task._headers.flattened()]
+    # What is not UTF-8 is no header either, and is refused as one.
+    pairs = [
+        (name.decode(errors="replace"), value.decode(errors="replace")) for name, value in task._headers.flattened()
+    ]
     return tuple(pair for own in pairs if not is_reserved(own[0]) for pair in check_headers(dict([own])))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from deferq.compat.appengine.taskqueue.errors import (
     DatastoreError,
     Error,
+    InvalidEtaError,
     TaskAlreadyExistsError,
     TombstonedTaskError,
 )
@@ -95,6 +96,8 @@ class _Storing:
     def _one_made(self, task: Task, task_id: int, now: int) -> NewTask | Error:
         try:
             with translated():
+                if task._eta_usec < 0:
+                    raise InvalidEtaError("eta: expected a time after the year 1970.", field="eta")
                 self._check_made_name(task.name)
                 return made(self._owner, task, self._queue, task_id, now)
         except Error as error:

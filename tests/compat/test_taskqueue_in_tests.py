@@ -1,0 +1,51 @@
+"""Tasks of `taskqueue` in the tests of an application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+from deferq import Deferq
+from deferq import default as default_module
+from deferq.compat.appengine import taskqueue
+from deferq.testing import DeferredTasks, recording
+from tests.support.sample_tasks import add
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> Iterable[DeferredTasks]:
+    monkeypatch.setattr(default_module, "_default", Deferq("memory://"))
+    with recording() as tasks:
+        yield tasks
+
+
+def test_they_stand_beside_calls_and_can_be_looked_at(tasks: DeferredTasks) -> None:
+    taskqueue.add(url="/x", params={"a": 1})
+    default_module.default().defer(add, 1, 2)
+    taskqueue.add("image", method="PULL", queue_name="pull")
+    posted, _, pulled = tasks.deferred_tasks()
+    assert posted.args == ("POST", "/x", b"a=1")
+    assert pulled.args == ("PULL", None, b"image")
+    assert "request('POST', '/x', b'a=1')" in str(posted)
+    tasks.assert_deferred(add, 1, 2)
+    assert len(tasks.deferred_tasks(add)) == 1
+
+
+def test_draining_delivers_them_to_the_application_that_was_wrapped(tasks: DeferredTasks) -> None:
+    seen: list[str] = []
+
+    def view(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        seen.append(environ["PATH_INFO"])
+        start_response("200 OK", [])
+        return [b""]
+
+    default_module.default().wrap_wsgi(view)
+    taskqueue.add(url="/x", countdown=60)
+    taskqueue.add("image", method="PULL", queue_name="pull")
+    tasks.drain()
+    assert seen == []
+    tasks.drain(future=True)
+    assert seen == ["/x"]
+    assert len(taskqueue.Queue("pull").lease_tasks(60, 10)) == 1
