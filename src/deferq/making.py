@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from deferq.calls import Call
 from deferq.codec.codec import Codec
 from deferq.codec.targets import Located, locate
-from deferq.errors import UnknownQueueError
+from deferq.errors import InvalidOption, UnknownQueueError
 from deferq.model.queue import DEFAULT_QUEUE, Queue
 from deferq.model.retry import DEFAULT_RETRY
 from deferq.model.task import NewTask, Options
@@ -106,6 +106,11 @@ class TaskMaker:
         queue = options.get("queue")
         queue = self.checked_queue((declared.queue or DEFAULT_QUEUE) if queue is None else queue)
         settings = self._queues().get(queue, _UNLIMITED)
+        if settings.pull:
+            raise InvalidOption(
+                f"queue: {queue!r} is declared as a pull queue, and no worker calls what is in it. Use another one.",
+                field="queue",
+            )
         retry = check_retry(options.get("retry")) or declared.retry or settings.retry or DEFAULT_RETRY
         stored = Options(
             retry=retry,

@@ -153,7 +153,7 @@ TASKS: list[tuple[str, Any]] = [
     ("tq.Task(countdown='x')", "raises InvalidTaskError"),
     ("tq.Task(countdown=10 ** 400)", "raises InvalidTaskError"),
     ("tq.Task(countdown=[])", "raises TypeError"),
-    ("tq.Task(countdown='5').eta_posix > time.time() + 4", True),
+    ("tq.Task(countdown='500').eta_posix > time.time() + 400", True),
     ("tq.Task(countdown=-5).eta_posix < time.time() - 4", True),
     ("tq.Task(countdown=30 * 86400 - 5).was_enqueued", False),
     ("tq.Task(countdown=30 * 86400 + 5)", "raises InvalidEtaError"),
@@ -164,7 +164,7 @@ TASKS: list[tuple[str, Any]] = [
         "tq.Task(eta=datetime.datetime(2020, 1, 2, 3, 4, 5, 678900, UTC)).eta.isoformat()",
         "2020-01-02T03:04:05.678900+00:00",
     ),
-    ("abs(tq.Task().eta_posix - time.time()) < 5", True),
+    ("abs(tq.Task().eta_posix - time.time()) < 60", True),
     # deadlines
     ("tq.Task().dispatch_deadline_usec", None),
     ("tq.Task(dispatch_deadline_usec=15 * 10 ** 6).dispatch_deadline_usec", 15_000_000),
@@ -352,12 +352,12 @@ def what_is_returned(tq: Any) -> Any:
 def pulling(tq: Any) -> Any:
     queue = tq.Queue("pull")
     queue.add([tq.Task(text, method="PULL", countdown=-delay) for text, delay in (("a", 5), ("b", 9), ("c", 1))])
-    two = queue.lease_tasks(60, 2)
+    two = queue.lease_tasks(600, 2)
     rest = queue.lease_tasks(60, 10)
     facts = [
         [task.payload, task.method, task.retry_count, task.was_enqueued, task.queue_name, task.tag] for task in two
     ]
-    ahead = [55 < task.eta_posix - time.time() <= 60 for task in two]
+    ahead = [500 < task.eta_posix - time.time() <= 600 for task in two]
     queue.delete_tasks([*two, *rest])
     return [facts, ahead, [task.payload for task in rest], queue.lease_tasks(60, 10)]
 
@@ -400,7 +400,7 @@ def a_lease_is_prolonged(tq: Any) -> Any:
     queue.add(tq.Task("x", method="PULL"))
     (task,) = queue.lease_tasks(60, 1)
     queue.modify_task_lease(task, 600)
-    ahead = 590 < task.eta_posix - time.time() <= 600 and abs(task.eta.timestamp() - task.eta_posix) < 1e-5
+    ahead = 500 < task.eta_posix - time.time() <= 600 and abs(task.eta.timestamp() - task.eta_posix) < 1e-5
     queue.modify_task_lease(task, 60)
     queue.delete_tasks(task)
     return ahead

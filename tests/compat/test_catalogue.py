@@ -44,7 +44,8 @@ def test_what_is_fixed_on_purpose_has_a_line(words: str) -> None:
 
 def test_every_public_name_of_deferred_has_a_line() -> None:
     text = " ".join(fact.what for fact in FACTS)
-    assert [name for name in deferred.__all__ if name != "deferred" and name not in text] == []
+    ours = ("deferred", "asgi_application")
+    assert [name for name in deferred.__all__ if name not in ours and name not in text] == []
 
 
 def test_the_classes_and_functions_of_taskqueue_have_a_line() -> None:

@@ -428,8 +428,9 @@ def _Carried(language: Any, seen: list[str]) -> Any:
 
 def test_the_allow_list_holds(configured: Configure) -> None:
     configured(allow=["somewhere.else."])
-    with pytest.raises(core.DeferqError, match="allow"):
+    with pytest.raises(taskqueue.InvalidTaskError, match="allow-list") as caught:
         deferred.defer(counting.note, 1)
+    assert type(caught.value) is taskqueue.InvalidTaskError
     app = configured(allow=["tests.", "deferq.compat."])
     deferred.defer(Counter(1).add, 1)
     deferred.defer(counting.note, b"x" * 200_000)

@@ -21,7 +21,7 @@ from deferq.runtime.worker import Worker
 from tests.support.pushing import Office, until
 from tests.support.scripted import Scripted, Seen, answer
 
-WAIT_S = 20
+WAIT_S = 60
 AT_ONCE = taskqueue.TaskRetryOptions(min_backoff_seconds=0, max_backoff_seconds=0, task_retry_limit=3)
 Environ = dict[str, Any]
 Serve = Callable[..., Deferq]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import textwrap
+import time
 from pathlib import Path
 
 import pytest
@@ -12,15 +15,19 @@ from deferq import default as default_module
 from deferq.cli.main import main
 from deferq.compat.appengine import taskqueue
 from tests.cli.processes import Running
+from tests.support.pushing import until
 
 APP = """
+    import sys
     import deferq
 
     def application(environ, start_response):
         body = environ["wsgi.input"].read()
         genuine = deferq.handler().is_genuine(deferq.Request.from_wsgi(environ))
-        print(environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], body,
-              environ["HTTP_X_APPENGINE_QUEUENAME"], environ["REMOTE_ADDR"], genuine, flush=True)
+        said = (environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"], body,
+                environ["HTTP_X_APPENGINE_QUEUENAME"], environ["REMOTE_ADDR"], genuine)
+        sys.stdout.write(f"{' '.join(map(str, said))}\\n")  # in one piece: others write at the same time
+        sys.stdout.flush()
         start_response("204 No Content", [])
         return []
 """
@@ -65,8 +72,69 @@ def test_tasks_show_shows_the_request(app: Deferq, shop: Path, capsys: pytest.Ca
         assert ("/tasks/mail" in printed) == (queue == "mail")
 
 
+def test_doctor_misses_no_function_for_them(
+    app: Deferq, shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(shop)
+    main(["doctor", "shop:application", "--url", f"sqlite:///{shop}/jobs.db"])
+    printed = capsys.readouterr().out
+    assert "doctor" in printed or "wrong" in printed
+    assert "unknown-target" not in printed
+
+
 def test_queues_ls_says_which_are_pulled(app: Deferq, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["queues", "ls", "--url", f"sqlite:///{shop}/jobs.db"]) == 0
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line}
     assert "pull" in lines["pull"].split()[1:]
     assert "pull" not in lines["mail"].split()[1:]
+
+
+PULLER = """
+    import sys, time
+    import deferq
+    from deferq.compat.appengine import taskqueue
+
+    deferq.configure(sys.argv[1])
+    queue = taskqueue.Queue("work")
+    print("ready", flush=True)
+    while True:
+        for task in queue.lease_tasks(0.5, 5):
+            with open(sys.argv[2], "a") as done:
+                done.write(task.payload.decode() + "\\n")
+            time.sleep(0.01)
+            queue.delete_tasks(task)
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.slow
+def test_nothing_is_lost_although_those_who_pull_are_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, done = f"sqlite:///{tmp_path}/jobs.db?synchronous=OFF", tmp_path / "done"
+    app = Deferq(url)
+    monkeypatch.setattr(default_module, "_default", app)
+    (tmp_path / "puller.py").write_text(textwrap.dedent(PULLER))
+    queue = taskqueue.Queue("work")
+    for start in range(0, 300, 100):
+        queue.add([taskqueue.Task(str(start + number), method="PULL") for number in range(100)])
+
+    def begin() -> subprocess.Popen[str]:
+        command = [sys.executable, str(tmp_path / "puller.py"), url, str(done)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+    pullers = [begin() for _ in range(3)]
+    try:
+        for kills in range(12):
+            victim = pullers.pop(0)
+            assert victim.stdout is not None
+            assert victim.stdout.readline() == "ready\n"
+            time.sleep(0.02 * (kills % 5))
+            victim.kill()
+            victim.wait()
+            pullers.append(begin())
+        until(lambda: queue.fetch_statistics().tasks == 0, "some were never finished")
+    finally:
+        for puller in pullers:
+            puller.kill()
+            puller.wait()
+        app.close()
+    assert {int(line) for line in done.read_text().split()} == set(range(300))

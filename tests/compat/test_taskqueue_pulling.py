@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from deferq import Deferq, Queue, RetryPolicy, State
+from deferq import Deferq, InvalidOption, Queue, RetryPolicy, State
 from deferq.cli.snapshot import take
 from deferq.cli.warning import warnings_of
-from deferq.compat.appengine import taskqueue
+from deferq.compat.appengine import deferred, taskqueue
 from deferq.engines.base import Filter, system_clock
 from deferq.model.settings import Declare, Pause
 from deferq.runtime.worker import Worker
@@ -19,7 +19,7 @@ from tests.compat.conftest import every_store
 from tests.support.pushing import until
 
 pytestmark = every_store
-WAIT_S = 20
+WAIT_S = 60
 
 
 class Later:
@@ -86,6 +86,14 @@ def test_where_queues_are_declared_the_declaration_counts(configured: Callable[.
     assert taskqueue.Queue("pull").lease_tasks(1, 1) == []
 
 
+def test_calls_do_not_go_into_a_queue_that_is_declared_to_be_pulled_from(configured: Callable[..., Deferq]) -> None:
+    app = configured(queues={"pull": Queue(pull=True)})
+    with pytest.raises(InvalidOption, match="pull queue"):
+        app.call(print).defer(queue="pull")
+    with pytest.raises(taskqueue.InvalidQueueModeError):
+        deferred.defer(print, _queue="pull")
+
+
 def test_nothing_is_leased_from_a_queue_that_nobody_has_used_yet(app: Deferq) -> None:
     assert taskqueue.Queue("new").lease_tasks(60, 10) == []
     assert app.engine.queues() == []
@@ -135,10 +143,10 @@ def test_status_and_doctor_expect_no_worker_for_it(app: Deferq, later: Later) ->
 def test_a_lease_that_is_over_lets_others_have_the_task(app: Deferq, later: Later) -> None:
     (task,) = pulled("x")
     queue = taskqueue.Queue("pull")
-    (first,) = queue.lease_tasks(60, 1)
-    later.advance(59)
+    (first,) = queue.lease_tasks(600, 1)
+    later.advance(400)
     assert queue.lease_tasks(60, 1) == []
-    later.advance(2)
+    later.advance(201)
     (second,) = queue.lease_tasks(60, 1)
     assert (first.name, first.retry_count) == (task.name, 1)
     assert (second.name, second.retry_count) == (task.name, 2)

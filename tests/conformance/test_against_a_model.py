@@ -56,6 +56,7 @@ WISHES = st.fixed_dictionaries(
         "name": st.sampled_from([None, None, "a", "b"]),
         "if_exists": st.sampled_from(["raise", "return", "replace"]),
         "url": st.sampled_from([None, None, "/there"]),
+        "spill": st.sampled_from([None, None, b"much"]),
     }
 )
 
@@ -69,6 +70,7 @@ class Expected:
     eta: int
     name: str | None
     url: str | None = None
+    spill: bytes | None = None
     state: State = State.PENDING
     attempts: int = 0
     starts: int = 0
@@ -96,6 +98,8 @@ class EngineMachine(RuleBasedStateMachine):
         self.folder = tempfile.TemporaryDirectory()
         self.engine = self.make_engine(Path(self.folder.name), self.clock, tombstone_s=TOMBSTONE_S)
         self.tasks: dict[int, Expected] = {}
+        #: Every id there ever was a task of.
+        self.ids: list[int] = []
         self.names: dict[tuple[str, str], tuple[int, int | None]] = {}
         self.leases: list[Leased] = []
         #: How many may be leased at a time, by queue.
@@ -141,7 +145,8 @@ class EngineMachine(RuleBasedStateMachine):
             assert answer == self.expected_answer(task)
             if isinstance(answer, Stored):
                 self.take_name(task)
-                self.tasks[task.id] = Expected(task.queue, task.priority, task.eta, task.name, task.url)
+                self.ids.append(task.id)
+                self.tasks[task.id] = Expected(task.queue, task.priority, task.eta, task.name, task.url, task.spill)
 
     @rule(seconds=st.integers(1, 40))
     def time_passes(self, seconds: int) -> None:
@@ -325,6 +330,9 @@ class EngineMachine(RuleBasedStateMachine):
     def engine_and_model_agree(self) -> None:
         stored = {task.id: task for task in self.engine.get(sorted(self.tasks))}
         assert stored.keys() == self.tasks.keys()
+        if self.ids:  # one after the other, that of a task that is gone, too
+            self.ids.append(task_id := self.ids.pop(0))
+            assert self.engine.spill(task_id) == (self.tasks[task_id].spill if task_id in self.tasks else None)
         for task_id, expected in self.tasks.items():
             task = stored[task_id]
             assert (

@@ -177,6 +177,20 @@ if __name__ == "__main__":
         print(error)
 """
 
+IMPORTED = """
+import sqlite3
+import django.db
+from deferq.testing import assert_idempotent
+
+def set_balance(number):
+    connection = sqlite3.connect("shop.db")
+    connection.execute("update account set balance = 7")
+    connection.commit()
+
+if __name__ == "__main__":
+    sqlite3.connect("shop.db").executescript("create table account (balance integer); insert into account values (1)")
+    print(assert_idempotent(set_balance, 17, database="shop.db"))
+"""
 DJANGO = """
 import django
 from django.conf import settings
@@ -226,6 +240,10 @@ def test_sqlalchemy_connects_anew_in_each_process(tmp_path: Path) -> None:
     assert "killed at 3 of 3 points\n" in told
     assert "after the commit at shop.py:8 in count_up" in told
     assert "balance is 102, and should be 101" in told
+
+
+def test_django_may_be_imported_and_have_no_settings(tmp_path: Path) -> None:
+    assert "killed at 3 of 3 points\n" in run(IMPORTED, tmp_path)
 
 
 @pytest.mark.slow

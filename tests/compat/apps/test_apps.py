@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import pickle
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -184,3 +186,28 @@ def test_it_sees_what_failed_and_so_does_the_store(application: Any, deferq_task
     answers = [entry[:2] for entry in application.log if isinstance(entry, tuple)]
     assert answers == [("PermanentTaskFailure", 200), ("SingularTaskFailure", 408), ("Success", 200)]
     assert states(deferq_tasks) == [State.DEAD, State.SUCCEEDED]
+
+
+# ---- ASGI
+
+
+@an("chat")
+def test_an_asgi_application_has_the_same_tasks(application: Any, deferq_tasks: DeferredTasks) -> None:
+    testclient = pytest.importorskip("fastapi.testclient")
+    client = testclient.TestClient(application.app)
+    assert client.post("/say/ann", params={"what": "hello"}).status_code == 202
+    asyncio.run(deferq_tasks.drain_async(future=True))
+    assert application.said == [("ann", "hello", 1), ("ann", "hello!", 1), ("note", "who=ann", "default")]
+    assert states(deferq_tasks) == [State.SUCCEEDED] * 3
+
+
+@an("chat")
+def test_it_takes_what_is_signed_alone_and_hears_what_failed(application: Any, deferq_tasks: DeferredTasks) -> None:
+    testclient = pytest.importorskip("fastapi.testclient")
+    client = testclient.TestClient(application.app)
+    body = pickle.dumps((application.said.append, ("forged",), {}))
+    spoofed = {"X-AppEngine-TaskName": "t", "X-AppEngine-User-IP": "0.1.0.2"}
+    assert client.post("/_tasks/say", content=body, headers=spoofed).status_code == 403
+    application.deferred.defer(application.say, "ann", "never", _url="/_tasks/say")
+    asyncio.run(deferq_tasks.drain_async(future=True, raises=False))
+    assert (application.said, states(deferq_tasks)) == ([], [State.DEAD])

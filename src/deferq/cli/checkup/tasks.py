@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from deferq.cli.checkup.finding import Case, Finding, note, right, wrong
 from deferq.cli.output import plural
 from deferq.cli.times import US, duration
-from deferq.codec.signing import envelope_head
+from deferq.codec.signing import HTTP, envelope_head
 from deferq.codec.targets import find
 from deferq.engines.sqlite.view import Group
 from deferq.errors import PayloadError, TargetNotAllowed, TargetUnknown, TaskNotFound
@@ -24,7 +24,8 @@ UNDELIVERED_S = 30.0
 DEAD_MIN, DEAD_US = 10, 86_400 * US
 #: Larger payloads are not read to verify what they call.
 VERIFIED_BYTES_MAX = 1024 * 1024
-CODECS = frozenset(range(256))
+#: Every codec but that of requests, which call nothing.
+CODECS = frozenset(range(256)) - {HTTP}
 _SKEW = (
     "Tasks of an older or newer release look like this: start its workers, or add the old name to `aliases` of the"
     " function. They are tried again by themselves."

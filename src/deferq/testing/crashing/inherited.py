@@ -49,8 +49,8 @@ def django_transaction() -> bool:
 
 
 def _django_connections() -> list[Any]:
-    """Those of this thread that were used."""
-    django = sys.modules.get("django.db")
-    if django is None or not django.connections.settings:
+    """Those of this thread that were used. None was where Django is only imported, and nobody has asked its settings."""
+    django, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
+    if django is None or conf is None or not conf.settings.configured:
         return []
     return list(django.connections.all(initialized_only=True))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from deferq.compat.appengine.taskqueue.errors import InvalidTaskError
 from deferq.compat.appengine.taskqueue.limits import DEFAULT_QUEUE_PATH
 from deferq.compat.appengine.taskqueue.making import options_of
 from deferq.compat.appengine.taskqueue.retryoptions import policy_of
+from deferq.errors import TargetNotAllowed
 from deferq.model.queue import Queue
 from deferq.model.retry import DEFAULT_RETRY, RetryPolicy
 from deferq.model.task import NewTask
@@ -15,7 +17,7 @@ from deferq.options import check_route, expires_at, own_url
 
 if TYPE_CHECKING:
     from deferq.app import Deferq
-    from deferq.compat.appengine.deferred.calls import DeferredCall
+    from deferq.compat.appengine.deferred.calls import DeferredCall, Sealed
     from deferq.compat.appengine.taskqueue.task import Task
 
 #: Where the deferred library has its handler: what goes there is called, and not delivered.
@@ -39,7 +41,7 @@ def made_call(owner: Deferq, task: Task, call: DeferredCall, queue: str, task_id
     declared, settings = call.declared, owner.queues.get(queue, Queue())
     url = own_url(None if task.on_queue_url else task.url, queue)
     policy = _policy(task, declared.retry, settings)
-    sealed = call.sealed(owner.codec, task_id, url)
+    sealed = _sealed(owner, call, task_id, url)
     task._payload = call.body(task_id)
     options = options_of(task, policy)
     headers = tuple(header for header in options.headers if header not in _DEFAULT_HEADERS)
@@ -60,6 +62,13 @@ def made_call(owner: Deferq, task: Task, call: DeferredCall, queue: str, task_id
         payload=sealed.payload,
         spill=sealed.spill,
     )
+
+
+def _sealed(owner: Deferq, call: DeferredCall, task_id: int, url: str | None) -> Sealed:
+    try:
+        return call.sealed(owner.codec, task_id, url)
+    except TargetNotAllowed as error:  # of the callable, and not of the url
+        raise InvalidTaskError(str(error)) from error
 
 
 def _policy(task: Task, declared: RetryPolicy | None, queue: Queue) -> RetryPolicy:
