@@ -1,4 +1,4 @@
-"""An application that left App Engine and WSGI at the same time: FastAPI, with tasks that were written for App Engine."""
+"""An application that left App Engine and WSGI at once: FastAPI, with tasks that were written for App Engine."""
 
 from fastapi import FastAPI, Request, Response
 
