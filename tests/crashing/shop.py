@@ -55,6 +55,35 @@ def book_once(bill: int) -> None:
             database.execute("update account set balance = balance - 10")
 
 
+def book_and_settle(bill: int) -> None:
+    """Looks at nothing, and settles itself in the transaction of its effect; what it defers goes with both."""
+    with closing(connect()) as database, database:
+        database.execute("update account set balance = balance - 10")
+        call(send_mail, f"customer of {bill}").defer(within=database)
+        call(send_mail, f"bookkeeper of {bill}").defer(within=database, name=f"booked-{bill}")
+        current_task().settle_within(database)
+    defer(send_mail, "nobody", _name=f"after-{bill}")
+
+
+def book_and_roll_back_once(bill: int) -> None:
+    """The first transaction is rolled back, with all that belongs to it."""
+    with closing(connect()) as database:
+        for end in (database.rollback, database.commit):
+            database.execute("update account set balance = balance - 10")
+            call(send_mail, f"customer of {bill}").defer(within=database)
+            current_task().settle_within(database)
+            end()
+
+
+def settle_too_early(bill: int) -> None:
+    """Has succeeded before its effect is there."""
+    with closing(connect()) as database:
+        with database:
+            current_task().settle_within(database)
+        with database:
+            database.execute("update account set balance = balance - 10")
+
+
 async def book_once_later(bill: int) -> None:
     await asyncio.sleep(0)
     book_once(bill)

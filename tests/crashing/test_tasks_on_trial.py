@@ -46,6 +46,32 @@ def test_a_task_that_may_be_repeated_passes(task: Callable[[int], object], datab
     assert trials.killed_at == list(range(1, len(trials.points) + 1))
 
 
+@pytest.fixture
+def own_file(database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of the application is that of its store, too."""
+    monkeypatch.setenv("DEFERQ_URL", f"sqlite:///{database}")
+    return database
+
+
+@pytest.mark.parametrize("task", [shop.book_and_roll_back_once, slow(shop.book_and_settle)])
+def test_an_effect_that_settles_with_its_task_needs_no_look_whether_it_is_done(
+    task: Callable[[int], object], own_file: Path
+) -> None:
+    if task is shop.book_and_settle:  # what it defers after its success may be missing, and that shows
+        with pytest.raises(NotIdempotent, match="nobody") as raised:
+            assert_idempotent(task, 17, database=own_file)
+        assert "balance" not in str(raised.value)
+        assert "customer" not in str(raised.value)
+    else:
+        trials = assert_idempotent(task, 17, database=own_file)
+        assert trials.killed_at == list(range(1, len(trials.points) + 1))
+
+
+def test_a_success_that_is_there_before_its_effect_is_noticed(own_file: Path) -> None:
+    with pytest.raises(NotIdempotent, match="balance"):
+        assert_idempotent(shop.settle_too_early, 17, database=own_file)
+
+
 @pytest.mark.parametrize(
     "task",
     [

@@ -60,6 +60,7 @@ from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.place import Place, require
 from deferq.engines.sqlite.trouble import is_lasting, raise_ours, translated
 from deferq.engines.sqlite.within import SqliteWithin
+from deferq.engines.within import Within
 from deferq.errors import ConfigError, ForkedEngineError, StoreUnavailable
 from deferq.model.settings import QueueChange, QueueSettings
 from deferq.model.state import State
@@ -112,7 +113,7 @@ class SqliteEngine(LeasingEngine):
         self.payload_limit = payload_limit
         self._clock = clock
         self._tombstone_us = int(tombstone_s * 1_000_000)
-        self.within = SqliteWithin(self)
+        self.within: Within | None = SqliteWithin(self)
         self._connect = connect
         self._closed = False
         #: The file has been open before, and others are not to find an empty one.

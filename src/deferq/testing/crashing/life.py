@@ -16,6 +16,7 @@ from typing import Any
 from deferq import default
 from deferq.app import Deferq
 from deferq.codec.codec import Invocation
+from deferq.engines.base import LeasingEngine
 from deferq.errors import PermanentTaskFailure
 from deferq.model.outcome import Failed, Outcome, Parked
 from deferq.model.state import State
@@ -29,6 +30,7 @@ from deferq.testing.crashing.commits import SqliteCommits, watch_method
 from deferq.testing.crashing.inherited import Inherited
 from deferq.testing.crashing.points import END, Watch, users_place
 from deferq.testing.crashing.trialstore import TrialStore
+from deferq.testing.crashing.trialwithin import TrialWithin
 
 #: More starts than any task needs; one that snoozes for ever would never end here.
 STARTS_MAX = 200
@@ -80,15 +82,24 @@ def live(orders: Orders, inherited: Inherited, tell: Tell, commits: SqliteCommit
     for owner, name in orders.commits:
         watch_method(owner, name, watch)
     engine = own.engine  # makes the codec, and opens nothing yet
-    ending = _to_the_end(orders.task, Executor(own.codec), watch, tell)
+    ending = _to_the_end(orders.task, Executor(own.codec, engine=engine), watch, tell, _within(engine))
     watch.closed = True
+    if ending is not None:
+        engine.put(_within(engine).deferred())
     if ending is not None and _was_used(orders.store):
         ending = replace(ending, tasks=tuple(deferred_tasks(engine, own.codec)))
     tell("ended", ending)
 
 
-def _to_the_end(task: Leased, executor: Executor, watch: Watch, tell: Tell) -> Ending | None:
+def _within(engine: LeasingEngine) -> TrialWithin:
+    assert isinstance(engine.within, TrialWithin)
+    return engine.within
+
+
+def _to_the_end(task: Leased, executor: Executor, watch: Watch, tell: Tell, within: TrialWithin) -> Ending | None:
     """How it ended; None: it never does."""
+    if within.has_settled(task.id):  # in the process before, which died later
+        return Ending(state=State.SUCCEEDED)
     for _ in range(STARTS_MAX):
         tell("started", task)
         outcome = _attempt(task, executor, watch)

@@ -12,6 +12,7 @@ from deferq.config import Settings, Value
 from deferq.engines.sqlite import SqliteEngine
 from deferq.errors import TaskNotFinished
 from deferq.model.task import Leased, NewTask, Task
+from deferq.testing.crashing.trialwithin import TrialWithin
 
 #: What would bring back the stores of this process. Nobody asks for it, but to collect them would close them.
 _kept: list[Callable[[], None]] = []
@@ -29,13 +30,15 @@ class TrialStore:
         settings = owner.settings
         secrets = Value((self._secret,), "assert_idempotent")
         owner.settings = Settings({**settings.values, "secrets": secrets}, settings.project)
-        return SqliteEngine(
+        engine = SqliteEngine(
             self._path,
             # No power cut is tried here, and what was written outlives the process that wrote it.
             synchronous="OFF",
             payload_limit=stores.envelope_limit(settings),
             tombstone_s=settings["tombstone_s"],
         )
+        engine.within = TrialWithin(stores.store_path(settings))
+        return engine
 
     def somebody_waits(self, owner: Deferq, task_id: int) -> None:
         raise TaskNotFinished(f"Task {task_id} will not run: while a task is on trial, nothing that it defers runs.")
