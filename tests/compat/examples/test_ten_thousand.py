@@ -14,7 +14,7 @@ from tests.compat.examples.sites import EXAMPLES, Example, Site
 from tests.support import sized, tried
 
 #: How many additions are asked for: where each settles with its task, and where it may be made again.
-WANTED = {"yes": sized(test=300, proof=10_000, long=50_000), "no": sized(test=300, proof=4_000, long=50_000)}
+WANTED = {"yes": sized(test=300, proof=10_000, long=50_000), "no": sized(test=300, proof=10_000, long=50_000)}
 CLIENTS = 6
 #: Seconds between two kills, on average.
 BREATH_S = 1.5

@@ -195,7 +195,8 @@ _TROUBLE = {
 
 def _hung(points: list[Point], attempt_s: float) -> str:
     after = f" It had come as far as: {points[-1]}." if points else ""
-    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    newest_first = reversed(threading.enumerate())  # that of the test itself is likelier than one that serves others
+    others = [thread.name for thread in newest_first if thread is not threading.current_thread()]
     hint = (
         f" Other threads run in this process ({', '.join(others[:5])}), and a lock that one of them held at the fork"
         " stays locked for ever: stop them before, or use start='spawn'."

@@ -49,7 +49,7 @@ def django_transaction() -> bool:
 
 
 def _django_connections() -> list[Any]:
-    """Those of this thread that were used. None was where Django is only imported, and nobody has asked its settings."""
+    """Those of this thread that were used. None was where Django is imported, and nobody has asked its settings."""
     django, conf = sys.modules.get("django.db"), sys.modules.get("django.conf")
     if django is None or conf is None or not conf.settings.configured:
         return []
