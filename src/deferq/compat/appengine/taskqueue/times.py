@@ -16,7 +16,7 @@ from deferq.default import default
 
 
 def current_s() -> float:
-    """Seconds since the epoch; while tests have exchanged the stores, by their clock. No other store is opened for it."""
+    """Seconds since the epoch; by the clock of the test where one has exchanged the stores. Opens no other store."""
     return time.time() if standin.current is None else default().engine.now() / 1e6
 
 
