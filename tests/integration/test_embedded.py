@@ -24,6 +24,7 @@ FORKED_BY_MULTIPROCESSING = """
 import multiprocessing, sys, threading
 from deferq import Deferq
 from tests.support.sample_tasks import add, begun, gate, wait_for_gate
+from tests.support import threads_named
 
 def serve(url):
     app = Deferq(url)
@@ -41,7 +42,7 @@ if __name__ == "__main__":
 
 
 def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "deferq-worker"]
+    return threads_named("deferq-worker")
 
 
 def test_a_program_starts_its_worker_and_stops_it(app: Deferq) -> None:
