@@ -14,6 +14,7 @@ import pytest
 import deferq
 from deferq import Deferq, State
 from deferq.model.events import EventName
+from tests.support import threads_named
 from tests.support.sample_tasks import add, begun, gate, wait_for_gate
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,6 @@ FORKED_BY_MULTIPROCESSING = """
 import multiprocessing, sys, threading
 from deferq import Deferq
 from tests.support.sample_tasks import add, begun, gate, wait_for_gate
-from tests.support import threads_named
 
 def serve(url):
     app = Deferq(url)
