@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import FakeClock, TaskMaker, tiers, tried
+from tests.support import FakeClock, TaskMaker, started, tiers, tried
 
 #: Seconds that one test of the programme may take where it tries much.
 PROGRAMME_TIMEOUT_S = {"proof": 1_200, "long": 8 * 3_600}
@@ -60,6 +60,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(line)
     if path := os.environ.get("DEFERQ_TRIED"):
         tiers.save(path)
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_others() -> None:
+    """Those of an earlier test may live on for a while."""
+    started.remember()
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import pytest
 import deferq
 from deferq import Deferq, State
 from deferq.model.events import EventName
+from tests.support import threads_named
 from tests.support.sample_tasks import add, begun, gate, wait_for_gate
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ if __name__ == "__main__":
 
 
 def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "deferq-worker"]
+    return threads_named("deferq-worker")
 
 
 def test_a_program_starts_its_worker_and_stops_it(app: Deferq) -> None:

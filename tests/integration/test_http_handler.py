@@ -23,7 +23,7 @@ from deferq.errors import StoreUnavailable
 from deferq.http.message import DELIVERY_KEY, OUTCOME_KEY, LocalDelivery
 from deferq.model.outcome import SUCCEEDED, Cancelled, ErrorText, Failed, Parked, Retried, Snoozed, Succeeded
 from deferq.model.state import State
-from tests.support import bury_stalled, lease_one, sample_tasks, settle, want
+from tests.support import bury_stalled, lease_one, sample_tasks, settle, threads_named, want
 from tests.support.deliveries import Answered, Sent, Transport, delivery, over_asgi, over_wsgi
 
 WAIT_S = 20
@@ -616,4 +616,4 @@ def test_after_a_close_the_handler_works_with_the_store_that_is_opened_anew(web:
 
 def test_with_an_external_worker_deliveries_are_taken_and_no_worker_starts(web: Web) -> None:
     assert web.deliver(sample_tasks.note, 1).status == 200
-    assert [thread for thread in threading.enumerate() if thread.name == "deferq-worker"] == []
+    assert threads_named("deferq-worker") == []

@@ -15,7 +15,7 @@ from deferq.http import asgi as asgi_module
 from deferq.http import loop as loop_module
 from deferq.http.threads import LoopThreads
 from deferq.model.outcome import Succeeded
-from tests.support import lease_one, sample_tasks
+from tests.support import lease_one, sample_tasks, threads_named
 from tests.support.deliveries import delivery, in_loop, scope_of
 
 WAIT_S = 20
@@ -64,7 +64,7 @@ def tell_context() -> str:
 
 
 def threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "deferq-http"]
+    return threads_named("deferq-http")
 
 
 async def until(reached: Callable[[], bool]) -> None:

@@ -12,6 +12,7 @@ import pytest
 import deferq
 from deferq import Deferq, default
 from deferq.http.asgi import AsgiApp, Message, Receive, Send
+from tests.support import threads_named
 from tests.support.sample_tasks import add
 
 WAIT_S = 10
@@ -92,7 +93,7 @@ def test_a_failing_start_of_the_application_is_its_own_affair(app: Deferq) -> No
 
 
 def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "deferq-worker"]
+    return threads_named("deferq-worker")
 
 
 def test_the_worker_starts_and_stops_with_the_server(app: Deferq) -> None:

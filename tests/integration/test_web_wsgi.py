@@ -14,6 +14,7 @@ import pytest
 
 import deferq
 from deferq import Deferq, default
+from tests.support import threads_named
 from tests.support.sample_tasks import add, begun, gate, wait_for_gate
 
 WAIT_S = 10
@@ -59,7 +60,7 @@ def request(app: Callable[..., Iterable[bytes]], *, read: bool = True, **more: A
 
 
 def workers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "deferq-worker"]
+    return threads_named("deferq-worker")
 
 
 def test_the_first_request_starts_the_worker_that_runs_its_task(app: Deferq) -> None:

@@ -2,6 +2,7 @@
 
 from tests.support.clock import START, US, FakeClock
 from tests.support.leases import bury_stalled, lease, lease_one, settle, settle_each, settlement, want
+from tests.support.started import threads_named
 from tests.support.tasks import TaskMaker
 from tests.support.tiers import sized, tried
 
@@ -17,6 +18,7 @@ __all__ = [
     "settle_each",
     "settlement",
     "sized",
+    "threads_named",
     "tried",
     "want",
 ]

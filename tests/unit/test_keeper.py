@@ -21,7 +21,7 @@ from deferq.model.outcome import SUCCEEDED, ErrorText, Failed
 from deferq.model.retry import RetryPolicy
 from deferq.model.state import State
 from deferq.runtime.listeners import Listeners
-from tests.support import US, FakeClock, TaskMaker, lease_one, settle
+from tests.support import US, FakeClock, TaskMaker, lease_one, settle, threads_named
 
 WAIT_S = 20
 FAILED = Failed(error=ErrorText(error_type="ValueError", message="no"))
@@ -204,7 +204,7 @@ def test_after_a_close_nothing_is_kept(
 
 
 def keepers() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "deferq-keeper"]
+    return threads_named("deferq-keeper")
 
 
 def eventually(reached: Callable[[], bool]) -> None:

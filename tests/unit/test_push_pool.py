@@ -20,7 +20,7 @@ from deferq.http.push.pool import BROKE_MAX, PushPool
 from deferq.model.outcome import Interrupted
 from deferq.model.task import Leased
 from deferq.runtime.pools import Lease
-from tests.support import lease_one
+from tests.support import lease_one, threads_named
 from tests.support.pushing import Office
 
 now = [0.0]
@@ -112,7 +112,7 @@ def test_where_no_more_threads_can_be_had_those_that_are_there_go_on(monkeypatch
     start = threading.Thread.start
 
     def only_one(self: threading.Thread) -> None:
-        if any(thread.name == "deferq-push" for thread in threading.enumerate()):
+        if threads_named("deferq-push"):
             raise RuntimeError("can't start new thread")
         start(self)
 
