@@ -159,9 +159,11 @@ FACTS = [
     Fact(NUMBERS, "102,400 bytes for a task that is delivered, 1,048,576 for one that is pulled, and for a transactional request", TASKS + joined("more_than_a_mebibyte_in_one_call_is_refused")),
     Fact(NUMBERS, "2,083 bytes of url; 100 tasks in a call, 5 in a transaction, 1,000 leased at a time for a week at most; tags of 500", TASKS + QUEUES + pulled("a_thousand_are_leased_at_once") + joined("a_sixth_task_in_one_transaction_is_refused")),
     Fact(NUMBERS, "30 days ahead; a dispatch deadline of 15 s to 24 h", TASKS),
+    Fact(NUMBERS, "100 queues from queue.yaml, 500 tasks a second from each", file("app_engine_takes_a_hundred_queues_and_its_default_one", "rates")),
     Fact(PUSH, "`X-AppEngine-QueueName`, `-TaskName`, `-TaskRetryCount`, `-TaskExecutionCount`, `-TaskETA`, and on retries `-TaskPreviousResponse` and `-TaskRetryReason`", sent("it_looks_like_app_engines_own_request", "anything_else_is_tried_again_until_the_limit") + of("apps/test_apps", "the_handler_sees_app_engines_headers_and_counts_retries_by_them")),
     Fact(PUSH, "Method, payload, params, url and headers are those of the task; without an url it goes to `/_ah/queue/<queue>`", sent("a_task_is_posted_with_its_payload_and_its_headers", "methods_without_a_body_have_their_params_in_the_query", "the_params_of_a_post_are_its_form", "without_an_url_it_goes_to_that_of_its_queue")),
     Fact(PUSH, "2xx is done, all else has failed", sent("2xx_is_done", "anything_else_is_tried_again_until_the_limit")),
+    Fact(PUSH, "503 is told by a busy application, and it is left alone for a while", ("unit/test_answers.py::test_a_busy_view_says_when", "integration/test_push.py::test_a_base_that_is_busy_gets_its_rest_and_no_attempt_is_spent")),
     Fact(PULL, "Nobody delivers them; what is leased and not deleted comes again", pulled("workers_never_run_what_is_to_be_pulled", "a_lease_that_is_over_lets_others_have_the_task") + of("apps/test_apps", "what_is_leased_and_not_deleted_comes_again")),
     # ---- 2.3
     Fact(YAML, "A whole file, and `default` without being named", file("a_whole_file_is_read", "app_engine_has_a_default_queue_that_no_file_need_name")),
@@ -195,4 +197,9 @@ DIFFERENCES = [
     Difference("A function that the new version does not have makes the task be lost", "The task is parked until a release has it, and spends no attempt", defer("a_function_that_this_release_has_not_is_left_to_one_that_has")),
     Difference("A transaction takes a task only if `_transactional=True` says so", "One that is open on the store's database takes it; `_transactional=False` says no", transactions("who_says_that_it_belongs_to_none_stores_it_at_once", "a_call_is_there_when_its_transaction_has_committed")),
     Difference("Failures are of Google's classes alone", "They are deferq's, too: `except deferq.PermanentTaskFailure` catches both", defer("permanent_failures_are_one_class_for_both")),
+    Difference("App Engine's front end strips its headers from requests of others", "Nobody does: `deferq.handler().is_genuine(request)` tells whether deferq has made a request", sent("the_application_can_tell_that_it_is_genuine", "a_view_can_ask_whether_it_is_genuine")),
+    Difference("A call of more than about 1 MB cannot be deferred", "16 MiB can, or what the setting `payload_limit` says", large("a_call_beyond_the_stores_own_limit_is_refused_with_both_sizes")),
+    Difference("A name stays taken for about 9 days after its task", "For 24 hours, or what the setting `tombstone_s` says", defer("a_name_is_taken_while_its_task_lives_and_afterwards")),
+    Difference("A task ends after 10 minutes, or 24 hours", "It takes as long as it takes, unless it has a timeout (`dispatch_deadline_usec`)", handler("an_attempt_that_runs_past_its_timeout_has_failed")),
+    Difference("`task_age_limit` counts from the first attempt", "It counts from when the task was first due, so waiting for a worker counts as well", ("unit/test_transitions.py::test_the_age_of_a_task_counts_from_when_it_was_first_due",)),
 ]

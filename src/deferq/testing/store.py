@@ -23,6 +23,8 @@ _HOLDER = secrets.randbits(32)
 #: A test may move the clock by days while a task runs, so leases are long.
 _LEASE_US = 365 * 86_400 * US
 _serials = count(1)
+#: So often may the time have been asked for since a task was made: by what makes its id, and what stores it.
+_ASKED = 4
 
 
 class Alongside:
@@ -107,11 +109,11 @@ class RecordingEngine(MemoryEngine):
 
     def now(self) -> int:
         now = super().now()
-        self._asked.times = (now, *getattr(self._asked, "times", ())[:1])
+        self._asked.times = (now, *getattr(self._asked, "times", ())[: _ASKED - 1])
         return now
 
     def deferred_at(self, task: NewTask) -> int:
-        """When this thread deferred a task that it has just put: one of the two times it asked for last.
+        """When this thread deferred a task that it has just put: one of the times it asked for last.
 
         Whole milliseconds lie between it and an eta that was reckoned from it.
         """

@@ -12,6 +12,7 @@ from typing import Any
 from wsgiref.util import setup_testing_defaults
 
 import pytest
+from fastapi.testclient import TestClient
 
 from deferq import State
 from deferq import default as default_module
@@ -193,8 +194,7 @@ def test_it_sees_what_failed_and_so_does_the_store(application: Any, deferq_task
 
 @an("chat")
 def test_an_asgi_application_has_the_same_tasks(application: Any, deferq_tasks: DeferredTasks) -> None:
-    testclient = pytest.importorskip("fastapi.testclient")
-    client = testclient.TestClient(application.app)
+    client = TestClient(application.app)
     assert client.post("/say/ann", params={"what": "hello"}).status_code == 202
     asyncio.run(deferq_tasks.drain_async(future=True))
     assert application.said == [("ann", "hello", 1), ("ann", "hello!", 1), ("note", "who=ann", "default")]
@@ -203,8 +203,7 @@ def test_an_asgi_application_has_the_same_tasks(application: Any, deferq_tasks: 
 
 @an("chat")
 def test_it_takes_what_is_signed_alone_and_hears_what_failed(application: Any, deferq_tasks: DeferredTasks) -> None:
-    testclient = pytest.importorskip("fastapi.testclient")
-    client = testclient.TestClient(application.app)
+    client = TestClient(application.app)
     body = pickle.dumps((application.said.append, ("forged",), {}))
     spoofed = {"X-AppEngine-TaskName": "t", "X-AppEngine-User-IP": "0.1.0.2"}
     assert client.post("/_tasks/say", content=body, headers=spoofed).status_code == 403

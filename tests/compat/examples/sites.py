@@ -22,7 +22,7 @@ from deferq import Deferq
 from tests.docs.pages import ROOT, blocks
 from tests.process.servers.running import family, free_port
 
-PATIENCE_S = 150.0
+PATIENCE_S = 100.0
 
 
 class Example(NamedTuple):
@@ -224,12 +224,14 @@ class Site:
         text = (self.folder / "output").read_text(errors="replace")
         return re.sub(r"\n+", "\n", text)[-20_000:]
 
-    def wait_until(self, condition: Callable[[], object], what: str, every_s: float = 0.05) -> None:
-        ends = time.monotonic() + PATIENCE_S
+    def wait_until(
+        self, condition: Callable[[], object], what: str, every_s: float = 0.05, patience_s: float = PATIENCE_S
+    ) -> None:
+        ends = time.monotonic() + patience_s
         while not condition():
             assert time.monotonic() < ends, f"waited for {what} in vain\n{self.output()}"
             time.sleep(every_s)
 
     def wait_for_tasks(self, but: int = 0) -> None:
         """Wait until no more than so many have not ended."""
-        self.wait_until(lambda: self.tally().unfinished <= but, f"tasks: {self.tally()}", every_s=0.5)
+        self.wait_until(lambda: self.tally().unfinished <= but, "tasks", every_s=0.5, patience_s=4 * PATIENCE_S)

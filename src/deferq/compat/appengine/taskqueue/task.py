@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit
@@ -32,7 +31,7 @@ from deferq.compat.appengine.taskqueue.limits import (
     Version,
 )
 from deferq.compat.appengine.taskqueue.params import CaselessHeaders, encoded
-from deferq.compat.appengine.taskqueue.times import due_at
+from deferq.compat.appengine.taskqueue.times import current_s, due_at
 
 if TYPE_CHECKING:
     from deferq.compat.appengine.deferred.calls import DeferredCall
@@ -80,7 +79,7 @@ class Task:
         self._fill(payload, query, headers, kwargs)
         self._target = hosts.resolve(kwargs.get("target"), headers)
         self._headers = headers
-        self._eta_posix = due_at(kwargs.get("eta"), kwargs.get("countdown"), time.time())
+        self._eta_posix = due_at(kwargs.get("eta"), kwargs.get("countdown"), current_s())
         self._retry_options = kwargs.get("retry_options")
         self._dispatch_deadline_usec = kwargs.get("dispatch_deadline_usec")
         self._queue_name: str | None = None
