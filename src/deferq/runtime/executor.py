@@ -110,7 +110,9 @@ class Executor:
     def call(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         """Run a plain function in a fresh context that holds what the task carried, and the current task."""
         outcome = self._outcome(invocation, current)
-        return outcome if isinstance(outcome, Awaiting) else self.settled(outcome, current)
+        if current.settled is None or isinstance(outcome, Awaiting):
+            return outcome
+        return self.settled(outcome, current)
 
     def _outcome(self, invocation: Invocation, current: CurrentTask) -> Outcome | Awaiting:
         context = Context()
@@ -178,10 +180,10 @@ class Executor:
             decode_options(task.options)
             if task.url is not None and self._deliverer is not None:
                 return self._delivery(task, self._deliverer)
-            if is_request(task.payload):
-                return NOT_PULLED if task.url is None else NOT_DELIVERED
             return self._codec.decode(task)
         except _UNREADABLE as error:
+            if isinstance(error, CodecNotAllowed) and is_request(task.payload):  # asked here: calls need not pay for it
+                return NOT_PULLED if task.url is None else NOT_DELIVERED
             return Failed(error=_refusal(error), permanent=True, reason="corrupt")
         except _NOT_HERE as error:
             return Parked(error=_refusal(error))
