@@ -40,6 +40,9 @@ class Handler:
             setting of that name says. Anywhere but on App Engine this lets everybody run any code.
     """
 
+    #: Of a subclass as well whose own `__init__` does not call this one: App Engine's has none.
+    _trusts: bool | None = None
+
     def __init__(self, *, trust_app_engine_headers: bool | None = None) -> None:
         self._trusts = trust_app_engine_headers
 
