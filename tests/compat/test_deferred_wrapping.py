@@ -385,6 +385,33 @@ def test_on_app_engine_the_address_is_what_its_front_end_says(
     assert counting.seen == [(1,)]
 
 
+@pytest.mark.usefixtures("external")
+def test_a_single_handler_that_trusts_hears_it_too(app: Deferq) -> None:
+    """The setting says no: nobody else does, and the address of the request stays what it is."""
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        handler = deferred.Handler(trust_app_engine_headers=environ["PATH_INFO"] == PATH or None)
+        text, status, headers = handler.post(environ)
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [text.encode(), environ["REMOTE_ADDR"].encode()]
+
+    body = deferred.serialize(counting.note, 1)
+    headers = (
+        ("Content-Length", str(len(body))),
+        ("X-AppEngine-TaskName", "task1"),
+        ("X-AppEngine-User-IP", "0.1.0.2"),
+    )
+    sent = Sent("POST", PATH, "", headers, body)
+    server = {"SERVER_SOFTWARE": "gunicorn/23", "REMOTE_ADDR": "169.254.1.1"}
+    wrapped = wrap_wsgi_app(application, use_deferred=True)
+    assert over_wsgi(wrapped, sent, **server).body == b"Success169.254.1.1"
+    assert over_wsgi(wrapped, sent._replace(path="/other"), **server).status == 403
+    assert over_wsgi(wrapped, sent._replace(path="/_ah/queue/deferred"), **server).status == 403
+    other = sent.with_header("X-AppEngine-User-IP", "192.0.2.1")
+    assert over_wsgi(wrapped, other, SERVER_SOFTWARE="gunicorn/23", REMOTE_ADDR="0.1.0.2").status == 403
+    assert counting.seen == [(1,)]
+
+
 def test_an_error_of_the_callable_is_logged_and_left_to_the_server(
     monkeypatch: pytest.MonkeyPatch, configured: Making[..., Deferq], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -53,8 +53,7 @@ class Handler:
         """
         if signed.claims(environ):
             return signed.run(environ, lambda: self._log_headers(environ), self.refusal)
-        trusts = default().settings["trust_app_engine_headers"] if self._trusts is None else self._trusts
-        if not trusts or not trusting.is_from_queue(environ):
+        if not self.trusts() or not trusting.is_from_queue(environ):
             return self.refusal(environ)
         self._log_headers(environ)
         return trusting.run(environ)
@@ -82,6 +81,10 @@ class Handler:
     async def post_async(self, scope: Environ, body: bytes) -> Answer:
         """`post` for a view of an ASGI application, which has read the body; never raises what the callable raises."""
         return await asgi.post(self, scope, body)
+
+    def trusts(self) -> bool:
+        """Whether App Engine's headers and address stand for a signature."""
+        return bool(default().settings["trust_app_engine_headers"]) if self._trusts is None else self._trusts
 
     def refusal(self, environ: Environ) -> Answer:
         """The answer to what nobody has signed."""

@@ -10,6 +10,7 @@ from http import HTTPStatus
 from typing import Any, Final
 
 from deferq.compat.appengine.deferred.answers import Answer, answer
+from deferq.compat.appengine.wrapping import TOLD_KEY
 from deferq.default import default
 
 NAMED: Final = "HTTP_X_APPENGINE_TASKNAME"
@@ -21,7 +22,8 @@ _PIECE = 64 * 1024
 def is_from_queue(environ: Mapping[str, Any]) -> bool:
     """Whether header and address are those of App Engine's queue, or of its development server."""
     in_development = str(environ.get("SERVER_SOFTWARE") or "").startswith("Devel")
-    return NAMED in environ and (in_development or environ.get("REMOTE_ADDR") == _QUEUE_ADDRESS)
+    address = environ.get(TOLD_KEY) or environ.get("REMOTE_ADDR")
+    return NAMED in environ and (in_development or address == _QUEUE_ADDRESS)
 
 
 def run(environ: Mapping[str, Any]) -> Answer:
