@@ -5,6 +5,7 @@ Anywhere else they prove nothing, and whoever sends them could run any code.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final
@@ -17,6 +18,7 @@ NAMED: Final = "HTTP_X_APPENGINE_TASKNAME"
 #: Whom App Engine's queue calls from.
 _QUEUE_ADDRESS: Final = "0.1.0.2"
 _PIECE = 64 * 1024
+_log = logging.getLogger()
 
 
 def is_from_queue(environ: Mapping[str, Any]) -> bool:
@@ -27,13 +29,21 @@ def is_from_queue(environ: Mapping[str, Any]) -> bool:
 
 
 def run(environ: Mapping[str, Any]) -> Answer:
-    """Run the body. What is not all there is refused: an empty body would be taken for a task that cannot be run."""
+    """Run the body. What is not all there is refused: an empty body would be taken for a task that cannot be run.
+
+    So is a large call that stands in Google's datastore: with any other answer Google's queue would forget the task.
+    """
     from deferq.compat.appengine.deferred.deferred import run as run_body
+    from deferq.compat.appengine.deferred.entities import Elsewhere
 
     body = _body(environ)
     if body is None:
         return answer(HTTPStatus.BAD_REQUEST, "The body of the request has no length, or is not as long as it says.")
-    run_body(body)
+    try:
+        run_body(body)
+    except Elsewhere as error:
+        _log.error("%s It stays in Google's queue.", error)
+        return answer(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
     return answer(HTTPStatus.OK, "Success")
 
 
