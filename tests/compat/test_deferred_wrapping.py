@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable as Making
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from socketserver import ThreadingMixIn
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,12 @@ def all_ended(app: Deferq) -> list[State]:
 # ---- applications, each with a view at PATH that does as Google's samples do
 
 ran_at: list[str] = []
+tenant: ContextVar[str] = ContextVar("tenant")
+
+
+def note_the_tenant() -> None:
+    counting.seen.append(tenant.get("nobody"))
+    tenant.set("left behind")
 
 
 def plain() -> Any:
@@ -245,6 +252,27 @@ def test_a_view_that_runs_the_body_itself_gets_the_bare_pickle(way: Any, app: De
         assert all_ended(app) == [State.SUCCEEDED]
     assert counting.seen == [(1,)]
     assert ran_at.count("/old/fashion") == 1
+
+
+@each_way
+@on_sqlite
+def test_in_such_a_view_the_call_has_the_context_that_travels_with_it(
+    way: Any, configured: Making[..., Deferq]
+) -> None:
+    """Else it would run for no tenant, or for that of the request before."""
+    app = configured(carry=[tenant])
+    application = flask()
+
+    def defer_for_acme() -> None:
+        tenant.set("acme")
+        deferred.defer(note_the_tenant, _url="/old/fashion")
+
+    for _ in range(2):
+        copy_context().run(defer_for_acme)
+    with way(app, application):
+        assert all_ended(app) == [State.SUCCEEDED] * 2
+    assert counting.seen == ["acme", "acme"]
+    assert tenant.get("") == ""
 
 
 @each_way
