@@ -288,6 +288,19 @@ def test_a_pickle_that_somebody_adds_for_a_view_of_the_handler_runs_there(way: A
 
 @each_way
 @on_sqlite
+def test_the_allow_list_looks_at_what_such_a_pickle_calls(way: Any, configured: Making[..., Deferq]) -> None:
+    app = configured(allow=["tests.compat.counting"])
+    application = plain()
+    taskqueue.add(url=PATH, payload=deferred.serialize(Counter(1).add, 2))
+    taskqueue.add(url=PATH, payload=deferred.serialize(os.putenv, "A", "b"))
+    with way(app, application):
+        until(lambda: State.SUCCEEDED in states(app), "it has not run")
+        until(lambda: any(task.parks for task in app.engine.find(Filter()).tasks), "it is not parked")
+    assert counting.seen == [("add", 3)]
+
+
+@each_way
+@on_sqlite
 def test_the_callable_sees_its_task_and_its_headers_where_it_is_delivered(way: Any, app: Deferq) -> None:
     application = plain()
     deferred.defer(note_headers, _url=PATH, _headers={"X-Shop": "7"}, _queue="mail")
