@@ -138,6 +138,21 @@ def test_on_app_engine_its_own_deliveries_run(monkeypatch: pytest.MonkeyPatch, c
     assert counting.seen == [(LARGE,)]
 
 
+@pytest.mark.usefixtures("external")
+def test_a_single_handler_that_trusts_hears_from_where_they_come(app: Deferq) -> None:
+    body = deferred.serialize(counting.note, 1)
+    scope = {
+        "method": "POST",
+        "path": PATH,
+        "client": ("169.254.1.1", 1),
+        "headers": [(b"x-appengine-taskname", b"task1"), (b"x-appengine-user-ip", b"0.1.0.2")],
+    }
+    trusting = deferred.Handler(trust_app_engine_headers=True)
+    assert asyncio.run(trusting.post_async(dict(scope), body))[1] == 200
+    assert asyncio.run(deferred.Handler().post_async(dict(scope), body))[1] == 403
+    assert counting.seen == [(1,)]
+
+
 @pytest.mark.parametrize("path", [PATH, "/ours"])
 def test_the_worker_of_the_process_delivers_to_views_of_either_handler(app: Deferq, path: str) -> None:
     wrapped = wrap_asgi_app(application)

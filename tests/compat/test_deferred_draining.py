@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import sys
 from types import ModuleType
@@ -112,6 +113,20 @@ def test_a_built_in_method_of_googles_library_runs() -> None:
 def test_a_large_call_of_googles_library_stayed_in_its_datastore(app: Deferq) -> None:
     with pytest.raises(deferred.PermanentTaskFailure):
         deferred.run(LARGE)
+
+
+def test_google_keeps_the_task_of_a_large_call_that_it_delivers_to_us(app: Deferq) -> None:
+    """A 200 would make its queue forget the task, and nobody would ever run what stands in its datastore."""
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "REMOTE_ADDR": "0.1.0.2",
+        "HTTP_X_APPENGINE_TASKNAME": "task1",
+        "CONTENT_LENGTH": str(len(LARGE)),
+        "wsgi.input": io.BytesIO(LARGE),
+    }
+    text, status, _ = deferred.Handler(trust_app_engine_headers=True).post(environ)
+    assert status == 503
+    assert "Google's datastore" in text
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

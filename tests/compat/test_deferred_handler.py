@@ -267,6 +267,21 @@ def test_a_handler_can_be_subclassed_as_in_googles_documentation(app: Deferq, tr
     assert Running().post(request) == ("SingularTaskFailure", http.HTTPStatus.REQUEST_TIMEOUT, PLAIN)
 
 
+def test_a_subclass_need_not_call_our_init(monkeypatch: pytest.MonkeyPatch, configured: Making[..., Deferq]) -> None:
+    """App Engine's handler has none. Such a subclass believes what the setting says."""
+
+    class Labelled(deferred.Handler):
+        def __init__(self, label: str) -> None:
+            self.label = label
+
+    configured()
+    assert Labelled("counters").post(request_of(call_of(counting.note, 1))) == (NOT_FROM_QUEUE, FORBIDDEN, PLAIN)
+    monkeypatch.setenv("DEFERQ_TRUST_APP_ENGINE_HEADERS", "1")
+    configured()
+    assert Labelled("counters").post(request_of(call_of(counting.note, 2)))[1] == OK
+    assert counting.seen == [(2,)]
+
+
 # ---- what is not signed
 
 

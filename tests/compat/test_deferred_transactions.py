@@ -183,6 +183,14 @@ def test_who_says_that_it_belongs_to_none_stores_it_at_once(app: Deferq, engine:
     assert run_due(app) == [SUCCEEDED]
 
 
+def test_behind_a_first_write_that_is_an_error_and_not_a_wait_without_end(app: Deferq, engine: Any) -> None:
+    with Session(engine) as session, session.begin():
+        session.execute(sqlalchemy.text("insert into shop values (1)"))
+        with pytest.raises(taskqueue.DatastoreError, match="Defer within that transaction"):
+            deferred.defer(counting.note, 1, _transactional=False)
+    assert run_due(app) == []
+
+
 def test_a_call_too_large_for_the_store_leaves_the_transaction_as_it_was(
     configured: Making[..., Deferq],
 ) -> None:

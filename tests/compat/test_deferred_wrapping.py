@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable as Making
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
 from socketserver import ThreadingMixIn
 from types import ModuleType
 from typing import Any
@@ -56,6 +57,12 @@ def all_ended(app: Deferq) -> list[State]:
 # ---- applications, each with a view at PATH that does as Google's samples do
 
 ran_at: list[str] = []
+tenant: ContextVar[str] = ContextVar("tenant")
+
+
+def note_the_tenant() -> None:
+    counting.seen.append(tenant.get("nobody"))
+    tenant.set("left behind")
 
 
 def plain() -> Any:
@@ -249,12 +256,46 @@ def test_a_view_that_runs_the_body_itself_gets_the_bare_pickle(way: Any, app: De
 
 @each_way
 @on_sqlite
+def test_in_such_a_view_the_call_has_the_context_that_travels_with_it(
+    way: Any, configured: Making[..., Deferq]
+) -> None:
+    """Else it would run for no tenant, or for that of the request before."""
+    app = configured(carry=[tenant])
+    application = flask()
+
+    def defer_for_acme() -> None:
+        tenant.set("acme")
+        deferred.defer(note_the_tenant, _url="/old/fashion")
+
+    for _ in range(2):
+        copy_context().run(defer_for_acme)
+    with way(app, application):
+        assert all_ended(app) == [State.SUCCEEDED] * 2
+    assert counting.seen == ["acme", "acme"]
+    assert tenant.get("") == ""
+
+
+@each_way
+@on_sqlite
 def test_a_pickle_that_somebody_adds_for_a_view_of_the_handler_runs_there(way: Any, app: Deferq) -> None:
     application = plain()
     taskqueue.add(url=PATH, payload=deferred.serialize(Counter(1).add, 2))
     taskqueue.add(url=PATH, payload=b"garbage")
     with way(app, application):
         assert sorted(all_ended(app)) == [State.SUCCEEDED, State.DEAD]
+    assert counting.seen == [("add", 3)]
+
+
+@each_way
+@on_sqlite
+def test_the_allow_list_looks_at_what_such_a_pickle_calls(way: Any, configured: Making[..., Deferq]) -> None:
+    app = configured(allow=["tests.compat.counting"])
+    application = plain()
+    taskqueue.add(url=PATH, payload=deferred.serialize(Counter(1).add, 2))
+    taskqueue.add(url=PATH, payload=deferred.serialize(os.putenv, "A", "b"))
+    with way(app, application):
+        until(lambda: State.SUCCEEDED in states(app), "it has not run")
+        until(lambda: any(task.parks for task in app.engine.find(Filter()).tasks), "it is not parked")
     assert counting.seen == [("add", 3)]
 
 
@@ -380,6 +421,33 @@ def test_on_app_engine_the_address_is_what_its_front_end_says(
     sent = Sent("POST", "/_ah/queue/deferred", "", headers, body)
     wrapped = wrap_wsgi_app(says("the application"), use_deferred=True)
     assert over_wsgi(wrapped, sent, SERVER_SOFTWARE="gunicorn/23", REMOTE_ADDR="169.254.1.1").body == b"Success"
+    other = sent.with_header("X-AppEngine-User-IP", "192.0.2.1")
+    assert over_wsgi(wrapped, other, SERVER_SOFTWARE="gunicorn/23", REMOTE_ADDR="0.1.0.2").status == 403
+    assert counting.seen == [(1,)]
+
+
+@pytest.mark.usefixtures("external")
+def test_a_single_handler_that_trusts_hears_it_too(app: Deferq) -> None:
+    """The setting says no: nobody else does, and the address of the request stays what it is."""
+
+    def application(environ: Environ, start_response: Any) -> Any:
+        handler = deferred.Handler(trust_app_engine_headers=environ["PATH_INFO"] == PATH or None)
+        text, status, headers = handler.post(environ)
+        start_response(f"{status.value} {status.phrase}", headers)
+        return [text.encode(), environ["REMOTE_ADDR"].encode()]
+
+    body = deferred.serialize(counting.note, 1)
+    headers = (
+        ("Content-Length", str(len(body))),
+        ("X-AppEngine-TaskName", "task1"),
+        ("X-AppEngine-User-IP", "0.1.0.2"),
+    )
+    sent = Sent("POST", PATH, "", headers, body)
+    server = {"SERVER_SOFTWARE": "gunicorn/23", "REMOTE_ADDR": "169.254.1.1"}
+    wrapped = wrap_wsgi_app(application, use_deferred=True)
+    assert over_wsgi(wrapped, sent, **server).body == b"Success169.254.1.1"
+    assert over_wsgi(wrapped, sent._replace(path="/other"), **server).status == 403
+    assert over_wsgi(wrapped, sent._replace(path="/_ah/queue/deferred"), **server).status == 403
     other = sent.with_header("X-AppEngine-User-IP", "192.0.2.1")
     assert over_wsgi(wrapped, other, SERVER_SOFTWARE="gunicorn/23", REMOTE_ADDR="0.1.0.2").status == 403
     assert counting.seen == [(1,)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from deferq.codec.context import Carried, capture, carriers
 from deferq.codec.payload import decode_call, decode_result, encode_call, encode_result
-from deferq.codec.requests import StoredRequest, is_request, pack_request, unpack_request
+from deferq.codec.requests import REQUEST_TARGET, StoredRequest, is_request, pack_request, unpack_request
 from deferq.codec.signing import CODECS, HTTP, PICKLE, TRIPLE, Keyring
 from deferq.codec.sizes import PAYLOAD_LIMIT, oversized
 from deferq.codec.targets import Located, check_allowed, check_homes, find, unwrapped
@@ -145,9 +145,10 @@ class Codec:
         """
         codec, body = self._open(task)
         if codec == TRIPLE:
+            target = _claimed(task.target, body) if self._allow is not None else task.target
             if self._allow is not None:
-                check_allowed(task.target, self._allow)
-            return self._invocation_of_triple(task.target, body)
+                check_allowed(target, self._allow)
+            return self._invocation_of_triple(target, body)
         fn, is_async = find(task.target, self._registry, self._allow)
         args, kwargs, extras = decode_call(body) if codec == PICKLE else self._strict_json().decode_call(body)
         return Invocation(fn, args, kwargs, extras.get("context") or {}, is_async)
@@ -227,6 +228,13 @@ class Codec:
     def _check_size(self, what: str, body: bytes) -> None:
         if len(body) > self.payload_limit:
             raise oversized(what, len(body), self.payload_limit)
+
+
+def _claimed(target: str, body: bytes) -> str:
+    """What a body calls that somebody has stored as a request, if it says so: its target is that of any request."""
+    from deferq.codec.inert import triple_target
+
+    return triple_target(body) or target if target == REQUEST_TARGET else target
 
 
 def _accepted_with(payload: str) -> tuple[str, ...]:

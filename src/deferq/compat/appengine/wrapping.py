@@ -20,6 +20,8 @@ AsgiApp = Callable[[Any, Any, Any], Awaitable[None]]
 DEFERRED_PATH: Final = "/_ah/queue/deferred"
 #: What App Engine's front end sets, and nobody else can, to the address that a request came from.
 _ADDRESS: Final = "HTTP_X_APPENGINE_USER_IP"
+#: Where it is left for handlers that believe it, whatever the setting says. No header of a request is called so.
+TOLD_KEY: Final = "deferq.app_engine_address"
 _log = logging.getLogger()
 
 
@@ -67,8 +69,10 @@ class _Routed:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         begin_anew()
-        if _ADDRESS in environ and default().settings["trust_app_engine_headers"]:
-            environ["REMOTE_ADDR"] = environ[_ADDRESS]
+        if _ADDRESS in environ:
+            environ[TOLD_KEY] = environ[_ADDRESS]
+            if default().settings["trust_app_engine_headers"]:
+                environ["REMOTE_ADDR"] = environ[_ADDRESS]
         if self._use_deferred and environ.get("PATH_INFO") == DEFERRED_PATH:
             return _deferred(environ, start_response)
         return self.app(environ, start_response)

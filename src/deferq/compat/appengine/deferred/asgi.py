@@ -12,6 +12,7 @@ from io import BytesIO
 from typing import TYPE_CHECKING, Any, Final
 
 from deferq.compat.appengine.deferred.answers import Answer, answer
+from deferq.compat.appengine.wrapping import TOLD_KEY
 from deferq.default import default
 from deferq.http.message import OUTCOME_KEY, Request, path_of_scope
 from deferq.model.outcome import Failed, Outcome, Retried, Snoozed, Succeeded
@@ -38,8 +39,8 @@ async def post(handler: Handler, scope: Scope, body: bytes) -> Answer:
 
 def _on_app_engine(environ: dict[str, Any]) -> dict[str, Any]:
     """There the server sees the front end alone, which says whom it asks for."""
-    if "HTTP_X_APPENGINE_USER_IP" in environ and default().settings["trust_app_engine_headers"]:
-        environ["REMOTE_ADDR"] = environ["HTTP_X_APPENGINE_USER_IP"]
+    if "HTTP_X_APPENGINE_USER_IP" in environ:
+        environ[TOLD_KEY] = environ["HTTP_X_APPENGINE_USER_IP"]
     return environ
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import types
+from contextvars import copy_context
 from typing import Any, Final
 
-from deferq.codec.triples import decode_triple
+from deferq.codec.context import restore
+from deferq.codec.triples import Triple, decode_triple
 from deferq.compat.appengine import taskqueue
 from deferq.compat.appengine.deferred.calls import DeferredCall
 from deferq.compat.appengine.deferred.entities import _DeferredTaskEntity, spilled
@@ -21,6 +23,7 @@ from deferq.compat.appengine.deferred.handler import (
 )
 from deferq.compat.appengine.deferred.keywords import sorted_out
 from deferq.compat.appengine.ndbcontexts import begin_anew_with_each_task
+from deferq.default import default
 
 _DEFAULT_URL: Final = "/_ah/queue/deferred"
 _DEFAULT_QUEUE: Final = "default"
@@ -100,14 +103,20 @@ def _member_name(obj: Any) -> str | None:
 def run(data: bytes) -> Any:
     """Make the call that `serialize` has pickled, here and now, and return what it returns.
 
+    What `carry` has let travel with a task is there again, for the call alone, where a view has got `data` from it.
     Whoever can choose `data` can run any code: never pass what came from outside. `Handler` takes only what is signed.
     Raises PermanentTaskFailure if it cannot be restored, else whatever the callable raises.
     """
     try:
-        fn, args, kwargs, _ = decode_triple(data)
+        call = decode_triple(data)
     except Exception as error:
         raise PermanentTaskFailure(error) from error
-    return fn(*args, **kwargs)
+    return copy_context().run(_carried_along, call) if call.context else call.fn(*call.args, **call.kwargs)
+
+
+def _carried_along(call: Triple) -> Any:
+    restore(default().codec.carried, call.context)
+    return call.fn(*call.args, **call.kwargs)
 
 
 def run_from_datastore(key: Any) -> Any:

@@ -15,6 +15,10 @@ _LATER_S = 60.0
 _ID_MAX = (1 << 63) - 1
 
 
+class Elsewhere(PermanentTaskFailure):
+    """The key of a large call is none of ours: Google's library has put it into its datastore."""
+
+
 class _DeferredTaskEntity:
     """What stands beside a task whose call is too large to travel with it. It comes and goes with the task."""
 
@@ -49,10 +53,13 @@ def spilled(key: Any) -> Invocation:
 
     Raises PermanentTaskFailure if there is none, or none that can be restored; Snooze if another worker may know it.
     """
-    task_id = _id_of(key)
-    owner = default()
-    envelope = None if task_id is None else owner.engine.spill(task_id)
-    if task_id is None or envelope is None:
+    task_id, owner = _id_of(key), default()
+    if task_id is None:
+        raise Elsewhere(
+            "The large call of this task is not in the store: its key is not of deferq, but of Google's datastore, say."
+        )
+    envelope = owner.engine.spill(task_id)
+    if envelope is None:
         raise PermanentTaskFailure("The large call of this task is not in the store: its task is gone, or never was.")
     try:
         return owner.codec.open_spill(task_id, envelope)

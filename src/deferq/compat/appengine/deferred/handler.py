@@ -40,6 +40,9 @@ class Handler:
             setting of that name says. Anywhere but on App Engine this lets everybody run any code.
     """
 
+    #: Of a subclass as well whose own `__init__` does not call this one: App Engine's has none.
+    _trusts: bool | None = None
+
     def __init__(self, *, trust_app_engine_headers: bool | None = None) -> None:
         self._trusts = trust_app_engine_headers
 
@@ -50,8 +53,7 @@ class Handler:
         """
         if signed.claims(environ):
             return signed.run(environ, lambda: self._log_headers(environ), self.refusal)
-        trusts = default().settings["trust_app_engine_headers"] if self._trusts is None else self._trusts
-        if not trusts or not trusting.is_from_queue(environ):
+        if not self.trusts() or not trusting.is_from_queue(environ):
             return self.refusal(environ)
         self._log_headers(environ)
         return trusting.run(environ)
@@ -79,6 +81,10 @@ class Handler:
     async def post_async(self, scope: Environ, body: bytes) -> Answer:
         """`post` for a view of an ASGI application, which has read the body; never raises what the callable raises."""
         return await asgi.post(self, scope, body)
+
+    def trusts(self) -> bool:
+        """Whether App Engine's headers and address stand for a signature."""
+        return bool(default().settings["trust_app_engine_headers"]) if self._trusts is None else self._trusts
 
     def refusal(self, environ: Environ) -> Answer:
         """The answer to what nobody has signed."""
