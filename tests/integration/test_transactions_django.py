@@ -143,6 +143,14 @@ def test_another_database_of_django_s_is_none_of_ours(app: Deferq, shop: Any, tm
             app.call(sample_tasks.add, 1).defer(within=connection)
 
 
+def test_a_block_that_has_failed_on_another_database_is_none_of_ours(app: Deferq, shop: Any, tmp_path: Path) -> None:
+    with Deferq(f"sqlite:///{tmp_path}/elsewhere.db") as other, transaction.atomic(using=ALIAS):
+        transaction.set_rollback(True, using=ALIAS)
+        assert exists(other, other.defer(sample_tasks.add, 1)) == [True]
+        with pytest.raises(NoTransaction):
+            app.defer(sample_tasks.add, 1)
+
+
 def test_a_coroutine_is_in_no_block_of_a_thread(app: Deferq, shop: Any) -> None:
     async def work() -> TaskHandle:
         return await app.defer_async(sample_tasks.add, 1)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from deferq.errors import (
     NoTransaction,
     NotTransactional,
     OtherDatabase,
+    StoreUnavailable,
     WriteBesideTransaction,
 )
 from deferq.model.state import State
@@ -223,6 +225,56 @@ def test_outside_of_transactions_and_beside_other_databases_nothing_changes(
         unbound.add(Customer(name="ann"))
         without = app.defer(sample_tasks.add, 1)
     assert exists(app, beside, after, without) == [True] * 3
+
+
+@pytest.mark.parametrize("how", ["autocommit", "the driver begins nothing"])
+def test_a_session_that_commits_each_statement_is_no_transaction(app: Deferq, database: Path, how: str) -> None:
+    app.engine.counts()
+    engine = create_engine(f"sqlite:///{database}", isolation_level="AUTOCOMMIT" if how == "autocommit" else None)
+    if how != "autocommit":
+        event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Customer(name="ann"))
+        session.flush()
+        assert exists(app, app.defer(sample_tasks.add, 1)) == [True]
+        with pytest.raises(NoTransaction):
+            app.call(sample_tasks.add, 1).defer(within=True)
+    engine.dispose()
+
+
+def test_a_session_that_cannot_begin_gets_no_task_beside_it(app: Deferq, database: Path) -> None:
+    """Its rows will not be stored, so the task must not be either."""
+    app.engine.counts()
+    engine = begin_at_once(create_engine(f"sqlite:///{database}", connect_args={"timeout": 0.01}))
+    Base.metadata.create_all(engine)
+    writer = sqlite3.connect(database, isolation_level=None)
+    with closing(writer), Session(engine) as session:
+        session.add(Customer(name="ann"))
+        writer.execute("begin immediate")
+        with pytest.raises(StoreUnavailable, match="session cannot be used"):
+            app.defer(sample_tasks.add, 1)
+        writer.execute("commit")
+    assert app.engine.counts().queues == ()
+    engine.dispose()
+
+
+def test_what_fails_on_another_database_is_none_of_ours(app: Deferq, engine: Engine, tmp_path: Path) -> None:
+    """A failed session, and a pool that is used up."""
+    other = create_engine(f"sqlite:///{tmp_path}/elsewhere.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
+    Base.metadata.create_all(other)
+    with Session(other) as session:
+        session.add_all([Customer(name="ann")])
+        session.commit()
+        session.add(Customer(name="ann"))
+        with pytest.raises(IntegrityError):
+            session.flush()
+        assert exists(app, app.defer(sample_tasks.add, 1)) == [True]
+        session.rollback()
+        session.connection()
+        with Session(other) as second, second.begin():
+            assert exists(app, app.defer(sample_tasks.add, 1)) == [True]
+    other.dispose()
 
 
 def test_the_session_that_was_used_last_counts(app: Deferq, immediate: Engine) -> None:

@@ -12,7 +12,7 @@ from importlib import import_module
 from sys import modules
 from typing import TYPE_CHECKING, cast
 
-from deferq.errors import StoreUnavailable
+from deferq.errors import StoreUnavailable, TransactionError
 
 if TYPE_CHECKING:
     from deferq.engines.base import Engine
@@ -58,7 +58,8 @@ def _is_loaded(module: str) -> bool:
 def find(engine: Engine) -> Transaction | None:
     """The transaction on the engine's database that is open in this thread or coroutine; None: none is.
 
-    Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here.
+    Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here,
+    StoreUnavailable if it cannot begin.
     """
     within = engine.within
     for candidate in _candidates(within):
@@ -91,6 +92,8 @@ def _candidates(within: Within | None) -> Iterator[Transaction]:
 def _is_on(within: Within, candidate: Transaction) -> bool:
     try:
         connection = candidate.connection()
-    except StoreUnavailable:  # its database cannot be reached; it is none of ours
+    except (StoreUnavailable, TransactionError):
+        if candidate.may_be_on(within):  # to store beside it what it is to decide upon would be wrong
+            raise
         return False
-    return within.is_on(connection)
+    return connection.can_begin and within.is_on(connection)

@@ -17,7 +17,7 @@ from django.utils.connection import ConnectionDoesNotExist, ConnectionProxy
 from deferq.engines.within import CallersConnection, Within
 from deferq.errors import NoTransaction, NotTransactional
 from deferq.transactions.bare import BareConnection
-from deferq.transactions.joining import Elsewhere, Transaction
+from deferq.transactions.joining import Elsewhere, Transaction, is_at
 from deferq.transactions.looking import look_for
 
 
@@ -86,6 +86,10 @@ class DjangoTransaction(Transaction):
         if not isinstance(raw, sqlite3.Connection):
             raise NotTransactional(f"within: {self.what} uses {type(raw).__module__}, and deferq knows sqlite3 alone.")
         return BareConnection(raw, self.what)
+
+    def may_be_on(self, within: Within) -> bool:
+        """What the settings say."""
+        return self._connection.vendor == "sqlite" and is_at(within, str(self._connection.settings_dict["NAME"]))
 
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
         """Django says when it has committed, except where the application manages transactions itself."""
