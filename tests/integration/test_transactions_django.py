@@ -165,6 +165,37 @@ def test_a_worker_wakes_after_the_commit(app: Deferq, shop: Any, start_worker: C
     assert handle.wait(20) == 1
 
 
+def test_a_callback_of_the_application_that_raises_silences_no_bell(
+    app: Deferq, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[object] = []
+    monkeypatch.setattr(app.engine.within, "ring", rung.append)
+
+    def fail() -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError), transaction.atomic(using=ALIAS):
+        transaction.on_commit(fail, using=ALIAS)
+        handle = app.defer(sample_tasks.add, 1)
+    assert rung == [[handle.id]]
+
+
+def test_a_worker_wakes_after_a_commit_that_the_application_makes_itself(
+    app: Deferq, shop: Any, start_worker: Callable[..., Worker]
+) -> None:
+    """Django calls what waits for a commit once autocommit is back, and with AUTOCOMMIT = False it never is."""
+    start_worker(app, poll_s=40)
+    transaction.set_autocommit(False, using=ALIAS)
+    try:
+        add("ann")
+        with transaction.atomic(using=ALIAS):
+            handle = app.defer(sample_tasks.add, 1)
+        transaction.commit(using=ALIAS)
+        assert handle.wait(20) == 1
+    finally:
+        transaction.set_autocommit(True, using=ALIAS)
+
+
 def test_nobody_is_woken_for_a_savepoint_that_was_rolled_back(
     app: Deferq, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

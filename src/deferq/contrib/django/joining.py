@@ -11,7 +11,6 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.transaction import TransactionManagementError
 from django.utils.connection import ConnectionDoesNotExist, ConnectionProxy
 
 from deferq.engines.within import CallersConnection, Within
@@ -92,8 +91,14 @@ class DjangoTransaction(Transaction):
         return self._connection.vendor == "sqlite" and is_at(within, str(self._connection.settings_dict["NAME"]))
 
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
-        """Django says when it has committed, except where the application manages transactions itself."""
-        try:
-            self._connection.on_commit(partial(within.ring, ids), robust=True)
-        except TransactionManagementError:
+        """Django says when it has committed, except where the application manages transactions itself.
+
+        There it says so once the application has done with that, if it ever has.
+        """
+        connection = self._connection
+        if not connection.in_atomic_block or not connection.commit_on_exit:
             look_for(within, ids)
+            return
+        connection.on_commit(partial(within.ring, ids), robust=True)
+        # First of all, since a callback that raises is the last one, and one that takes its time delays the others.
+        connection.run_on_commit.insert(0, connection.run_on_commit.pop())
