@@ -160,6 +160,7 @@ def test_a_coroutine_is_in_no_block_of_a_thread(app: Deferq, shop: Any) -> None:
 
 def test_a_worker_wakes_after_the_commit(app: Deferq, shop: Any, start_worker: Callable[..., Worker]) -> None:
     start_worker(app, poll_s=40)
+    assert app.defer(sample_tasks.add, 0).wait(20) == 0
     with transaction.atomic(using=ALIAS), transaction.atomic(using=ALIAS):
         handle = app.defer(sample_tasks.add, 1)
     assert handle.wait(20) == 1
@@ -174,26 +175,27 @@ def test_a_callback_of_the_application_that_raises_silences_no_bell(
     def fail() -> None:
         raise LookupError
 
-    with pytest.raises(LookupError), transaction.atomic(using=ALIAS):
+    with suppress(LookupError), transaction.atomic(using=ALIAS):
         transaction.on_commit(fail, using=ALIAS)
         handle = app.defer(sample_tasks.add, 1)
     assert rung == [[handle.id]]
 
 
-def test_a_worker_wakes_after_a_commit_that_the_application_makes_itself(
-    app: Deferq, shop: Any, start_worker: Callable[..., Worker]
+def test_somebody_looks_for_a_commit_that_the_application_makes_itself(
+    app: Deferq, shop: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Django calls what waits for a commit once autocommit is back, and with AUTOCOMMIT = False it never is."""
-    start_worker(app, poll_s=40)
+    sought: list[object] = []
+    monkeypatch.setattr("deferq.contrib.django.joining.look_for", lambda within, ids: sought.append(ids))
     transaction.set_autocommit(False, using=ALIAS)
     try:
-        add("ann")
+        outside = app.defer(sample_tasks.add, 1)
         with transaction.atomic(using=ALIAS):
-            handle = app.defer(sample_tasks.add, 1)
+            inside = app.defer(sample_tasks.add, 1)
         transaction.commit(using=ALIAS)
-        assert handle.wait(20) == 1
     finally:
         transaction.set_autocommit(True, using=ALIAS)
+    assert sought == [[outside.id], [inside.id]]
 
 
 def test_nobody_is_woken_for_a_savepoint_that_was_rolled_back(

@@ -17,13 +17,13 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from deferq import Deferq, TaskHandle, current_task
-from deferq.contrib.sqlalchemy import watch
+from deferq.contrib.sqlalchemy import pending, watch
 from deferq.errors import (
     AsyncTransaction,
     NoTransaction,
@@ -297,6 +297,43 @@ def test_listeners_to_a_commit_defer_beside_it(app: Deferq, engine: Engine) -> N
     assert exists(app, *handles) == [True, True]
 
 
+def test_listeners_hear_of_a_released_savepoint_and_defer_within_what_is_around_it(
+    app: Deferq, immediate: Engine
+) -> None:
+    handles: list[TaskHandle] = []
+    with Session(immediate) as session:
+        event.listen(session, "after_commit", lambda session: handles.append(app.defer(sample_tasks.add, 1)))
+        for ends in ("commit", "rollback"):
+            with session.begin_nested(), session.begin_nested():
+                session.add(Customer(name=ends))
+            getattr(session, ends)()
+    assert exists(app, *handles) == [*[True] * 3, *[False] * 2]
+
+
+def test_a_listener_of_the_application_that_raises_silences_no_bell(
+    app: Deferq, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(session: Session) -> None:
+        raise LookupError
+
+    rung: list[object] = []
+    monkeypatch.setattr(app.engine.within, "ring", rung.append)
+    for name, listener in pending._EVENTS:  # as in a process that has deferred within no session yet
+        if event.contains(Session, name, listener):
+            event.remove(Session, name, listener)
+    event.listen(Session, "after_commit", fail)
+    try:
+        with Session(engine) as session:
+            session.add(Customer(name="ann"))
+            handle = app.defer(sample_tasks.add, 1)
+            with pytest.raises(LookupError):
+                session.commit()
+    finally:
+        event.remove(Session, "after_commit", fail)
+    assert rung == [[handle.id]]
+    assert exists(app, handle) == [True]
+
+
 def test_a_session_of_another_thread_is_none_of_ours(app: Deferq, engine: Engine) -> None:
     with Session(engine) as session:
         session.begin()
@@ -319,6 +356,23 @@ def test_a_session_that_was_begun_elsewhere_is_found_where_it_is_used(app: Defer
         assert exists(app, handle) == [False]
         session.rollback()
         session.close()
+    assert exists(app, handle) == [False]
+
+
+@pytest.mark.parametrize(
+    "use", [lambda s: s.query(Customer).all(), lambda s: s.execute(insert(Customer), {"name": "x"})]
+)
+def test_a_session_that_was_begun_elsewhere_is_found_where_it_executes(
+    app: Deferq, engine: Engine, use: Callable[[Session], object]
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        session = pool.submit(Session(engine).__enter__).result()
+        pool.submit(lambda: list(session.execute(text("select 1")))).result()
+    use(session)
+    handle = app.defer(sample_tasks.add, 1)
+    assert exists(app, handle) == [False]
+    session.rollback()
+    session.close()
     assert exists(app, handle) == [False]
 
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_s
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
+from deferq.contrib.sqlalchemy.before import has_committed
 from deferq.contrib.sqlalchemy.pending import ring_after_commit
 from deferq.engines.within import CallersConnection, Rows, Within
 from deferq.errors import AsyncTransaction, NoTransaction, NotTransactional, StoreUnavailable
@@ -108,6 +109,9 @@ class SaTransaction(Transaction):
 
     def _begun(self) -> Connection:
         if self._session is not None:
+            nested = self._session.get_nested_transaction()
+            if nested is not None and nested.parent is not None and has_committed(nested):
+                return nested.parent.connection(None)  # listeners hear of a savepoint that is released
             return self._session.connection()
         assert isinstance(self._source, Connection)
         if not self._source.in_transaction():

@@ -81,6 +81,8 @@ _EVENTS: tuple[tuple[Any, str, Any], ...] = (
     (Session, "after_transaction_create", lambda session, transaction: _note(session)),
     (Session, "after_attach", lambda session, instance: _note(session)),
     # After the one of the connection, which it stands for.
+    # A session that a framework has begun in another thread is used here without any of these.
+    (Session, "do_orm_execute", lambda execution: _note(execution.session)),
     (Session, "after_begin", lambda session, transaction, connection: _note(session)),
     (Engine, "begin", lambda connection: _note(connection)),
 )
