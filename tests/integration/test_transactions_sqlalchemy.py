@@ -449,6 +449,50 @@ def test_the_first_task_of_a_process_belongs_to_a_transaction_that_began_before(
     assert app.engine.get([int(run.stdout)]) == []
 
 
+#: Two threads are in transactions when the first of them defers, and the second defers while deferq begins to watch.
+FIRST_USE_OF_TWO = """
+import sys, threading
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from deferq import Deferq
+from deferq.transactions import detecting
+
+app = Deferq("sqlite:///" + sys.argv[1])
+app.engine.counts()
+detecting._watching.clear(); detecting.detectors = (); detecting.nothing_new = 1
+engine = create_engine("sqlite:///" + sys.argv[1], connect_args={"timeout": 60})
+begun, importing = threading.Barrier(2), threading.Event()
+load = detecting.import_module
+
+def slowly(name):
+    importing.set()
+    second.join(1)
+    return load(name)
+
+def sell(first):
+    with Session(engine) as session:
+        session.begin()
+        begun.wait()
+        if not first:
+            importing.wait()
+        print(app.defer(abs, 1).id, flush=True)
+
+detecting.import_module = slowly
+second = threading.Thread(target=sell, args=(False,))
+second.start()
+sell(True)
+second.join()
+"""
+
+
+def test_the_first_tasks_of_several_threads_belong_to_their_transactions(app: Deferq, database: Path) -> None:
+    app.engine.counts()
+    command = [sys.executable, "-c", FIRST_USE_OF_TWO, str(database)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    first, second = run.stdout.split()
+    assert app.engine.get([int(first), int(second)]) == []
+
+
 def test_a_package_that_is_too_old_is_not_watched_and_harms_nobody(
     app: Deferq, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

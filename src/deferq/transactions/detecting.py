@@ -13,6 +13,7 @@ from sys import modules
 from typing import TYPE_CHECKING, cast
 
 from deferq.errors import StoreUnavailable, TransactionError
+from deferq.locks import ProcessLock
 
 if TYPE_CHECKING:
     from deferq.engines.base import Engine
@@ -29,24 +30,33 @@ nothing_new = 0
 #: By the module whose presence means that there may be transactions: the one whose `watch()` returns a detector.
 _WATCHERS = {"sqlalchemy.engine": "deferq.contrib.sqlalchemy", "django.db": "deferq.contrib.django"}
 _watching: set[str] = set()
+_noticing = ProcessLock()
 
 
 def notice() -> None:
     """Have new packages watched, if they were loaded."""
-    global nothing_new, detectors
+    global nothing_new
     seen = len(modules)
     for module, watcher in _WATCHERS.items():
         if module in modules and module not in _watching and _is_loaded(module):
-            _watching.add(module)
-            try:
-                detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
-            except ImportError as error:
-                import logging  # importing deferq is to be quick
-
-                logging.getLogger("deferq").warning(
-                    "transactions of %s are not watched, since it is too old: %s", module, error
-                )
+            with _noticing:  # who defers meanwhile waits, since his transaction would be overlooked
+                _watch(module, watcher)
     nothing_new = 0 if detectors else seen
+
+
+def _watch(module: str, watcher: str) -> None:
+    global detectors
+    if module in _watching:
+        return
+    try:
+        detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
+    except ImportError as error:
+        import logging  # importing deferq is to be quick
+
+        logging.getLogger("deferq").warning(
+            "transactions of %s are not watched, since it is too old: %s", module, error
+        )
+    _watching.add(module)
 
 
 def _is_loaded(module: str) -> bool:
