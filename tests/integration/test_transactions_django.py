@@ -143,6 +143,14 @@ def test_another_database_of_django_s_is_none_of_ours(app: Deferq, shop: Any, tm
             app.call(sample_tasks.add, 1).defer(within=connection)
 
 
+def test_a_block_that_has_failed_on_another_database_is_none_of_ours(app: Deferq, shop: Any, tmp_path: Path) -> None:
+    with Deferq(f"sqlite:///{tmp_path}/elsewhere.db") as other, transaction.atomic(using=ALIAS):
+        transaction.set_rollback(True, using=ALIAS)
+        assert exists(other, other.defer(sample_tasks.add, 1)) == [True]
+        with pytest.raises(NoTransaction):
+            app.defer(sample_tasks.add, 1)
+
+
 def test_a_coroutine_is_in_no_block_of_a_thread(app: Deferq, shop: Any) -> None:
     async def work() -> TaskHandle:
         return await app.defer_async(sample_tasks.add, 1)
@@ -152,9 +160,42 @@ def test_a_coroutine_is_in_no_block_of_a_thread(app: Deferq, shop: Any) -> None:
 
 def test_a_worker_wakes_after_the_commit(app: Deferq, shop: Any, start_worker: Callable[..., Worker]) -> None:
     start_worker(app, poll_s=40)
+    assert app.defer(sample_tasks.add, 0).wait(20) == 0
     with transaction.atomic(using=ALIAS), transaction.atomic(using=ALIAS):
         handle = app.defer(sample_tasks.add, 1)
     assert handle.wait(20) == 1
+
+
+def test_a_callback_of_the_application_that_raises_silences_no_bell(
+    app: Deferq, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[object] = []
+    monkeypatch.setattr(app.engine.within, "ring", rung.append)
+
+    def fail() -> None:
+        raise LookupError
+
+    with suppress(LookupError), transaction.atomic(using=ALIAS):
+        transaction.on_commit(fail, using=ALIAS)
+        handle = app.defer(sample_tasks.add, 1)
+    assert rung == [[handle.id]]
+
+
+def test_somebody_looks_for_a_commit_that_the_application_makes_itself(
+    app: Deferq, shop: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django calls what waits for a commit once autocommit is back, and with AUTOCOMMIT = False it never is."""
+    sought: list[object] = []
+    monkeypatch.setattr("deferq.contrib.django.joining.look_for", lambda within, ids: sought.append(ids))
+    transaction.set_autocommit(False, using=ALIAS)
+    try:
+        outside = app.defer(sample_tasks.add, 1)
+        with transaction.atomic(using=ALIAS):
+            inside = app.defer(sample_tasks.add, 1)
+        transaction.commit(using=ALIAS)
+    finally:
+        transaction.set_autocommit(True, using=ALIAS)
+    assert sought == [[outside.id], [inside.id]]
 
 
 def test_nobody_is_woken_for_a_savepoint_that_was_rolled_back(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +17,19 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 
 from deferq import Deferq, TaskHandle, current_task
-from deferq.contrib.sqlalchemy import watch
+from deferq.contrib.sqlalchemy import pending, watch
 from deferq.errors import (
     AsyncTransaction,
     NoTransaction,
     NotTransactional,
     OtherDatabase,
+    StoreUnavailable,
     WriteBesideTransaction,
 )
 from deferq.model.state import State
@@ -225,6 +227,56 @@ def test_outside_of_transactions_and_beside_other_databases_nothing_changes(
     assert exists(app, beside, after, without) == [True] * 3
 
 
+@pytest.mark.parametrize("how", ["autocommit", "the driver begins nothing"])
+def test_a_session_that_commits_each_statement_is_no_transaction(app: Deferq, database: Path, how: str) -> None:
+    app.engine.counts()
+    engine = create_engine(f"sqlite:///{database}", isolation_level="AUTOCOMMIT" if how == "autocommit" else None)
+    if how != "autocommit":
+        event.listen(engine, "connect", lambda connection, record: setattr(connection, "isolation_level", None))
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add(Customer(name="ann"))
+        session.flush()
+        assert exists(app, app.defer(sample_tasks.add, 1)) == [True]
+        with pytest.raises(NoTransaction):
+            app.call(sample_tasks.add, 1).defer(within=True)
+    engine.dispose()
+
+
+def test_a_session_that_cannot_begin_gets_no_task_beside_it(app: Deferq, database: Path) -> None:
+    """Its rows will not be stored, so the task must not be either."""
+    app.engine.counts()
+    engine = begin_at_once(create_engine(f"sqlite:///{database}", connect_args={"timeout": 0.01}))
+    Base.metadata.create_all(engine)
+    writer = sqlite3.connect(database, isolation_level=None)
+    with closing(writer), Session(engine) as session:
+        session.add(Customer(name="ann"))
+        writer.execute("begin immediate")
+        with pytest.raises(StoreUnavailable, match="session cannot be used"):
+            app.defer(sample_tasks.add, 1)
+        writer.execute("commit")
+    assert app.engine.counts().queues == ()
+    engine.dispose()
+
+
+def test_what_fails_on_another_database_is_none_of_ours(app: Deferq, engine: Engine, tmp_path: Path) -> None:
+    """A failed session, and a pool that is used up."""
+    other = create_engine(f"sqlite:///{tmp_path}/elsewhere.db", pool_size=1, max_overflow=0, pool_timeout=0.01)
+    Base.metadata.create_all(other)
+    with Session(other) as session:
+        session.add_all([Customer(name="ann")])
+        session.commit()
+        session.add(Customer(name="ann"))
+        with pytest.raises(IntegrityError):
+            session.flush()
+        assert exists(app, app.defer(sample_tasks.add, 1)) == [True]
+        session.rollback()
+        session.connection()
+        with Session(other) as second, second.begin():
+            assert exists(app, app.defer(sample_tasks.add, 1)) == [True]
+    other.dispose()
+
+
 def test_the_session_that_was_used_last_counts(app: Deferq, immediate: Engine) -> None:
     with Session(immediate) as reading:
         reading.info["waits"] = True
@@ -243,6 +295,43 @@ def test_listeners_to_a_commit_defer_beside_it(app: Deferq, engine: Engine) -> N
         session.add(Customer(name="ann"))
         session.commit()
     assert exists(app, *handles) == [True, True]
+
+
+def test_listeners_hear_of_a_released_savepoint_and_defer_within_what_is_around_it(
+    app: Deferq, immediate: Engine
+) -> None:
+    handles: list[TaskHandle] = []
+    with Session(immediate) as session:
+        event.listen(session, "after_commit", lambda session: handles.append(app.defer(sample_tasks.add, 1)))
+        for ends in ("commit", "rollback"):
+            with session.begin_nested(), session.begin_nested():
+                session.add(Customer(name=ends))
+            getattr(session, ends)()
+    assert exists(app, *handles) == [*[True] * 3, *[False] * 2]
+
+
+def test_a_listener_of_the_application_that_raises_silences_no_bell(
+    app: Deferq, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(session: Session) -> None:
+        raise LookupError
+
+    rung: list[object] = []
+    monkeypatch.setattr(app.engine.within, "ring", rung.append)
+    for name, listener in pending._EVENTS:  # as in a process that has deferred within no session yet
+        if event.contains(Session, name, listener):
+            event.remove(Session, name, listener)
+    event.listen(Session, "after_commit", fail)
+    try:
+        with Session(engine) as session:
+            session.add(Customer(name="ann"))
+            handle = app.defer(sample_tasks.add, 1)
+            with pytest.raises(LookupError):
+                session.commit()
+    finally:
+        event.remove(Session, "after_commit", fail)
+    assert rung == [[handle.id]]
+    assert exists(app, handle) == [True]
 
 
 def test_a_session_of_another_thread_is_none_of_ours(app: Deferq, engine: Engine) -> None:
@@ -267,6 +356,23 @@ def test_a_session_that_was_begun_elsewhere_is_found_where_it_is_used(app: Defer
         assert exists(app, handle) == [False]
         session.rollback()
         session.close()
+    assert exists(app, handle) == [False]
+
+
+@pytest.mark.parametrize(
+    "use", [lambda s: s.query(Customer).all(), lambda s: s.execute(insert(Customer), {"name": "x"})]
+)
+def test_a_session_that_was_begun_elsewhere_is_found_where_it_executes(
+    app: Deferq, engine: Engine, use: Callable[[Session], object]
+) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        session = pool.submit(Session(engine).__enter__).result()
+        pool.submit(lambda: list(session.execute(text("select 1")))).result()
+    use(session)
+    handle = app.defer(sample_tasks.add, 1)
+    assert exists(app, handle) == [False]
+    session.rollback()
+    session.close()
     assert exists(app, handle) == [False]
 
 
@@ -341,6 +447,50 @@ def test_the_first_task_of_a_process_belongs_to_a_transaction_that_began_before(
         check=True,
     )
     assert app.engine.get([int(run.stdout)]) == []
+
+
+#: Two threads are in transactions when the first of them defers, and the second defers while deferq begins to watch.
+FIRST_USE_OF_TWO = """
+import sys, threading
+from sqlalchemy import create_engine
+from sqlalchemy.orm import Session
+from deferq import Deferq
+from deferq.transactions import detecting
+
+app = Deferq("sqlite:///" + sys.argv[1])
+app.engine.counts()
+detecting._watching.clear(); detecting.detectors = (); detecting.nothing_new = 1
+engine = create_engine("sqlite:///" + sys.argv[1], connect_args={"timeout": 60})
+begun, importing = threading.Barrier(2), threading.Event()
+load = detecting.import_module
+
+def slowly(name):
+    importing.set()
+    second.join(1)
+    return load(name)
+
+def sell(first):
+    with Session(engine) as session:
+        session.begin()
+        begun.wait()
+        if not first:
+            importing.wait()
+        print(app.defer(abs, 1).id, flush=True)
+
+detecting.import_module = slowly
+second = threading.Thread(target=sell, args=(False,))
+second.start()
+sell(True)
+second.join()
+"""
+
+
+def test_the_first_tasks_of_several_threads_belong_to_their_transactions(app: Deferq, database: Path) -> None:
+    app.engine.counts()
+    command = [sys.executable, "-c", FIRST_USE_OF_TWO, str(database)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    first, second = run.stdout.split()
+    assert app.engine.get([int(first), int(second)]) == []
 
 
 def test_a_package_that_is_too_old_is_not_watched_and_harms_nobody(

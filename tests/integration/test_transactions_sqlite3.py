@@ -460,6 +460,17 @@ def test_a_worker_wakes_after_the_commit_and_not_before(
     assert sample_tasks.seen == [("ann",)]
 
 
+def test_a_look_that_fails_is_repeated(app: Deferq, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine: Any = app.engine
+    connection = connect()
+    handle = app.call(sample_tasks.add, 1).defer(within=connection)
+    connection.commit()
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "read", lambda look: 1 / 0)
+        assert engine.within.ring([handle.id]) is None
+    assert engine.within.ring([handle.id]) is True
+
+
 def test_nobody_is_woken_for_what_was_rolled_back(
     app: Deferq, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:

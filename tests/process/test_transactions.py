@@ -6,11 +6,14 @@ import os
 import random
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,3 +122,26 @@ def test_a_worker_of_another_process_is_woken_by_the_commit(farm: Farm) -> None:
         assert farm.deferq.engine.get([handle.id]) == []
         connection.commit()
         assert handle.wait(20) == 7
+
+
+#: It looks so seldom that the program has ended before the second look.
+ENDS_AT_ONCE = """
+import sqlite3, sys
+from deferq import Deferq
+from deferq.transactions import looking
+
+looking.SOONEST_S = looking.LATEST_S = 3600
+with sqlite3.connect(sys.argv[2]) as connection:
+    Deferq(sys.argv[1]).call(abs, -7).defer(within=connection)
+"""
+
+
+def test_the_commit_of_a_program_that_ends_right_after_it_wakes_a_worker(farm: Farm) -> None:
+    engine: Any = farm.deferq.engine
+    with Running(farm.folder, farm.url, command=["-c", SLEEPER]):
+        until(lambda: list(engine.bells.glob("*")), "it hangs up no bell")
+        first = farm.deferq.defer(abs, -1)  # once it has run, nothing is looked for any more
+        assert first.wait(20) == 1
+        command = [sys.executable, "-c", ENDS_AT_ONCE, farm.url, str(farm.folder / "jobs.db")]
+        subprocess.run(command, check=True, timeout=60)
+        until(lambda: farm.deferq.engine.counts().succeeded == 2, "nobody has run it", timeout_s=20)

@@ -50,6 +50,10 @@ class CallersConnection(Protocol):
     def in_transaction(self) -> bool:
         """Whether a transaction is open in the database."""
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether a transaction is open, or the connection begins one by itself; if not, each statement is its own."""
+
     def begin(self) -> bool:
         """Have a transaction open; true if this call began it, as the connection would with the next statement.
 

@@ -32,6 +32,11 @@ class BareConnection:
         """Whether a transaction is open in the database."""
         return self._connection.in_transaction
 
+    @property
+    def can_begin(self) -> bool:
+        """Whether a transaction is open, or the connection begins one by itself."""
+        return self.in_transaction or begins(self._connection)
+
     def begin(self) -> bool:
         """Have a transaction open, as the connection's own INSERT would."""
         if self._connection.in_transaction:
@@ -58,14 +63,18 @@ class BareConnection:
             connection.row_factory, connection.text_factory = former
 
 
+def begins(connection: Any) -> bool:
+    """Whether the connection begins a transaction by itself, before the first statement that writes."""
+    return getattr(connection, "autocommit", LEGACY) == LEGACY and connection.isolation_level is not None
+
+
 def implicit(connection: Any, what: str) -> str:
     """How the connection begins a transaction by itself, before the first statement that writes.
 
     Raises NoTransaction if it begins none.
     """
-    level: str | None = connection.isolation_level
-    if getattr(connection, "autocommit", LEGACY) == LEGACY and level is not None:
-        return level
+    if begins(connection):
+        return str(connection.isolation_level)
     raise NoTransaction(
         f"within: no transaction is open on {what}, and it begins none by itself. Execute BEGIN IMMEDIATE before you"
         " defer; or leave within out to store the task at once."

@@ -12,7 +12,8 @@ from importlib import import_module
 from sys import modules
 from typing import TYPE_CHECKING, cast
 
-from deferq.errors import StoreUnavailable
+from deferq.errors import StoreUnavailable, TransactionError
+from deferq.locks import ProcessLock
 
 if TYPE_CHECKING:
     from deferq.engines.base import Engine
@@ -29,24 +30,33 @@ nothing_new = 0
 #: By the module whose presence means that there may be transactions: the one whose `watch()` returns a detector.
 _WATCHERS = {"sqlalchemy.engine": "deferq.contrib.sqlalchemy", "django.db": "deferq.contrib.django"}
 _watching: set[str] = set()
+_noticing = ProcessLock()
 
 
 def notice() -> None:
     """Have new packages watched, if they were loaded."""
-    global nothing_new, detectors
+    global nothing_new
     seen = len(modules)
     for module, watcher in _WATCHERS.items():
         if module in modules and module not in _watching and _is_loaded(module):
-            _watching.add(module)
-            try:
-                detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
-            except ImportError as error:
-                import logging  # importing deferq is to be quick
-
-                logging.getLogger("deferq").warning(
-                    "transactions of %s are not watched, since it is too old: %s", module, error
-                )
+            with _noticing:  # who defers meanwhile waits, since his transaction would be overlooked
+                _watch(module, watcher)
     nothing_new = 0 if detectors else seen
+
+
+def _watch(module: str, watcher: str) -> None:
+    global detectors
+    if module in _watching:
+        return
+    try:
+        detectors = (*detectors, cast(Detector, import_module(watcher).watch()))
+    except ImportError as error:
+        import logging  # importing deferq is to be quick
+
+        logging.getLogger("deferq").warning(
+            "transactions of %s are not watched, since it is too old: %s", module, error
+        )
+    _watching.add(module)
 
 
 def _is_loaded(module: str) -> bool:
@@ -58,7 +68,8 @@ def _is_loaded(module: str) -> bool:
 def find(engine: Engine) -> Transaction | None:
     """The transaction on the engine's database that is open in this thread or coroutine; None: none is.
 
-    Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here.
+    Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here,
+    StoreUnavailable if it cannot begin.
     """
     within = engine.within
     for candidate in _candidates(within):
@@ -91,6 +102,8 @@ def _candidates(within: Within | None) -> Iterator[Transaction]:
 def _is_on(within: Within, candidate: Transaction) -> bool:
     try:
         connection = candidate.connection()
-    except StoreUnavailable:  # its database cannot be reached; it is none of ours
+    except (StoreUnavailable, TransactionError):
+        if candidate.may_be_on(within):  # to store beside it what it is to decide upon would be wrong
+            raise
         return False
-    return within.is_on(connection)
+    return connection.can_begin and within.is_on(connection)

@@ -39,6 +39,10 @@ class Transaction(ABC):
         """Whether it may be on the engine's database, as far as can be told without a statement."""
         return True
 
+    def may_be_on(self, within: Within) -> bool:
+        """The same where its connection cannot be used: false only if it is known to be on another database."""
+        return True
+
     @abstractmethod
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
         """See to it that `within.ring(ids)` is called once these tasks are committed, if they ever are."""
@@ -56,6 +60,7 @@ class Elsewhere:
     """A connection to a database that is none of ours: it is asked what it is, and nothing else."""
 
     in_transaction = False
+    can_begin = True
 
     def __init__(self, what: str, dialect: str) -> None:
         self.what = what
@@ -140,6 +145,11 @@ def _package(within: object) -> str | None:
         if package in ADAPTERS:
             return package
     return None
+
+
+def is_at(within: Within, file: str) -> bool:
+    """Whether the engine's database may lie in what an application calls its file: URIs are taken to be it."""
+    return file.startswith("file:") or within.is_place(file)
 
 
 def _is_open_here(engine: Engine) -> bool:

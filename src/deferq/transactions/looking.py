@@ -7,6 +7,7 @@ does not live to see, a dispatcher finds when it polls.
 
 from __future__ import annotations
 
+import atexit
 import threading
 import time
 from collections.abc import Sequence
@@ -37,6 +38,13 @@ class _Looker:
             if self._thread is None or not self._thread.is_alive():
                 self._thread = threading.Thread(target=self._look, name="deferq-commits", daemon=True)
                 self._thread.start()
+                atexit.unregister(self._look_once_more)
+                atexit.register(self._look_once_more)
+
+    def _look_once_more(self) -> None:
+        """A program may end right after its commit, while the thread pauses."""
+        for within, ids, _ in list(self._sought):
+            within.ring(ids)
 
     def _look(self) -> None:
         while True:

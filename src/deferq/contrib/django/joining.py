@@ -11,13 +11,12 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.transaction import TransactionManagementError
 from django.utils.connection import ConnectionDoesNotExist, ConnectionProxy
 
 from deferq.engines.within import CallersConnection, Within
 from deferq.errors import NoTransaction, NotTransactional
 from deferq.transactions.bare import BareConnection
-from deferq.transactions.joining import Elsewhere, Transaction
+from deferq.transactions.joining import Elsewhere, Transaction, is_at
 from deferq.transactions.looking import look_for
 
 
@@ -87,9 +86,19 @@ class DjangoTransaction(Transaction):
             raise NotTransactional(f"within: {self.what} uses {type(raw).__module__}, and deferq knows sqlite3 alone.")
         return BareConnection(raw, self.what)
 
+    def may_be_on(self, within: Within) -> bool:
+        """What the settings say."""
+        return self._connection.vendor == "sqlite" and is_at(within, str(self._connection.settings_dict["NAME"]))
+
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
-        """Django says when it has committed, except where the application manages transactions itself."""
-        try:
-            self._connection.on_commit(partial(within.ring, ids), robust=True)
-        except TransactionManagementError:
+        """Django says when it has committed, except where the application manages transactions itself.
+
+        There it says so once the application has done with that, if it ever has.
+        """
+        connection = self._connection
+        if not connection.in_atomic_block or not connection.commit_on_exit:
             look_for(within, ids)
+            return
+        connection.on_commit(partial(within.ring, ids), robust=True)
+        # First of all, since a callback that raises is the last one, and one that takes its time delays the others.
+        connection.run_on_commit.insert(0, connection.run_on_commit.pop())

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.orm import session as session_module
 
 _COMMITTED = getattr(getattr(session_module, "SessionTransactionState", None), "COMMITTED", object())
@@ -34,8 +34,13 @@ def goes_on(source: Session | Connection) -> bool:
     if isinstance(source, Connection):
         return not source.closed and source.in_transaction()
     transaction = source.get_transaction()
-    # Its listeners may defer while it commits; what has committed takes nothing more. There is no public way to ask.
-    return transaction is not None and getattr(transaction, "_state", None) is not _COMMITTED
+    # Its listeners may defer while it commits; what has committed takes nothing more.
+    return transaction is not None and not has_committed(transaction)
+
+
+def has_committed(transaction: SessionTransaction) -> bool:
+    """Whether it has, and calls its listeners now. There is no public way to ask."""
+    return getattr(transaction, "_state", None) is _COMMITTED
 
 
 def _held_by_callers() -> Iterator[Session | Connection]:

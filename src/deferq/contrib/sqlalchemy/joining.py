@@ -9,15 +9,17 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, CursorResult
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, UnboundExecutionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
+from deferq.contrib.sqlalchemy.before import has_committed
 from deferq.contrib.sqlalchemy.pending import ring_after_commit
 from deferq.engines.within import CallersConnection, Rows, Within
 from deferq.errors import AsyncTransaction, NoTransaction, NotTransactional, StoreUnavailable
-from deferq.transactions.bare import BareConnection, implicit
-from deferq.transactions.joining import Elsewhere, Transaction
+from deferq.transactions.bare import BareConnection, begins, implicit
+from deferq.transactions.joining import Elsewhere, Transaction, is_at
 from deferq.transactions.looking import look_for
 
 Answer = TypeVar("Answer")
@@ -78,11 +80,13 @@ class SaTransaction(Transaction):
             return False
         if dialect.name != "sqlite":
             return False
-        if not dialect.is_async:
-            return True
+        return not dialect.is_async or self.may_be_on(within)
+
+    def may_be_on(self, within: Within) -> bool:
+        """What the URL says; one that names no file leaves it open."""
         bind = self._source if isinstance(self._source, Connection) else self._source.get_bind()
         file = bind.engine.url.database
-        return file is not None and within.is_place(file)
+        return (not file and not self.is_async) or is_at(within, str(file))
 
     def connection(self) -> CallersConnection:
         """The connection to write by; the session, or SQLAlchemy's connection, has begun its transaction then."""
@@ -91,8 +95,9 @@ class SaTransaction(Transaction):
             return Elsewhere(self.what, dialect.name)
         try:
             connection = self._begun()
-        except DBAPIError as error:
-            raise StoreUnavailable(f"within: {self.what} cannot be used ({error.orig}).") from error
+        except (DBAPIError, PoolTimeout) as error:
+            why = error.orig if isinstance(error, DBAPIError) else error
+            raise StoreUnavailable(f"within: {self.what} cannot be used ({why}). Nothing was stored.") from error
         except InvalidRequestError as error:  # a statement has failed before, or it is closed
             raise NoTransaction(
                 f"within: {self.what} has no transaction that could commit ({_first_line(error)}). Roll it back first."
@@ -104,6 +109,9 @@ class SaTransaction(Transaction):
 
     def _begun(self) -> Connection:
         if self._session is not None:
+            nested = self._session.get_nested_transaction()
+            if nested is not None and nested.parent is not None and has_committed(nested):
+                return nested.parent.connection(None)  # listeners hear of a savepoint that is released
             return self._session.connection()
         assert isinstance(self._source, Connection)
         if not self._source.in_transaction():
@@ -148,6 +156,11 @@ class DriverConnection:
     def in_transaction(self) -> bool:
         """Whether a transaction is open in the database."""
         return bool(self._behind.in_transaction)
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether a transaction is open, or the driver begins one by itself."""
+        return self.in_transaction or begins(self._behind)
 
     def begin(self) -> bool:
         """Have a transaction open, as the driver's own INSERT would."""

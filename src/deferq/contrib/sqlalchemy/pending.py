@@ -65,4 +65,5 @@ _EVENTS: tuple[tuple[str, Any], ...] = (
 def _listen() -> None:
     for name, listener in _EVENTS:
         if not event.contains(Session, name, listener):
-            event.listen(Session, name, listener)
+            # Before those of the application, since one that raises is the last one.
+            event.listen(Session, name, listener, insert=True)

@@ -8,6 +8,7 @@ use, on; the database may hear of it much later.
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
@@ -38,6 +39,8 @@ class _Seen(NamedTuple):
 #: The latest stands last.
 _seen: ContextVar[tuple[_Seen, ...]] = ContextVar("deferq.sqlalchemy.seen", default=())
 _watching = False
+#: Threads that ran already when watching began, and have not been asked for what was open in them before.
+_unasked: set[int] = set()
 
 
 def watch() -> Callable[[], Iterator[SaTransaction]]:
@@ -47,13 +50,22 @@ def watch() -> Callable[[], Iterator[SaTransaction]]:
         _watching = True
         for owner, name, listener in _EVENTS:
             event.listen(owner, name, listener)
-        for source in open_before():
-            _note(source)
+        _unasked.update(sys._current_frames())
+        _note_before()
     return open_here
+
+
+def _note_before() -> None:
+    """Note what had begun in this thread before anybody watched."""
+    _unasked.discard(threading.get_ident())
+    for source in open_before():
+        _note(source)
 
 
 def open_here() -> Iterator[SaTransaction]:
     """The transactions that are open in this thread and asyncio task, the latest first."""
+    if _unasked and threading.get_ident() in _unasked:
+        _note_before()
     seen = _seen.get()
     if seen:
         here = _here()
@@ -81,6 +93,8 @@ _EVENTS: tuple[tuple[Any, str, Any], ...] = (
     (Session, "after_transaction_create", lambda session, transaction: _note(session)),
     (Session, "after_attach", lambda session, instance: _note(session)),
     # After the one of the connection, which it stands for.
+    # A session that a framework has begun in another thread is used here without any of these.
+    (Session, "do_orm_execute", lambda execution: _note(execution.session)),
     (Session, "after_begin", lambda session, transaction, connection: _note(session)),
     (Engine, "begin", lambda connection: _note(connection)),
 )

@@ -48,20 +48,26 @@ def _who(database: Path, kind: str, first: int, last: int) -> set[int]:
         table = LOCKS.read_text(encoding="ascii", errors="replace")
     except OSError:
         return set()
-    at = f"{os.major(index.st_dev):02x}:{os.minor(index.st_dev):02x}:{index.st_ino}"
-    return _holders(table, at, kind, first, last)
+    device, inode = f"{os.major(index.st_dev):02x}:{os.minor(index.st_dev):02x}:", str(index.st_ino)
+    found = _holders(table, device + inode, kind, first, last)
+    # Btrfs and overlays show files another device than the locks on them, and both are made up: major number 0.
+    return found or (_holders(table, inode, kind, first, last) if device.startswith("00:") else found)
 
 
 def _holders(table: str, at: str, kind: str, first: int, last: int) -> set[int]:
-    """Lines such as `3: POSIX  ADVISORY  READ 4242 08:01:1234 123 123`."""
+    """Lines such as `3: POSIX  ADVISORY  READ 4242 08:01:1234 123 123`. `at` without a device: on any made-up one."""
     found = set()
     for line in table.splitlines():
         fields = line.split()
-        if len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == kind and fields[5] == at:
+        if len(fields) >= 8 and fields[1] == "POSIX" and fields[3] == kind and _is_at(fields[5], at):
             begin, end = fields[6], fields[7]
             if begin.isdigit() and end.isdigit() and int(end) >= first and int(begin) <= last:
                 found.add(int(fields[4]))
     return found
+
+
+def _is_at(place: str, at: str) -> bool:
+    return place == at if ":" in at else place.startswith("00:") and place.endswith(f":{at}")
 
 
 def _named(pid: int) -> str:

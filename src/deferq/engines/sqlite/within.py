@@ -243,10 +243,12 @@ class SqliteWithin:
         there, they never will be.
         """
         may_come = readers.may_write(self._path)  # asked first: the lock goes when the tasks are there
-        with suppress(Exception):  # it is called from commits of others; and dispatchers poll
+        try:
             if self._engine.read(lambda reader: first_row(reader, SQL["any_stored"], {"ids": json_list(ids)})):
                 self._engine.ring()
                 return True
+        except Exception:  # it is called from commits of others; and nobody knows yet
+            return None
         return None if may_come else False
 
     def is_place(self, file: str) -> bool:
