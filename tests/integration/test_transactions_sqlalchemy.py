@@ -17,7 +17,7 @@ import pytest
 
 pytest.importorskip("sqlalchemy")
 
-from sqlalchemy import Engine, create_engine, event, insert, text
+from sqlalchemy import Engine, create_engine, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession, async_scoped_session, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
@@ -359,17 +359,14 @@ def test_a_session_that_was_begun_elsewhere_is_found_where_it_is_used(app: Defer
     assert exists(app, handle) == [False]
 
 
-@pytest.mark.parametrize(
-    "use", [lambda s: s.query(Customer).all(), lambda s: s.execute(insert(Customer), {"name": "x"})]
-)
-def test_a_session_that_was_begun_elsewhere_is_found_where_it_executes(
-    app: Deferq, engine: Engine, use: Callable[[Session], object]
-) -> None:
+def test_a_session_that_was_begun_elsewhere_is_found_where_it_executes(app: Deferq, engine: Engine) -> None:
     with ThreadPoolExecutor(1) as pool:
         session = pool.submit(Session(engine).__enter__).result()
         pool.submit(lambda: list(session.execute(text("select 1")))).result()
-    use(session)
+    session.execute(insert(Customer), {"name": "x"})
     handle = app.defer(sample_tasks.add, 1)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: list(session.execute(text("select 1")))).result()
     assert exists(app, handle) == [False]
     session.rollback()
     session.close()
@@ -385,6 +382,97 @@ def test_false_stores_beside_it_or_says_that_it_cannot(app: Deferq, engine: Engi
         session.flush()
         with pytest.raises(WriteBesideTransaction, match="within="):
             app.call(sample_tasks.add, 1).defer(within=False)
+
+
+@pytest.fixture(params=["as it is", "begin"])
+def reading(app: Deferq, database: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """The application's engine, in both modes in which a session that reads does not lock."""
+    app.engine.counts()
+    made = create_engine(f"sqlite:///{database}")
+    if request.param == "begin":
+        event.listen(made, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+        event.listen(made, "begin", lambda connection: connection.exec_driver_sql("begin"))
+    Base.metadata.create_all(made)
+    yield made
+    made.dispose()
+
+
+def test_a_session_that_reads_again_after_its_commit_takes_no_task_away_with_it(app: Deferq, reading: Engine) -> None:
+    with Session(reading) as session:
+        customer = Customer(name="ann")
+        session.add(customer)
+        session.commit()
+        handle = app.defer(sample_tasks.add, customer.name)
+    assert exists(app, handle) == [True]
+
+
+def test_a_session_that_has_begun_by_itself_and_only_read_is_no_transaction(app: Deferq, reading: Engine) -> None:
+    with Session(reading) as session:
+        session.scalars(select(Customer)).all()
+        handle = app.defer(sample_tasks.add, 1)
+        assert exists(app, handle) == [True]
+        session.rollback()
+    assert exists(app, handle) == [True]
+
+
+def test_a_connection_that_only_reads_is_none_either(app: Deferq, reading: Engine) -> None:
+    with reading.connect() as connection:
+        connection.execute(select(Customer)).all()
+        first = app.defer(sample_tasks.add, 1)
+        connection.commit()
+        connection.exec_driver_sql("select 1").all()
+        second = app.defer(sample_tasks.add, 1)
+    assert exists(app, first, second) == [True, True]
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        lambda connection: connection.begin(),
+        lambda connection: connection.begin_nested(),
+        lambda connection: connection.execute(insert(Customer), {"name": "ann"}),
+    ],
+)
+def test_a_connection_that_was_begun_or_writes_is_one(
+    app: Deferq, reading: Engine, begins: Callable[[Any], object]
+) -> None:
+    with reading.connect() as connection:
+        begins(connection)
+        connection.execute(select(Customer)).all()
+        handle = app.defer(sample_tasks.add, 1)
+    assert exists(app, handle) == [False]
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        lambda session: session.begin_nested(),
+        lambda session: session.add(Customer(name="ann")),
+        lambda session: session.execute(insert(Customer), {"name": "ann"}),
+        lambda session: session.connection().exec_driver_sql("update customer set name = 'bob'"),
+    ],
+)
+def test_a_session_that_is_about_to_write_or_has_is_one(
+    app: Deferq, reading: Engine, writes: Callable[[Session], object]
+) -> None:
+    with Session(reading) as session:
+        session.scalars(select(Customer)).all()
+        writes(session)
+        handle = app.defer(sample_tasks.add, 1)
+        session.rollback()
+    assert exists(app, handle) == [False]
+
+
+@pytest.mark.parametrize("how", ["begun", "named", "demanded"])
+def test_so_is_one_that_was_begun_or_is_asked_for(app: Deferq, reading: Engine, how: str) -> None:
+    with Session(reading) as session:
+        if how == "begun":
+            session.begin()
+        session.scalars(select(Customer)).all()
+        within = {"begun": None, "named": session, "demanded": True}[how]
+        handle = app.call(sample_tasks.add, 1).defer(within=within)
+        session.rollback()
+    assert exists(app, handle) == [False]
 
 
 def test_a_session_that_is_closed_without_a_commit_is_worth_a_warning(

@@ -108,6 +108,9 @@ class Within(Protocol):
     def rings_for(self, eta: int) -> bool:
         """Whether a task that is due then is worth a ring."""
 
+    def may_be_writing(self) -> bool:
+        """Whether a transaction of this process may have written to the store's file; True if nobody can tell."""
+
     def check_free(self) -> None:
         """Raise WriteBesideTransaction if a connection of this process keeps the store from being written.
 

@@ -71,6 +71,10 @@ class Alongside:
         """The same."""
         return False
 
+    def may_be_writing(self) -> bool:
+        """What an application's connection has written has nothing to do with this store, and may be rolled back."""
+        return True
+
     def check_free(self) -> None:
         """Nothing is in the way."""
 

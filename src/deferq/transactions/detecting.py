@@ -65,24 +65,26 @@ def _is_loaded(module: str) -> bool:
     return not getattr(spec, "_initializing", False)
 
 
-def find(engine: Engine) -> Transaction | None:
+def find(engine: Engine, *, wanted: bool = False) -> Transaction | None:
     """The transaction on the engine's database that is open in this thread or coroutine; None: none is.
+
+    `wanted`: also one that nobody has begun and that has only read so far.
 
     Raises NoTransaction if it can only be rolled back, AsyncTransaction if it cannot be waited for here,
     StoreUnavailable if it cannot begin.
     """
     within = engine.within
     for candidate in _candidates(within):
-        if within is not None and candidate.run(partial(_is_on, within, candidate)):
+        if within is not None and candidate.run(partial(_is_on, within, candidate, wanted)):
             return candidate
     return None
 
 
-async def find_async(engine: Engine) -> Transaction | None:
+async def find_async(engine: Engine, *, wanted: bool = False) -> Transaction | None:
     """The same from a coroutine, for which async sessions can be asked too."""
     within = engine.within
     for candidate in _candidates(within):
-        if within is not None and await candidate.run_async(partial(_is_on, within, candidate)):
+        if within is not None and await candidate.run_async(partial(_is_on, within, candidate, wanted)):
             return candidate
     return None
 
@@ -99,11 +101,11 @@ def _candidates(within: Within | None) -> Iterator[Transaction]:
                 yield candidate
 
 
-def _is_on(within: Within, candidate: Transaction) -> bool:
+def _is_on(within: Within, candidate: Transaction, wanted: bool) -> bool:
     try:
         connection = candidate.connection()
     except (StoreUnavailable, TransactionError):
         if candidate.may_be_on(within):  # to store beside it what it is to decide upon would be wrong
             raise
         return False
-    return connection.can_begin and within.is_on(connection)
+    return connection.can_begin and within.is_on(connection) and (wanted or not candidate.only_reads(within))

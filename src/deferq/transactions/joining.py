@@ -43,6 +43,10 @@ class Transaction(ABC):
         """The same where its connection cannot be used: false only if it is known to be on another database."""
         return True
 
+    def only_reads(self, within: Within) -> bool:
+        """Whether nobody has begun it, and it has only read so far: perhaps nobody will commit it."""
+        return False
+
     @abstractmethod
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
         """See to it that `within.ring(ids)` is called once these tasks are committed, if they ever are."""
@@ -92,12 +96,14 @@ def chosen(engine: Engine, within: Any) -> Transaction | None:
 
 def required(engine: Engine, within: Any) -> Transaction:
     """The transaction that is meant, where there has to be one: of a connection, or with True the one that is open."""
-    return (detecting.find(engine) or _none_open(engine)) if within is True else resolve(within)
+    return (detecting.find(engine, wanted=True) or _none_open(engine)) if within is True else resolve(within)
 
 
 async def required_async(engine: Engine, within: Any) -> Transaction:
     """The same from a coroutine."""
-    return (await detecting.find_async(engine) or _none_open(engine)) if within is True else resolve(within)
+    return (
+        (await detecting.find_async(engine, wanted=True) or _none_open(engine)) if within is True else resolve(within)
+    )
 
 
 async def chosen_async(engine: Engine, within: Any) -> Transaction | None:

@@ -11,12 +11,17 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 from sqlalchemy.orm import Session, SessionTransaction, scoped_session
 from sqlalchemy.orm import session as session_module
 
+#: Connections whose transaction has begun with their first statement.
+_autobegun: WeakSet[Connection] = WeakSet()
+#: So many calls of its own SQLAlchemy makes at most between that statement and the event.
+_FRAMES_TO_BEGIN = 12
 _COMMITTED = getattr(getattr(session_module, "SessionTransactionState", None), "COMMITTED", object())
 
 
@@ -36,6 +41,25 @@ def goes_on(source: Session | Connection) -> bool:
     transaction = source.get_transaction()
     # Its listeners may defer while it commits; what has committed takes nothing more.
     return transaction is not None and not has_committed(transaction)
+
+
+def note_begin(connection: Connection) -> None:
+    """It begins. Called from its event, since it does not keep whether somebody has begun it, or a statement."""
+    (_autobegun.add if _called_by_autobegin() else _autobegun.discard)(connection)
+
+
+def _called_by_autobegin() -> bool:
+    frame: FrameType | None = sys._getframe(2)
+    for _ in range(_FRAMES_TO_BEGIN):
+        if frame is None or frame.f_code.co_name == "_autobegin":
+            break
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "_autobegin"
+
+
+def has_autobegun(connection: Connection) -> bool:
+    """Whether its transaction has begun with a statement, and nobody has begun it. False if nobody watched then."""
+    return connection in _autobegun and not connection.in_nested_transaction()
 
 
 def has_committed(transaction: SessionTransaction) -> bool:

@@ -6,15 +6,16 @@ import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from sys import modules
 from typing import Any, TypeVar
+from weakref import WeakSet
 
 from sqlalchemy import Connection, CursorResult
 from sqlalchemy.exc import DBAPIError, InvalidRequestError, UnboundExecutionError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import Session, SessionTransactionOrigin, scoped_session
 from sqlalchemy.util.concurrency import greenlet_spawn
 
-from deferq.contrib.sqlalchemy.before import has_committed
+from deferq.contrib.sqlalchemy.before import has_autobegun, has_committed
 from deferq.contrib.sqlalchemy.pending import ring_after_commit
 from deferq.engines.within import CallersConnection, Rows, Within
 from deferq.errors import AsyncTransaction, NoTransaction, NotTransactional, StoreUnavailable
@@ -23,6 +24,8 @@ from deferq.transactions.joining import Elsewhere, Transaction, is_at
 from deferq.transactions.looking import look_for
 
 Answer = TypeVar("Answer")
+#: Connections that sessions use which only read: they are noted as well, and are none of their own.
+_behind_readers: WeakSet[Connection] = WeakSet()
 
 
 def transaction(within: Any) -> SaTransaction:
@@ -118,6 +121,21 @@ class SaTransaction(Transaction):
             self._source.begin()
         return self._source
 
+    def only_reads(self, within: Within) -> bool:
+        """Both begin by themselves to read, a session also again after its commit, and are mostly just closed."""
+        source = self._source
+        if isinstance(source, Connection) and source in _behind_readers:
+            return True
+        if not (_has_begun_by_itself(source) if isinstance(source, Session) else has_autobegun(source)):
+            return False
+        connection = source.connection() if isinstance(source, Session) else source
+        driver = connection.connection.driver_connection
+        begun = getattr(driver, "_conn", driver).in_transaction  # type: ignore[union-attr]
+        reads = not begun or not within.may_be_writing()
+        if source is not connection:
+            (_behind_readers.add if reads else _behind_readers.discard)(connection)
+        return reads
+
     def when_committed(self, within: Within, ids: Sequence[int]) -> None:
         """A session tells when it has committed; a connection does not."""
         if self._session is None:
@@ -139,6 +157,15 @@ class SaTransaction(Transaction):
         if self.is_async and not in_greenlet():
             return await greenlet_spawn(work)
         return work()
+
+
+def _has_begun_by_itself(session: Session) -> bool:
+    """Whether nobody has begun it, and nothing waits in it to be written."""
+    if session.new or session.dirty or session.deleted or session.in_nested_transaction():
+        return False
+    transaction = session.get_transaction()
+    by_itself = transaction is not None and transaction.origin is SessionTransactionOrigin.AUTOBEGIN
+    return by_itself and not isinstance(session.get_bind(), Connection)  # that may have been begun
 
 
 class DriverConnection:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.orm import Session
 
-from deferq.contrib.sqlalchemy.before import goes_on, open_before
+from deferq.contrib.sqlalchemy.before import goes_on, note_begin, open_before
 from deferq.contrib.sqlalchemy.joining import SaTransaction
 
 
@@ -82,6 +82,11 @@ def _note(source: Session | Connection) -> None:
     _seen.set((*others, _Seen(weakref.ref(source), *here)))
 
 
+def _note_connection(connection: Connection) -> None:
+    note_begin(connection)
+    _note(connection)
+
+
 def _here() -> tuple[int, int]:
     """This thread, and this asyncio task or 0."""
     loop = asyncio._get_running_loop()  # asked first, since most have none, and an exception takes its time
@@ -96,5 +101,5 @@ _EVENTS: tuple[tuple[Any, str, Any], ...] = (
     # A session that a framework has begun in another thread is used here without any of these.
     (Session, "do_orm_execute", lambda execution: _note(execution.session)),
     (Session, "after_begin", lambda session, transaction, connection: _note(session)),
-    (Engine, "begin", lambda connection: _note(connection)),
+    (Engine, "begin", _note_connection),
 )

@@ -256,6 +256,10 @@ class SqliteWithin:
         found = files.identity(Path(file))
         return found is not None and found == files.identity(self._path)
 
+    def may_be_writing(self) -> bool:
+        """Whether a connection of this process may hold the write lock."""
+        return readers.may_write(self._path)
+
     def check_free(self) -> None:
         """Raise WriteBesideTransaction if a connection of this process keeps us from writing.
 

@@ -91,6 +91,10 @@ class TrialWithin:
         """The same."""
         return False
 
+    def may_be_writing(self) -> bool:
+        """Nobody can tell: the application's own database is another file."""
+        return True
+
     def check_free(self) -> None:
         """Nothing is in the way: the store of the trial is another file."""
 
