@@ -217,9 +217,9 @@ def test_tasks_have_the_policy_and_the_route_that_the_file_gives_their_queue(fol
 def test_tasks_of_the_task_queue_have_them_too(folder: Path) -> None:
     write(folder / "queue.yaml")
     app = configure()
-    taskqueue.add(url="/work", queue_name="mail", name="one")
+    taskqueue.add(url="/jobs", queue_name="mail", name="one")
     taskqueue.add(
-        url="/work", queue_name="mail", name="two", target="mine",
+        url="/jobs", queue_name="mail", name="two", target="mine",
         retry_options=taskqueue.TaskRetryOptions(task_retry_limit=0),
     )  # fmt: skip
     stored = {task.name: task for task in find(app)}
@@ -247,7 +247,7 @@ def test_a_pull_queue_of_the_file_is_pulled_from_and_takes_nothing_else(folder: 
     assert lease(app.engine) == [], "it is no worker's business"
     assert [task.payload for task in exports.lease_tasks(60, 10)] == [b"x"]
     with pytest.raises(taskqueue.InvalidQueueModeError):
-        taskqueue.add(url="/work", queue_name="exports")
+        taskqueue.add(url="/jobs", queue_name="exports")
     with pytest.raises(taskqueue.InvalidQueueModeError):
         taskqueue.Queue().add(taskqueue.Task(payload="x", method="PULL"))
 
@@ -264,7 +264,7 @@ def test_a_queue_that_the_file_does_not_name_is_unknown(folder: Path) -> None:
     ):
         app.call(note).defer(queue="mial")
     with pytest.raises(taskqueue.UnknownQueueError, match="'mial' is not declared"):
-        taskqueue.add(url="/work", queue_name="mial")
+        taskqueue.add(url="/jobs", queue_name="mial")
 
 
 def test_what_code_says_of_a_queue_wins_over_the_file(folder: Path) -> None:
