@@ -34,8 +34,8 @@ DIFFERENT: dict[str, Any] = {
     "SingularTaskFailure: its bases": [
         *("SingularTaskFailure", "Error", "DeferqError", "RetryTask", "Exception", "BaseException", "object"),
     ],
-    # There is no datastore whose key it could be.
-    "run_from_datastore: an unknown key": "raises PermanentTaskFailure",
+    # There is no datastore whose key it could be. That is a PermanentTaskFailure, too.
+    "run_from_datastore: an unknown key": "raises Elsewhere",
     # Fixed on purpose.
     "post: no SERVER_SOFTWARE": ["Success", 200, "HTTPStatus", [PLAIN]],
     "post: no CONTENT_LENGTH": [NO_LENGTH, 400, "HTTPStatus", [PLAIN]],
