@@ -34,7 +34,7 @@ CHILDREN = Share(("--engine", "memory", "--children"), seeds=sized(0, 1_000, 50_
 PUSHED = Share(("--engine", "memory", "--push"), seeds=sized(0, 500, 50_000), seconds=sized(0, 0, 3600))
 PUSHED_ON_SQLITE = Share(("--engine", "sqlite", "--push"), seeds=sized(0, 200, 20_000), seconds=sized(0, 0, 3600))
 #: On a slow machine there are fewer.
-MOST_S = sized(1, 300, 8 * 3600)
+MOST_S = sized(1, 450, 8 * 3600)
 #: Another one each day: 20301231 and five digits.
 NEW_SEEDS = int(time.strftime("%Y%m%d", time.gmtime())) * 100_000
 
