@@ -110,7 +110,7 @@ def check(storm: Storm, had_descriptors: int) -> Seen:
     for worker in list(storm.workers):
         storm.stop(worker)
     storm.wait_for_leaving()
-    assert storm.astray == []
+    assert not storm.astray, "\n".join(storm.astray)
     assert list(bells.iterdir()) == []
     assert list(living(storm.folder)) == []
     assert storm.deferq.engine.check(full=True) == []  # type: ignore[attr-defined]

@@ -27,7 +27,7 @@ from deferq.runtime.children.nursery import REPLACE_STUCK_S
 from deferq.runtime.children.process import STUCK_S, Condition
 from deferq.runtime.children.spawning import inherited
 from deferq.runtime.children.starts import shared_memory
-from deferq.runtime.children.wire import CUT_OFF, DONE, WORN, Reader, pack
+from deferq.runtime.children.wire import CUT_OFF, DONE, STOP, WORN, Reader, pack
 from deferq.runtime.coroutines import LOOP_LOST
 from deferq.runtime.executor import Executor
 from deferq.runtime.listeners import Listeners
@@ -293,6 +293,28 @@ def test_the_socket_of_a_child_has_a_number_that_tasks_do_not_close_by_the_way()
     os.close(moved)
     end.close()
     ours.close()
+
+
+def test_a_child_that_is_allowed_no_descriptors_still_hears_its_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system polls nothing then, and a child that took that for the end of its parent lost its tasks."""
+    monkeypatch.setattr(child_module.os, "_exit", lambda code: pytest.fail(f"it ended with {code}"))
+    ours, theirs = socket.socketpair()
+    memory = shared_memory()
+    child = Child(
+        Executor(Functions()), theirs, memory, threads=1, async_slots=1, listeners=Listeners([]), now=lambda: 5
+    )
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        child._hear(1)
+        ours.sendall(pack(STOP, None))
+        child._hear(1)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert child._pool._closed
+    os.close(memory)
+    ours.close()
+    theirs.close()
 
 
 # ---- damage

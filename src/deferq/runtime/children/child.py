@@ -6,6 +6,7 @@ import os
 import select
 import socket
 import threading
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,6 +22,8 @@ from deferq.runtime.listeners import Listeners
 _BYTES = 256 * 1024
 #: Seconds that idle threads have to end.
 CLOSE_S = 1.0
+#: Milliseconds between two looks at the socket where the system does not let it be polled.
+UNPOLLED_MS = 5
 
 
 def end_with_parent(end: socket.socket) -> None:
@@ -112,7 +115,18 @@ class Child:
     def _says_something(self, timeout_ms: int) -> bool:
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        return bool(poll.poll(timeout_ms))
+        try:
+            return bool(poll.poll(timeout_ms))
+        except OSError:  # a task allows its process fewer descriptors than are polled here; it is replaced soon
+            time.sleep(min(timeout_ms, UNPOLLED_MS) / 1_000)
+            return self._has_something()
+
+    def _has_something(self) -> bool:
+        try:
+            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        return True  # or it has ended, which is to be heard, too
 
     def _send(self, frame: bytes) -> None:
         with self._writing:
