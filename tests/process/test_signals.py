@@ -10,6 +10,7 @@ import fcntl
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -250,3 +251,29 @@ def wait_until_stopped(pid: int) -> None:
     while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
         assert time.monotonic() < ends
         time.sleep(0.005)
+
+
+#: A module's objects go when the interpreter has taken its signal handlers down.
+LATE = """
+import os, signal
+from deferq.cli.stopping import Stopping
+
+class Worker:
+    def request_stop(self):
+        pass
+
+class Late:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number={number}):
+        kill(pid, number)
+
+late = Late()
+Stopping().watch_over(Worker())
+"""
+
+
+@pytest.mark.parametrize("number", STOPPING)
+def test_a_signal_in_the_very_last_moment_does_not_make_an_orderly_end_look_like_a_death(
+    number: signal.Signals,
+) -> None:
+    ended = subprocess.run([sys.executable, "-c", LATE.format(number=int(number))], check=False)
+    assert ended.returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -44,6 +45,7 @@ class Stopping:
             stacks.show_on_signals_and_call(worker.show_stacks)
         if signal.getsignal(HANGUP) is not signal.SIG_IGN:  # nohup wants it to live on
             signal.signal(HANGUP, self._on_hangup)
+        atexit.register(_hear_no_more)
 
     def _on_hangup(self, _: int, __: FrameType | None) -> None:
         self.ask()
@@ -59,6 +61,12 @@ class Stopping:
             os._exit(128 + number)  # whoever asks twice does not want to wait; others see that it is dead
         self._signalled = True
         self.ask()
+
+
+def _hear_no_more() -> None:
+    """All is done. The interpreter takes its handlers down before it ends, and a late signal would look like a death."""
+    for number in (*SIGNALS, HANGUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def end_soon(code: int) -> None:
