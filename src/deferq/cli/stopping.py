@@ -64,7 +64,7 @@ class Stopping:
 
 
 def _hear_no_more() -> None:
-    """All is done. The interpreter takes its handlers down before it ends, and a late signal would look like a death."""
+    """All is done. The interpreter ends without its handlers, and a late signal would look like a death."""
     for number in (*SIGNALS, HANGUP):
         signal.signal(number, signal.SIG_IGN)
 
