@@ -260,7 +260,8 @@ class Deferq:
         return await asyncio.to_thread(self._put_alone, self.engine, call)
 
     def _put_alone(self, engine: LeasingEngine, call: Call[Any]) -> TaskHandle:
-        task = self.tasks.make(self.ids.next(), call, engine.now())
+        now = engine.now()
+        task = self.tasks.make(self.ids.next(now), call, now)
         if task.queue in self._undeclared:
             self._declare(engine, {task.queue})
         return self._handle(call, task, engine.put([task])[0])

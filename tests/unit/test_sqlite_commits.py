@@ -142,13 +142,22 @@ def line_up(commits: SharedCommits, writes: Sequence[Callable[[sqlite3.Connectio
 
 
 def put_in_line(commits: SharedCommits, batches: Sequence[Sequence[NewTask]]) -> list[Future[Any]]:
-    """Each in a thread of its own, in line in this order."""
+    """Each in a thread of its own, in line in this order; but a plain task leads at once if nobody does."""
     waiting = []
     for batch in batches:
-        before = len(commits._line)
+        before, leads = len(commits._line), not commits._led
         waiting.append(in_thread(lambda batch=batch: commits.put(batch)))
-        lined_up(commits, before + 1)
+        lined_up(commits, before + (not leads))
+        until_led(commits)
     return waiting
+
+
+def until_led(commits: SharedCommits) -> None:
+    """Wait until somebody leads."""
+    give_up = time.monotonic() + WAIT_S
+    while not commits._led:
+        assert time.monotonic() < give_up
+        time.sleep(0.0005)
 
 
 @contextmanager
@@ -482,7 +491,7 @@ def test_a_write_that_lines_up_while_the_leader_of_plain_tasks_waits_is_for_the_
     assert held.reached.wait(WAIT_S)
     second = put_in_line(plain_commits, [tasks[1:2]])[0]
     other = in_thread(lambda: plain_commits.run(write("written")))
-    lined_up(plain_commits, 3)
+    lined_up(plain_commits, 2)
     third = put_in_line(plain_commits, [tasks[2:]])[0]
     held.go_on.set()
     assert [each.result(WAIT_S) for each in (first, second, third)] == [[Stored(task.id)] for task in tasks]
@@ -563,6 +572,81 @@ def test_a_leader_of_plain_tasks_that_is_interrupted_hands_on_what_it_was_commit
         waiting[0].result(WAIT_S)
     assert [each.result(WAIT_S) for each in waiting[1:]] == [[Stored(task.id)] for task in tasks[1:]]
     assert transactions.plain == [[task.id for task in tasks[1:]]]
+    assert works(plain_commits)
+
+
+@pytest.mark.parametrize("at", ["at_begin", "at_commit"])
+def test_whoever_leads_with_a_plain_task_and_is_interrupted_hands_on_what_has_lined_up(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker, at: str
+) -> None:
+    tasks = new.many(3)
+    transactions.at_begin[1] = arrived = Held()
+    interrupted = Held(KeyboardInterrupt())
+    if at == "at_begin":
+        transactions.at_begin[1] = arrived = interrupted
+    else:
+        transactions.at_commit[1] = interrupted
+    leader = in_thread(lambda: plain_commits.put(tasks[:1]))
+    assert arrived.reached.wait(WAIT_S)
+    waiting = put_in_line(plain_commits, [[task] for task in tasks[1:]])
+    arrived.go_on.set()
+    interrupted.go_on.set()
+    with pytest.raises(KeyboardInterrupt):
+        leader.result(WAIT_S)
+    assert [each.result(WAIT_S) for each in waiting] == [[Stored(task.id)] for task in tasks[1:]]
+    assert transactions.plain == [[task.id for task in tasks[1:]]]
+    assert works(plain_commits)
+
+
+@pytest.mark.parametrize("at", ["at_begin", "at_commit"])
+def test_an_error_of_whoever_leads_with_a_plain_task_is_its_own(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker, at: str
+) -> None:
+    tasks = new.many(2)
+    getattr(transactions, at)[1] = held = Held(ValueError("mine"))
+    leader = in_thread(lambda: plain_commits.put(tasks[:1]))
+    assert held.reached.wait(WAIT_S)
+    (follower,) = put_in_line(plain_commits, [tasks[1:]])
+    held.go_on.set()
+    with pytest.raises(ValueError, match="mine"):
+        leader.result(WAIT_S)
+    assert follower.result(WAIT_S) == [Stored(tasks[1].id)]
+    assert works(plain_commits)
+
+
+def test_plain_tasks_that_came_along_have_their_own_chance_when_the_statement_fails(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    tasks = new.many(3)
+    transactions.at_begin[1] = held = Held()
+    transactions.at_commit[1] = raising(ValueError("of the three"))
+    transactions.at_commit[2] = raising(ValueError("mine"))
+    leader = in_thread(lambda: plain_commits.put(tasks[:1]))
+    assert held.reached.wait(WAIT_S)
+    waiting = put_in_line(plain_commits, [[task] for task in tasks[1:]])
+    held.go_on.set()
+    with pytest.raises(ValueError, match="mine"):
+        leader.result(WAIT_S)
+    assert [each.result(WAIT_S) for each in waiting] == [[Stored(task.id)] for task in tasks[1:]]
+    assert works(plain_commits)
+
+
+def test_whoever_is_in_line_behind_a_plain_task_that_waited_in_vain_for_the_write_lock_does_not_wait_as_long_again(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker
+) -> None:
+    busy = StoreUnavailable("somebody else writes")
+    busy.__cause__ = sqlite3.OperationalError("database is locked")
+    busy.__cause__.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    transactions.at_begin[1] = held = Held(busy)
+    tasks = new.many(3)
+    waiting = [in_thread(lambda: plain_commits.put(tasks[:1]))]
+    assert held.reached.wait(WAIT_S)
+    waiting += put_in_line(plain_commits, [[task] for task in tasks[1:]])
+    held.go_on.set()
+    for each in waiting:
+        with pytest.raises(StoreUnavailable):
+            each.result(WAIT_S)
+    assert transactions.begun == 1
     assert works(plain_commits)
 
 

@@ -89,8 +89,60 @@ class SharedCommits:
 
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         """Store `tasks` in a committed transaction, by one statement with those of other threads."""
-        answers: list[PutAnswer] = self._commit(_Entry(None, tasks, self._is_plain(tasks)))
+        plain = self._is_plain(tasks)
+        if plain and self._begins_to_lead():
+            return self._put_leading(tasks)
+        answers: list[PutAnswer] = self._commit(_Entry(None, tasks, plain))
         return answers
+
+    # ---- a plain task while nobody else writes
+
+    def _begins_to_lead(self) -> bool:
+        """True if no commit is running and nobody waits for one: then this thread leads, and need not line up."""
+        with self._mutex:
+            if self._led or self._line:
+                return False
+            self._led = True
+        return True
+
+    def _put_leading(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+        """What `_commit` does, without an entry as long as nobody else has lined up: most tasks come alone."""
+        batch: list[_Entry] = []
+        outcome: list[PutAnswer] | BaseException
+        try:
+            outcome = self._put_plain(lambda: self._take_along(tasks, batch) if self._line else tasks)
+        except BaseException as error:
+            outcome = error
+        else:
+            if not batch:
+                self._pass_on(None)
+                return outcome
+        return self._account(batch or [_Entry(None, tasks, plain=True)], outcome)
+
+    def _take_along(self, tasks: Sequence[NewTask], batch: list[_Entry]) -> Sequence[NewTask]:
+        """Others have come to the gate: from now on our task is one of a line."""
+        with self._mutex:
+            self._line.appendleft(_Entry(None, tasks, plain=True))
+        return self._take_plain(batch)
+
+    def _account(self, batch: list[_Entry], outcome: list[PutAnswer] | BaseException) -> list[PutAnswer]:
+        """Tell everybody of the batch what became of it, ourselves first; let the next ones lead."""
+        own = batch[0]
+        try:
+            if isinstance(outcome, list):
+                _answer(batch, outcome)
+            else:
+                self._refuse(batch, outcome)
+            _chain(own, batch)
+        except BaseException:
+            self._break_off(own, batch)
+            raise
+        finally:
+            self._pass_on(own)
+        answers: list[PutAnswer] = _answer_of(own)
+        return answers
+
+    # ---- everything else
 
     def _commit(self, entry: _Entry) -> Any:
         if not self._leads(entry):
@@ -100,13 +152,7 @@ class SharedCommits:
                 self._lead(entry)
         finally:
             self._pass_on(entry)
-        error, entry.error = entry.error, None
-        if error is not None:
-            try:
-                raise error
-            finally:
-                del error  # else it would keep itself, and the frames that it came through
-        return entry.answer
+        return _answer_of(entry)
 
     def _leads(self, entry: _Entry) -> bool:
         """Line up; true if no commit is running, so that this thread leads."""
@@ -135,10 +181,14 @@ class SharedCommits:
             self._run_or_refuse(batch)
             _chain(own, batch)
         except BaseException:
-            self._put_back(batch)
-            self._leave(own)
-            _chain(own, [entry for entry in batch if entry.done])
+            self._break_off(own, batch)
             raise
+
+    def _break_off(self, own: _Entry, batch: Sequence[_Entry]) -> None:
+        """The leader was interrupted."""
+        self._put_back(batch)
+        self._leave(own)
+        _chain(own, [entry for entry in batch if entry.done])
 
     def _run_or_refuse(self, batch: list[_Entry]) -> None:
         """Commit the line and leave it in `batch`, each with its answer or its error."""
@@ -146,13 +196,19 @@ class SharedCommits:
             if not self._run_plain(batch):
                 self._transaction(lambda connection: self._run_line(connection, batch))
         except Exception as error:
-            if batch and not _is_busy(error):
-                self._retry_alone(batch, error)
-            else:
-                # Nothing was tried: no neighbour is to blame, and each on its own would wait as long in vain.
-                batch.extend(self._take_line())
-                for entry in batch:
-                    entry.error = error
+            self._refuse(batch, error)
+
+    def _refuse(self, batch: list[_Entry], error: BaseException) -> None:
+        """Their commit failed: each has its own chance, or its error. Raises what is no error, but an interruption."""
+        if not isinstance(error, Exception):
+            raise error
+        if batch and not _is_busy(error):
+            self._retry_alone(batch, error)
+        else:
+            # Nothing was tried: no neighbour is to blame, and each on its own would wait as long in vain.
+            batch.extend(self._take_line())
+            for entry in batch:
+                entry.error = error
 
     def _run_plain(self, batch: list[_Entry]) -> bool:
         """Plain tasks need no transaction around their one statement; false if something else stands in line."""
@@ -160,12 +216,7 @@ class SharedCommits:
         with self._mutex:
             if not (line[0].plain if len(line) == 1 else self._is_plain_line()):
                 return False
-        answers = self._put_plain(partial(self._take_plain, batch))
-        if len(batch) == 1:
-            batch[0].answer = answers
-        else:
-            for entry, answer in zip(batch, answers, strict=True):
-                entry.answer = [answer]
+        _answer(batch, self._put_plain(partial(self._take_plain, batch)))
         return bool(batch)
 
     def _is_plain_line(self) -> bool:
@@ -225,14 +276,14 @@ class SharedCommits:
             if entry in self._line:
                 self._line.remove(entry)
 
-    def _pass_on(self, entry: _Entry) -> None:
+    def _pass_on(self, entry: _Entry | None) -> None:
         """Wake the next of the batch; the last one appoints a leader from those who have lined up meanwhile.
 
         One wakes one: a leader that woke thirty threads at once would wait for the interpreter lock behind them all. By
         the time the last is awake the first stand in line again, so that the next commit is for all of them.
         """
         with self._mutex:
-            following = entry.following
+            following = None if entry is None else entry.following
             while following is not None and following.gone:
                 following = following.following
             if following is None:
@@ -242,6 +293,26 @@ class SharedCommits:
                 following.woken = True
         if following is not None:
             following.turn.release()
+
+
+def _answer(batch: Sequence[_Entry], answers: list[PutAnswer]) -> None:
+    """Give each plain task of the batch its answer."""
+    if len(batch) == 1:
+        batch[0].answer = answers
+        return
+    for entry, answer in zip(batch, answers, strict=True):
+        entry.answer = [answer]
+
+
+def _answer_of(entry: _Entry) -> Any:
+    """What became of a write; raises its error."""
+    error, entry.error = entry.error, None
+    if error is not None:
+        try:
+            raise error
+        finally:
+            del error  # else it would keep itself, and the frames that it came through
+    return entry.answer
 
 
 def _is_busy(error: Exception) -> bool:

@@ -404,6 +404,7 @@ class SqliteEngine(LeasingEngine):
     def _insert_plain(self, writer: sqlite3.Connection, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         if len(tasks) == 1:
             self._ring_early(tasks[0].eta)
+            return [putting.put_plain(writer, tasks[0])]
         return putting.put(writer, tasks, 0)
 
     def _write(self, write: Callable[[sqlite3.Connection], Answer]) -> Answer:
@@ -664,9 +665,11 @@ class SqliteEngine(LeasingEngine):
             self._ring()
 
     def _ring(self) -> None:
-        # Another thread may have closed the engine since our commit; the task stands, and dispatchers poll.
-        with suppress(ValueError):
+        # After every commit: `suppress` costs more than the ring.
+        try:  # noqa: SIM105
             self._ringer.ring(self._gate.bells)
+        except ValueError:  # another thread has closed the engine since; the task stands, and dispatchers poll
+            pass
 
     def _find_dead(self) -> frozenset[int]:
         try:

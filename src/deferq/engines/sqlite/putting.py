@@ -23,7 +23,7 @@ ROWS_PER_INSERT = 100
 def put(connection: Connection, tasks: Sequence[NewTask], now: int) -> list[PutAnswer]:
     """Store `tasks`; the answers stand in their order."""
     if len(tasks) == 1 and tasks[0].name is None:
-        return [_put_plain(connection, tasks[0])]
+        return [put_plain(connection, tasks[0])]
     if any(task.name is not None or task.spill is not None for task in tasks):
         return [_put_one(connection, task, now) for task in tasks]
     return _put_many(connection, tasks)
@@ -35,10 +35,11 @@ def add_queues(connection: Connection, queues: set[str]) -> None:
 
 
 def _put_one(connection: Connection, task: NewTask, now: int) -> PutAnswer:
-    return _put_plain(connection, task) if task.name is None else _put_named(connection, task, now)
+    return put_plain(connection, task) if task.name is None else _put_named(connection, task, now)
 
 
-def _put_plain(connection: Connection, task: NewTask) -> PutAnswer:
+def put_plain(connection: Connection, task: NewTask) -> PutAnswer:
+    """Store a task without a name."""
     return Stored(task.id) if _insert(connection, task) else _clash(connection, task)
 
 
