@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from deferq.engines.base import Cancel, LeasingEngine, Retention
+from deferq.engines.base import Cancel, LeasingEngine, Parking, Retention
 from deferq.model.outcome import SUCCEEDED, ErrorText, Failed, Parked
 from deferq.model.retry import RetryPolicy
 from deferq.model.state import State
@@ -152,6 +152,25 @@ def test_waking_reaches_every_parked_task_in_portions(engine: LeasingEngine, new
     settle_each(engine, lease(engine), PARKED)
     assert [engine.wake(limit=2) for _ in range(4)] == [2, 2, 1, 0]
     assert len(lease(engine)) == 5
+
+
+def test_a_worker_wakes_those_parked_tasks_that_only_it_can_run(
+    engine: LeasingEngine, new: TaskMaker, clock: FakeClock
+) -> None:
+    left = Parked(error=ERROR, reason="left to you")
+    ours, routed, elsewhere, other_route, unknown = (
+        new("mail"), new("mail", route="fast"), new("video"), new("mail", route="slow"), new("mail"),
+    )  # fmt: skip
+    engine.put([ours, routed, elsewhere, other_route, unknown])
+    for task in lease(engine):
+        settle(engine, task, PARKED if task.id == unknown.id else left)
+    clock.advance(1)
+    assert engine.wake(only=Parking("left to you", ("mail",), (None, "fast"))) == 2
+    assert {task.id for task in lease(engine)} == {ours.id, routed.id}
+    assert engine.wake(only=Parking("left to you")) == 2
+    assert {task.id for task in lease(engine)} == {elsewhere.id, other_route.id}
+    assert engine.wake(only=Parking("left to you")) == 0
+    assert engine.wake() == 1
 
 
 def test_waking_with_nothing_parked_wakes_nothing(engine: LeasingEngine, put: Put) -> None:

@@ -6,10 +6,12 @@ import json
 import os
 import resource
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import pytest
 
 from deferq import State, TaskCancelled
 from deferq.handles import TaskHandle
-from deferq.model.outcome import ErrorText, Failed
+from deferq.model.outcome import LEFT_TO_PARENTS, ErrorText, Failed
 from tests.cli.processes import Running, environment
 from tests.process.farm import Farm, lives, until
 from tests.support import lease, settle_each
@@ -141,6 +143,19 @@ def test_what_keeps_all_memory_and_ends_well_is_heard_of(farm: Farm, fn: Callabl
         farm.wait_all([handle])
         stop(running)
     assert (handle.refresh().state, handle.refresh().crashes) == (State.SUCCEEDED, 2)
+
+
+@pytest.mark.slow  # at the next beat
+def test_what_workers_without_children_have_parked_is_woken_by_one_that_has_them(farm: Farm) -> None:
+    handle = farm.put(tasks.holds, "pyproject.toml", attempts=5, countdown=3600)
+    with worker(farm) as running:
+        running.wait_for("worker started")
+        with closing(sqlite3.connect(farm.folder / "jobs.db", timeout=30)) as connection, connection:
+            parked = "update deferq_task set attempts = 3, crashes = 3, parks = 9, reason = ? where id = ?"
+            connection.execute(parked, (LEFT_TO_PARENTS, handle.id))
+        assert handle.wait(STEADY_S) == "through"
+        stop(running)
+    assert quarantines(running) == 1
 
 
 # ---- it hurts nothing that is well

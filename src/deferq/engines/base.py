@@ -143,6 +143,17 @@ class Filter(NamedTuple):
     name: str | None = None
 
 
+class Parking(NamedTuple):
+    """Which parked tasks `wake` wakes."""
+
+    #: Why they are parked.
+    reason: str
+    #: As in a Want: those of these queues; None: all.
+    queues: tuple[str, ...] | None = None
+    #: As in a Want: those of these routes; None: every task.
+    routes: tuple[str | None, ...] | None = None
+
+
 class Page(NamedTuple):
     """Tasks by id, newest first."""
 
@@ -402,8 +413,11 @@ class LeasingEngine(Engine):
         """Make dead and cancelled tasks pending again, due now, attempts forgotten; returns those it changed."""
 
     @abstractmethod
-    def wake(self, limit: int = 100) -> int:
-        """Make up to `limit` parked tasks due now; returns how many. A new release calls it at its start."""
+    def wake(self, limit: int = 100, *, only: Parking | None = None) -> int:
+        """Make up to `limit` parked tasks due now; returns how many. A new release calls it at its start.
+
+        `only`: those that whoever asks can run. Nobody is rung for these, since he takes them himself.
+        """
 
     @abstractmethod
     def counts(self, *, cap: int = COUNT_CAP) -> Counts:

@@ -25,7 +25,7 @@ class GuardedThreads(ThreadPool):
     """A Pool of threads that runs one suspect at a time, and leaves to others what has killed too many.
 
     What is left to others is parked. So it waits longer and longer, spends no attempt, and is shown as parked; a worker
-    that has child processes wakes it at its start, or comes across it in time.
+    that has child processes wakes it at its start and every few seconds.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:

@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from deferq.codec.codec import Codec
@@ -23,7 +24,7 @@ from deferq.model.queue import Queue
 from deferq.model.task import Leased
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.delivery import Deliverer, NoApplication
-from deferq.runtime.dispatcher import Stop, dispatch
+from deferq.runtime.dispatcher import Beat, Stop, dispatch
 from deferq.runtime.driver import Driver, Ear
 from deferq.runtime.executor import Executor
 from deferq.runtime.guarded import GuardedThreads
@@ -158,7 +159,7 @@ class AnyWorker(ABC):
         pool, ear = self._quarters(bell)
         pulse = Pulse(self._engine, number, self._description(), self._all_details)
         world = _Reality(number, self._engine.now, self._listeners)
-        driver = Driver(self._engine, ear, Janitor(self._engine, self._retention), pulse.beat)
+        driver = Driver(self._engine, ear, Janitor(self._engine, self._retention), partial(self._beat, pulse))
         self._announce(EventName.WORKER_STARTED)
         try:
             with suppress(StoreUnavailable):  # the dispatcher will say so
@@ -175,6 +176,10 @@ class AnyWorker(ABC):
             else:
                 bell.close()
             self._announce(EventName.WORKER_STOPPED)
+
+    def _beat(self, pulse: Pulse, beat: Beat) -> None:
+        """Every few seconds: let others see that it lives."""
+        pulse.beat(beat)
 
     def _description(self) -> dict[str, Any]:
         return {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import chain, islice
 from typing import assert_never
 
-from deferq.engines.base import Cancel, Change, Delete, Reschedule
+from deferq.engines.base import Cancel, Change, Delete, Parking, Reschedule
 from deferq.engines.memory.rows import Row
 from deferq.engines.memory.tasks import Tasks
 from deferq.model.settings import QueueChange, QueueSettings, changed
@@ -76,13 +76,21 @@ def requeue(tasks: Tasks, row: Row, now: int) -> bool:
     return True
 
 
-def wake(tasks: Tasks, limit: int, now: int) -> int:
+def wake(tasks: Tasks, only: Parking | None, limit: int, now: int) -> int:
     """Make parked tasks due now."""
     parked = chain.from_iterable(queue.parked.values() for queue in tasks.queues.values())
-    rows = list(islice((row for row in parked if row.eta > now), limit))
+    rows = list(islice((row for row in parked if row.eta > now and _is_meant(row, only)), limit))
     for row in rows:
         tasks.reschedule(row, now, now)
     return len(rows)
+
+
+def _is_meant(row: Row, only: Parking | None) -> bool:
+    return only is None or (
+        row.reason == only.reason
+        and (only.queues is None or row.made.queue in only.queues)
+        and (only.routes is None or row.made.route in only.routes)
+    )
 
 
 def change_queues(tasks: Tasks, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:

@@ -20,6 +20,7 @@ from deferq.engines.base import (
     Filter,
     LeasingEngine,
     Page,
+    Parking,
     Record,
     RecordChange,
     Retention,
@@ -157,9 +158,9 @@ class MemoryEngine(LeasingEngine):
         with self._stroke() as now:
             return [row.id for row in self._tasks.existing(ids) if changing.requeue(self._tasks, row, now)]
 
-    def wake(self, limit: int = 100) -> int:
+    def wake(self, limit: int = 100, *, only: Parking | None = None) -> int:
         with self._stroke() as now:
-            return changing.wake(self._tasks, limit, now)
+            return changing.wake(self._tasks, only, limit, now)
 
     def counts(self, *, cap: int = COUNT_CAP) -> Counts:
         with self._stroke() as now:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from sqlite3 import Connection
 from typing import assert_never
 
-from deferq.engines.base import Cancel, Change, Delete, RecordChange, Reschedule
+from deferq.engines.base import Cancel, Change, Delete, Parking, RecordChange, Reschedule
 from deferq.engines.sqlite.reading import queues
 from deferq.engines.sqlite.rows import json_list, queue_row
 from deferq.engines.sqlite.settling import bury_names
@@ -82,9 +82,22 @@ def _take_names_back(connection: Connection, ids: Sequence[int], now: int) -> No
     connection.execute(SQL["drop_names"], {"ids": json_list(named.keys() - own.keys())})
 
 
-def wake(connection: Connection, limit: int, now: int) -> int:
-    """Make parked tasks due now."""
-    return connection.execute(SQL["wake"], {"limit": limit, "now": now}).rowcount
+def parked(connection: Connection, only: Parking | None, limit: int, now: int) -> list[int]:
+    """Parked tasks that are not due yet."""
+    reason, queues, routes = only or (None, None, None)
+    parameters = {
+        "reason": reason,
+        "queues": None if queues is None else json_list(queues),
+        "routes": None if routes is None else json_list(route or "" for route in routes),
+        "limit": limit,
+        "now": now,
+    }
+    return [row[0] for row in connection.execute(SQL["parked"], parameters)]
+
+
+def wake(connection: Connection, ids: Sequence[int], now: int) -> int:
+    """Make these due now, as far as they are still parked."""
+    return connection.execute(SQL["wake"], {"ids": json_list(ids), "now": now}).rowcount
 
 
 def change_queues(connection: Connection, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:

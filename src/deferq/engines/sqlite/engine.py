@@ -26,6 +26,7 @@ from deferq.engines.base import (
     Filter,
     LeasingEngine,
     Page,
+    Parking,
     Record,
     RecordChange,
     Reschedule,
@@ -578,9 +579,10 @@ class SqliteEngine(LeasingEngine):
             self._ring()
         return requeued
 
-    def wake(self, limit: int = 100) -> int:
-        woken = self._write(lambda connection: changing.wake(connection, limit, self.now()))
-        if woken:
+    def wake(self, limit: int = 100, *, only: Parking | None = None) -> int:
+        ids = self._read(lambda connection: changing.parked(connection, only, limit, self.now()))
+        woken = self._write(lambda connection: changing.wake(connection, ids, self.now())) if ids else 0
+        if woken and only is None:
             self._ring()
         return woken
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from deferq.engines.base import Bell, LeasingEngine, PollableBell, Retention
+from deferq.engines.base import Bell, LeasingEngine, Parking, PollableBell, Retention
 from deferq.engines.declaring import declare
 from deferq.errors import ConfigError, StoreError
 from deferq.model.events import Event, EventName
+from deferq.model.outcome import LEFT_TO_PARENTS
 from deferq.model.queue import Queue
 from deferq.model.task import Leased
 from deferq.runtime.children.nursery import Nursery
@@ -18,9 +19,11 @@ from deferq.runtime.children.pool import ChildPool
 from deferq.runtime.children.process import Condition
 from deferq.runtime.config import WorkerConfig
 from deferq.runtime.delivery import Switch
+from deferq.runtime.dispatcher import Beat
 from deferq.runtime.driver import Ear
 from deferq.runtime.listeners import Listener
 from deferq.runtime.pools import Pool
+from deferq.runtime.pulse import Pulse
 from deferq.runtime.worker import AnyWorker
 
 
@@ -82,6 +85,13 @@ class ParentWorker(AnyWorker):
             )
         self._pool = ChildPool(self._nursery, bell, time.monotonic)
         return self._pool, self._pool
+
+    def _beat(self, pulse: Pulse, beat: Beat) -> None:
+        """Others without child processes may have parked what only this worker runs, also while it ran."""
+        super()._beat(pulse, beat)
+        only = Parking(LEFT_TO_PARENTS, self.config.queues, self.config.wanted_routes)
+        if not self._stop.requested and self._engine.wake(only=only) and self._bell is not None:
+            self._bell.ring()
 
     def _meet(self, hello: Mapping[str, Any]) -> None:
         """A child has loaded the application, whose code may have changed since the last one did."""
