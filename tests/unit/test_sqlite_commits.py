@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -612,6 +614,35 @@ def test_an_error_of_whoever_leads_with_a_plain_task_is_its_own(
         leader.result(WAIT_S)
     assert follower.result(WAIT_S) == [Stored(tasks[1].id)]
     assert works(plain_commits)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+@pytest.mark.parametrize("plain", [True, False])
+def test_an_error_keeps_nothing_alive_once_it_was_caught(
+    plain_commits: SharedCommits, transactions: Transactions, new: TaskMaker, error: type[BaseException], plain: bool
+) -> None:
+    class Mine(error):  # type: ignore[misc, valid-type]
+        """One of a class of our own can be referred to weakly."""
+
+    made: list[weakref.ref[Mine]] = []
+
+    def make() -> Mine:
+        mine = Mine()
+        made.append(weakref.ref(mine))
+        return mine
+
+    def fail() -> None:
+        raise make()
+
+    transactions.at_begin[1] = fail
+    gc.collect()
+    gc.disable()
+    try:
+        with suppress(Mine):
+            plain_commits.put(new.many(1 if plain else 2))
+        assert made[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_plain_tasks_that_came_along_have_their_own_chance_when_the_statement_fails(

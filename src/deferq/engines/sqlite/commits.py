@@ -108,21 +108,18 @@ class SharedCommits:
     def _put_leading(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         """What `_commit` does, without an entry as long as nobody else has lined up: most tasks come alone."""
         batch: list[_Entry] = []
-        outcome: list[PutAnswer] | BaseException
         try:
-            outcome = self._put_plain(lambda: self._take_along(tasks, batch) if self._line else tasks)
+            answers = self._put_plain(lambda: self._take_along(tasks, batch) if self._line else tasks)
         except BaseException as error:
-            outcome = error
-        else:
-            if not batch:
-                self._pass_on(None)
-                return outcome
-        return self._account(batch or [_Entry(None, tasks, plain=True)], outcome)
+            return self._account(batch or [_Entry(None, tasks, plain=True)], error)
+        if batch:
+            return self._account(batch, answers)
+        self._pass_on(None)
+        return answers
 
     def _take_along(self, tasks: Sequence[NewTask], batch: list[_Entry]) -> Sequence[NewTask]:
-        """Others have come to the gate: from now on our task is one of a line."""
-        with self._mutex:
-            self._line.appendleft(_Entry(None, tasks, plain=True))
+        """Others have come to the gate: from now on our task is one of theirs."""
+        batch.append(_Entry(None, tasks, plain=True))
         return self._take_plain(batch)
 
     def _account(self, batch: list[_Entry], outcome: list[PutAnswer] | BaseException) -> list[PutAnswer]:
@@ -131,13 +128,16 @@ class SharedCommits:
         try:
             if isinstance(outcome, list):
                 _answer(batch, outcome)
-            else:
+            elif isinstance(outcome, Exception):
                 self._refuse(batch, outcome)
+            else:  # we were interrupted
+                raise outcome
             _chain(own, batch)
         except BaseException:
             self._break_off(own, batch)
             raise
         finally:
+            del outcome  # an error would keep itself, see `_answer_of`
             self._pass_on(own)
         answers: list[PutAnswer] = _answer_of(own)
         return answers
@@ -198,10 +198,8 @@ class SharedCommits:
         except Exception as error:
             self._refuse(batch, error)
 
-    def _refuse(self, batch: list[_Entry], error: BaseException) -> None:
-        """Their commit failed: each has its own chance, or its error. Raises what is no error, but an interruption."""
-        if not isinstance(error, Exception):
-            raise error
+    def _refuse(self, batch: list[_Entry], error: Exception) -> None:
+        """Their commit failed: each has its own chance, or its error."""
         if batch and not _is_busy(error):
             self._retry_alone(batch, error)
         else:
