@@ -167,10 +167,18 @@ def test_a_worker_wakes_those_parked_tasks_that_only_it_can_run(
     clock.advance(1)
     assert engine.wake(only=Parking("left to you", ("mail",), (None, "fast"))) == 2
     assert {task.id for task in lease(engine)} == {ours.id, routed.id}
-    assert engine.wake(only=Parking("left to you")) == 2
+    assert engine.wake(only=Parking("left to you", delivers=True)) == 2
     assert {task.id for task in lease(engine)} == {elsewhere.id, other_route.id}
     assert engine.wake(only=Parking("left to you")) == 0
     assert engine.wake() == 1
+
+
+def test_whoever_delivers_nothing_does_not_wake_what_is_to_be_delivered(engine: LeasingEngine, new: TaskMaker) -> None:
+    task = new(url="https://shop.example/run")
+    engine.put([task])
+    settle_each(engine, lease(engine, delivers=True), Parked(error=ERROR, reason="left to you"))
+    assert engine.wake(only=Parking("left to you")) == 0
+    assert engine.wake(only=Parking("left to you", delivers=True)) == 1
 
 
 def test_waking_with_nothing_parked_wakes_nothing(engine: LeasingEngine, put: Put) -> None:

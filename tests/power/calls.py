@@ -102,7 +102,7 @@ class Workload(Noted):
             threads = [Thread(target=engine.put, args=[batch]) for batch in batches]
             for number, thread in enumerate(threads):
                 thread.start()
-                while len(engine._commits._line) < number + in_line or not engine._commits._led:
+                while len(engine._commits._line) < number + in_line or engine._commits._turn is None:
                     assert thread.is_alive()
                     time.sleep(0.0002)
             gate.release()

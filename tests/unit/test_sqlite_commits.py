@@ -5,19 +5,24 @@ from __future__ import annotations
 import gc
 import signal
 import sqlite3
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import pytest
 
 from deferq.engines.answers import Clash, PutAnswer, Stored
 from deferq.engines.sqlite import SqliteEngine
+from deferq.engines.sqlite import commits as commits_module
 from deferq.engines.sqlite.commits import SharedCommits
 from deferq.engines.sqlite.gate import Gate
 from deferq.engines.sqlite.putting import ROWS_PER_INSERT
@@ -102,6 +107,10 @@ def commits(transactions: Transactions) -> SharedCommits:
 
 @pytest.fixture
 def plain_commits(transactions: Transactions) -> SharedCommits:
+    return plainly(transactions)
+
+
+def plainly(transactions: Transactions) -> SharedCommits:
     """Tasks that come alone are plain."""
     return SharedCommits(
         transactions, transactions.put, is_plain=lambda tasks: len(tasks) == 1, put_plain=transactions.put_plain
@@ -147,7 +156,7 @@ def put_in_line(commits: SharedCommits, batches: Sequence[Sequence[NewTask]]) ->
     """Each in a thread of its own, in line in this order; but a plain task leads at once if nobody does."""
     waiting = []
     for batch in batches:
-        before, leads = len(commits._line), not commits._led
+        before, leads = len(commits._line), commits._turn is None
         waiting.append(in_thread(lambda batch=batch: commits.put(batch)))
         lined_up(commits, before + (not leads))
         until_led(commits)
@@ -157,7 +166,7 @@ def put_in_line(commits: SharedCommits, batches: Sequence[Sequence[NewTask]]) ->
 def until_led(commits: SharedCommits) -> None:
     """Wait until somebody leads."""
     give_up = time.monotonic() + WAIT_S
-    while not commits._led:
+    while commits._turn is None:
         assert time.monotonic() < give_up
         time.sleep(0.0005)
 
@@ -236,7 +245,7 @@ def test_nobody_waits_for_the_one_before_it_to_come_back(commits: SharedCommits,
     """A leader hands on as soon as its commit is done: a hundred rounds leave nobody behind."""
     answers = [in_thread(lambda n=number: commits.run(write(n))) for number in range(100)]
     assert [each.result(WAIT_S) for each in answers] == list(range(100))
-    assert commits._led is False
+    assert commits._turn is None
 
 
 # ---- errors
@@ -614,6 +623,81 @@ def test_an_error_of_whoever_leads_with_a_plain_task_is_its_own(
         leader.result(WAIT_S)
     assert follower.result(WAIT_S) == [Stored(tasks[1].id)]
     assert works(plain_commits)
+
+
+class Interruption:
+    """Interrupts a thread at the n-th place in commits.py where Python looks for signals: at calls, and after those."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def __call__(self, frame: FrameType, event: str, _: object) -> None:
+        if event in ("call", "c_return") and frame.f_code.co_filename == str(commits_module.__file__):
+            self._left -= 1
+            if self._left == 0:
+                raise KeyboardInterrupt
+
+    def strikes(self, work: Callable[[], object]) -> object:
+        """Do some work, and be struck."""
+        sys.setprofile(self)
+        try:
+            return work()
+        finally:
+            sys.setprofile(None)
+
+
+@pytest.mark.parametrize("others", [0, 2])
+@pytest.mark.parametrize("what", ["a plain task", "a write"])
+def test_whoever_leads_may_be_interrupted_anywhere(new: TaskMaker, others: int, what: str) -> None:
+    for at in count(1):
+        transactions = Transactions()
+        commits = plainly(transactions)
+        own, *rest = new.many(1 + others)
+        waiting: list[Future[Any]] = []
+        transactions.at_begin[1] = partial(_join, commits, rest, waiting)
+        work = partial(commits.put, [own]) if what == "a plain task" else partial(commits.run, write([Stored(own.id)]))
+        leader = in_thread(partial(Interruption(at).strikes, work))
+        struck = leader.exception(WAIT_S)
+        assert struck is not None or leader.result() == [Stored(own.id)]
+        assert [each.result(WAIT_S) for each in waiting] == [[Stored(task.id)] for task in rest][: len(waiting)]
+        assert works(commits), f"after the interruption at place {at}"
+        if struck is None:
+            break
+        assert isinstance(struck, KeyboardInterrupt)
+    assert at > 7
+
+
+def test_whoever_stands_in_line_may_be_interrupted_anywhere(new: TaskMaker) -> None:
+    for at in count(1):
+        transactions = Transactions()
+        commits = plainly(transactions)
+        own, other = new.many(2)
+        transactions.at_commit[1] = held = Held()
+        with running(commits, held) as leader:
+            follower = in_thread(partial(Interruption(at).strikes, partial(commits.put, [own])))
+            until(lambda follower=follower, commits=commits: follower.done() or bool(commits._line))
+            waiting = put_in_line(commits, [[other]])
+        assert leader.result(WAIT_S) == "led"
+        struck = follower.exception(WAIT_S)
+        assert struck is not None or follower.result() == [Stored(own.id)]
+        assert waiting[0].result(WAIT_S) == [Stored(other.id)]
+        assert works(commits), f"after the interruption at place {at}"
+        if struck is None:
+            break
+        assert isinstance(struck, KeyboardInterrupt)
+    assert at > 7
+
+
+def until(reached: Callable[[], bool]) -> None:
+    """Wait for it."""
+    give_up = time.monotonic() + WAIT_S
+    while not reached():
+        assert time.monotonic() < give_up
+        time.sleep(0.0005)
+
+
+def _join(commits: SharedCommits, tasks: Sequence[NewTask], waiting: list[Future[Any]]) -> None:
+    waiting.extend(put_in_line(commits, [[task] for task in tasks]))
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

@@ -45,7 +45,7 @@ class Stopping:
             stacks.show_on_signals_and_call(worker.show_stacks)
         if signal.getsignal(HANGUP) is not signal.SIG_IGN:  # nohup wants it to live on
             signal.signal(HANGUP, self._on_hangup)
-        atexit.register(_hear_no_more)
+        _watching.append(self)
 
     def _on_hangup(self, _: int, __: FrameType | None) -> None:
         self.ask()
@@ -63,10 +63,17 @@ class Stopping:
         self.ask()
 
 
+_watching: list[Stopping] = []
+
+
 def _hear_no_more() -> None:
     """All is done. The interpreter ends without its handlers, and a late signal would look like a death."""
-    for number in (*SIGNALS, HANGUP):
+    for number in (*SIGNALS, HANGUP) if _watching else ():
         signal.signal(number, signal.SIG_IGN)
+
+
+# Already now, while no application is loaded: what that wants to do at the end comes before, and may still be ended.
+atexit.register(_hear_no_more)
 
 
 def end_soon(code: int) -> None:

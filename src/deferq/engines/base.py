@@ -152,6 +152,8 @@ class Parking(NamedTuple):
     queues: tuple[str, ...] | None = None
     #: As in a Want: those of these routes; None: every task.
     routes: tuple[str | None, ...] | None = None
+    #: As in a Want: whether those with an url are meant, too.
+    delivers: bool = False
 
 
 class Page(NamedTuple):

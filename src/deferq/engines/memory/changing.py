@@ -90,6 +90,7 @@ def _is_meant(row: Row, only: Parking | None) -> bool:
         row.reason == only.reason
         and (only.queues is None or row.made.queue in only.queues)
         and (only.routes is None or row.made.route in only.routes)
+        and (only.delivers or row.made.url is None)
     )
 
 

@@ -82,22 +82,25 @@ def _take_names_back(connection: Connection, ids: Sequence[int], now: int) -> No
     connection.execute(SQL["drop_names"], {"ids": json_list(named.keys() - own.keys())})
 
 
-def parked(connection: Connection, only: Parking | None, limit: int, now: int) -> list[int]:
-    """Parked tasks that are not due yet."""
-    reason, queues, routes = only or (None, None, None)
+def parked(connection: Connection, only: Parking | None, limit: int, now: int) -> str:
+    """The ids of parked tasks that are not due yet, as a list in JSON."""
+    reason, queues, routes, delivers = only or (None, None, None, True)
     parameters = {
         "reason": reason,
         "queues": None if queues is None else json_list(queues),
         "routes": None if routes is None else json_list(route or "" for route in routes),
+        "delivers": delivers,
         "limit": limit,
         "now": now,
     }
-    return [row[0] for row in connection.execute(SQL["parked"], parameters)]
+    ids: str = connection.execute(SQL["parked"], parameters).fetchone()[0]
+    return ids
 
 
-def wake(connection: Connection, ids: Sequence[int], now: int) -> int:
-    """Make these due now, as far as they are still parked."""
-    return connection.execute(SQL["wake"], {"ids": json_list(ids), "now": now}).rowcount
+def wake(connection: Connection, only: Parking | None, limit: int, now: int) -> int:
+    """Make parked tasks due now."""
+    ids = parked(connection, only, limit, now)
+    return connection.execute(SQL["wake"], {"ids": ids, "now": now}).rowcount
 
 
 def change_queues(connection: Connection, changes: Sequence[tuple[str, QueueChange]]) -> list[QueueSettings]:

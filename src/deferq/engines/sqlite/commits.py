@@ -34,7 +34,7 @@ Transaction = Callable[[Callable[[sqlite3.Connection], None]], None]
 class _Entry:
     """One write in line, and how its thread learns what became of it."""
 
-    __slots__ = ("answer", "done", "error", "following", "gone", "plain", "tasks", "turn", "woken", "write")
+    __slots__ = ("answer", "done", "error", "following", "gone", "plain", "tasks", "turn", "write")
 
     def __init__(self, write: Write[Any] | None, tasks: Sequence[NewTask] = (), plain: bool = False) -> None:
         self.write = write
@@ -49,7 +49,6 @@ class _Entry:
         self.turn: Lock
         #: Whom to wake next.
         self.following: _Entry | None = None
-        self.woken = False
         #: Its thread was interrupted and waits no more.
         self.gone = False
 
@@ -80,7 +79,9 @@ class SharedCommits:
         self._put_plain = put_plain
         self._mutex = Lock()
         self._line: deque[_Entry] = deque()
-        self._led = False
+        #: Whose turn it is: the entry of who leads, or of who wakes the next; of a leader without an entry the list of
+        #: those that come along. None: nobody writes.
+        self._turn: _Entry | list[_Entry] | None = None
 
     def run(self, write: Write[Answer]) -> Answer:
         """Run `write` in a committed transaction and return its answer, or raise its error."""
@@ -89,90 +90,92 @@ class SharedCommits:
 
     def put(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
         """Store `tasks` in a committed transaction, by one statement with those of other threads."""
-        plain = self._is_plain(tasks)
-        if plain and self._begins_to_lead():
-            return self._put_leading(tasks)
+        if not self._is_plain(tasks):
+            return self._commit_tasks(tasks)
+        batch: list[_Entry] = []
+        try:
+            if self._begins_to_lead(batch):
+                return self._put_leading(tasks, batch)
+        except BaseException:
+            self._let_go(batch)
+            raise
+        return self._commit_tasks(tasks, plain=True)
+
+    def _commit_tasks(self, tasks: Sequence[NewTask], plain: bool = False) -> list[PutAnswer]:
         answers: list[PutAnswer] = self._commit(_Entry(None, tasks, plain))
         return answers
 
     # ---- a plain task while nobody else writes
 
-    def _begins_to_lead(self) -> bool:
-        """True if no commit is running and nobody waits for one: then this thread leads, and need not line up."""
+    def _begins_to_lead(self, batch: list[_Entry]) -> bool:
+        """True if no commit is running and nobody waits for one: then this thread leads, and need not line up.
+
+        `batch` is what it will commit; as long as it leads, it is known by that.
+        """
         with self._mutex:
-            if self._led or self._line:
+            if self._turn is not None or self._line:
                 return False
-            self._led = True
+            self._turn = batch
         return True
 
-    def _put_leading(self, tasks: Sequence[NewTask]) -> list[PutAnswer]:
+    def _put_leading(self, tasks: Sequence[NewTask], batch: list[_Entry]) -> list[PutAnswer]:
         """What `_commit` does, without an entry as long as nobody else has lined up: most tasks come alone."""
-        batch: list[_Entry] = []
         try:
             answers = self._put_plain(lambda: self._take_along(tasks, batch) if self._line else tasks)
-        except BaseException as error:
-            return self._account(batch or [_Entry(None, tasks, plain=True)], error)
-        if batch:
-            return self._account(batch, answers)
-        self._pass_on(None)
-        return answers
+            if not batch:
+                self._pass_on(None)
+                return answers
+            _answer(batch, answers)
+        except Exception as error:
+            if not batch:
+                batch.append(_Entry(None, tasks, plain=True))
+            self._refuse(batch, error)
+        own = batch[0]
+        _chain(own, batch)
+        self._pass_on(own)
+        own_answers: list[PutAnswer] = _answer_of(own)
+        return own_answers
 
     def _take_along(self, tasks: Sequence[NewTask], batch: list[_Entry]) -> Sequence[NewTask]:
         """Others have come to the gate: from now on our task is one of theirs."""
         batch.append(_Entry(None, tasks, plain=True))
         return self._take_plain(batch)
 
-    def _account(self, batch: list[_Entry], outcome: list[PutAnswer] | BaseException) -> list[PutAnswer]:
-        """Tell everybody of the batch what became of it, ourselves first; let the next ones lead."""
-        own = batch[0]
-        try:
-            if isinstance(outcome, list):
-                _answer(batch, outcome)
-            elif isinstance(outcome, Exception):
-                self._refuse(batch, outcome)
-            else:  # we were interrupted
-                raise outcome
-            _chain(own, batch)
-        except BaseException:
-            self._break_off(own, batch)
-            raise
-        finally:
-            del outcome  # an error would keep itself, see `_answer_of`
-            self._pass_on(own)
-        answers: list[PutAnswer] = _answer_of(own)
-        return answers
+    def _let_go(self, batch: list[_Entry]) -> None:
+        """It raised, or we were interrupted, wherever that was: somebody else leads, if that was still up to us."""
+        if self._turn is not batch:
+            return
+        self._put_back(batch[1:])
+        if batch:
+            _chain(batch[0], [entry for entry in batch if entry.done])
+        self._pass_on(batch[0] if batch else None)
 
     # ---- everything else
 
     def _commit(self, entry: _Entry) -> Any:
-        if not self._leads(entry):
-            self._follow(entry)
         try:
+            if not self._leads(entry):
+                entry.turn.acquire()  # until a leader has committed our write, or we are to lead
             if not entry.done:
                 self._lead(entry)
-        finally:
             self._pass_on(entry)
+        except BaseException:
+            self._leave(entry)
+            if self._turn is entry:
+                self._pass_on(entry)
+            raise
         return _answer_of(entry)
 
     def _leads(self, entry: _Entry) -> bool:
         """Line up; true if no commit is running, so that this thread leads."""
         with self._mutex:
             self._line.append(entry)
-            leads, self._led = not self._led, True
-            if not leads:
-                entry.turn = Lock()
-                entry.turn.acquire()
-        return leads
-
-    def _follow(self, entry: _Entry) -> None:
-        """Sleep until a leader has committed our write, or we are to lead."""
-        try:
+            if self._turn is None:
+                self._turn = entry
+                return True
+            entry.turn = Lock()
             entry.turn.acquire()
-        except BaseException:
-            self._leave(entry)
-            if entry.woken:
-                self._pass_on(entry)
-            raise
+        return False
 
     def _lead(self, own: _Entry) -> None:
         """Commit everything that is in line by the time the write lock is ours."""
@@ -181,14 +184,10 @@ class SharedCommits:
             self._run_or_refuse(batch)
             _chain(own, batch)
         except BaseException:
-            self._break_off(own, batch)
+            self._put_back(batch)
+            self._leave(own)
+            _chain(own, [entry for entry in batch if entry.done])
             raise
-
-    def _break_off(self, own: _Entry, batch: Sequence[_Entry]) -> None:
-        """The leader was interrupted."""
-        self._put_back(batch)
-        self._leave(own)
-        _chain(own, [entry for entry in batch if entry.done])
 
     def _run_or_refuse(self, batch: list[_Entry]) -> None:
         """Commit the line and leave it in `batch`, each with its answer or its error."""
@@ -204,7 +203,7 @@ class SharedCommits:
             self._retry_alone(batch, error)
         else:
             # Nothing was tried: no neighbour is to blame, and each on its own would wait as long in vain.
-            batch.extend(self._take_line())
+            self._take_line(batch)
             for entry in batch:
                 entry.error = error
 
@@ -225,11 +224,12 @@ class SharedCommits:
         line = self._line
         with self._mutex:
             while line and line[0].plain and len(batch) < ROWS_PER_INSERT:
-                batch.append(line.popleft())
+                batch.append(line[0])  # first, so that an interruption loses nobody
+                line.popleft()
         return batch[0].tasks if len(batch) == 1 else [entry.tasks[0] for entry in batch]
 
     def _run_line(self, connection: sqlite3.Connection, batch: list[_Entry]) -> None:
-        batch.extend(self._take_line())
+        self._take_line(batch)
         self._run(connection, batch)
 
     def _run(self, connection: sqlite3.Connection, batch: Sequence[_Entry]) -> None:
@@ -256,16 +256,16 @@ class SharedCommits:
                 entry.error = own
             entry.done = True
 
-    def _take_line(self) -> list[_Entry]:
+    def _take_line(self, batch: list[_Entry]) -> None:
         with self._mutex:
-            line = list(self._line)
+            batch.extend(self._line)
             self._line.clear()
-        return line
 
     def _put_back(self, batch: Sequence[_Entry]) -> None:
         """The leader was interrupted; somebody else leads these."""
         with self._mutex:
-            self._line.extendleft(entry for entry in reversed(batch) if not entry.done and not entry.gone)
+            missing = [entry for entry in batch if not (entry.done or entry.gone or entry in self._line)]
+            self._line.extendleft(reversed(missing))
 
     def _leave(self, entry: _Entry) -> None:
         """An interrupted thread waits for nothing any more."""
@@ -284,13 +284,11 @@ class SharedCommits:
             following = None if entry is None else entry.following
             while following is not None and following.gone:
                 following = following.following
-            if following is None:
-                following = self._line[0] if self._line else None
-                self._led = following is not None
+            if following is None and self._line:
+                following = self._line[0]
+            self._turn = following
             if following is not None:
-                following.woken = True
-        if following is not None:
-            following.turn.release()
+                following.turn.release()  # in here, so that nobody is appointed and sleeps on
 
 
 def _answer(batch: Sequence[_Entry], answers: list[PutAnswer]) -> None:

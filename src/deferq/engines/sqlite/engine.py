@@ -580,11 +580,15 @@ class SqliteEngine(LeasingEngine):
         return requeued
 
     def wake(self, limit: int = 100, *, only: Parking | None = None) -> int:
-        ids = self._read(lambda connection: changing.parked(connection, only, limit, self.now()))
-        woken = self._write(lambda connection: changing.wake(connection, ids, self.now())) if ids else 0
+        if only is not None and not self._has_parked(only):
+            return 0  # who asks every few seconds writes nothing
+        woken = self._write(lambda connection: changing.wake(connection, only, limit, self.now()))
         if woken and only is None:
             self._ring()
         return woken
+
+    def _has_parked(self, only: Parking) -> bool:
+        return self._read(lambda connection: changing.parked(connection, only, 1, self.now())) != "[]"
 
     def counts(self, *, cap: int = COUNT_CAP) -> Counts:
         return self._read(lambda connection: reading.counts(connection, self.now(), cap))

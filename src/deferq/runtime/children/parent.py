@@ -89,8 +89,10 @@ class ParentWorker(AnyWorker):
     def _beat(self, pulse: Pulse, beat: Beat) -> None:
         """Others without child processes may have parked what only this worker runs, also while it ran."""
         super()._beat(pulse, beat)
-        only = Parking(LEFT_TO_PARENTS, self.config.queues, self.config.wanted_routes)
-        if not self._stop.requested and self._engine.wake(only=only) and self._bell is not None:
+        config = self.config
+        only = Parking(LEFT_TO_PARENTS, config.queues, config.wanted_routes, bool(config.delivers))
+        has_room = self._pool is not None and self._pool.free() > 0 and not self._stop.requested
+        if has_room and self._engine.wake(only=only) and self._bell is not None:
             self._bell.ring()
 
     def _meet(self, hello: Mapping[str, Any]) -> None:

@@ -55,16 +55,17 @@ where id in (select value from json_each(:ids)) and state in (3, 4);
 update deferq_task set name = null where id in (select value from json_each(:ids));
 
 -- name: parked
-select id from deferq_task indexed by deferq_parked
-where state = 0 and parks > 0 and leasable_at > :now
-  and (:reason is null or reason = :reason)
-  and (:queues is null or queue in (select value from json_each(:queues)))
-  and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
-limit :limit;
+select json_group_array(id) from (
+  select id from deferq_task indexed by deferq_parked
+  where state = 0 and parks > 0 and leasable_at > :now
+    and (:reason is null or reason = :reason)
+    and (:queues is null or queue in (select value from json_each(:queues)))
+    and (:routes is null or coalesce(route, '') in (select value from json_each(:routes)))
+    and (:delivers or url is null)
+  limit :limit);
 
 -- name: wake
-update deferq_task set eta = :now, leasable_at = :now
-where id in (select value from json_each(:ids)) and state = 0 and parks > 0 and leasable_at > :now;
+update deferq_task set eta = :now, leasable_at = :now where id in (select value from json_each(:ids));
 
 -- name: write_queue
 -- A bucket goes on under another rate; the fraction of a microsecond has no meaning there.
