@@ -16,6 +16,7 @@ from wsgiref.types import StartResponse, WSGIEnvironment
 from sqlalchemy import create_engine
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.schema import CreateTable
 
 from deferq import current_task
 from deferq.compat.appengine import deferred, wrap_wsgi_app
@@ -43,7 +44,8 @@ class Counter(Base):
     count: Mapped[int] = mapped_column(default=0)
 
 
-Base.metadata.create_all(engine)
+with engine.begin() as connection:  # not `create_all`, which looks first and then creates: several processes load this
+    connection.execute(CreateTable(Base.metadata.tables["counter"], if_not_exists=True))
 
 
 def add_later(name: str, amount: int) -> None:

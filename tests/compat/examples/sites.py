@@ -187,6 +187,9 @@ class Site:
             connection.request("GET", path)
             answer = connection.getresponse()
             text = answer.read().decode()
+        except OSError as error:
+            error.add_note(self.output()[-3_000:])
+            raise
         finally:
             connection.close()
         assert answer.status == 200, f"{answer.status} {text}\n{self.output()}"

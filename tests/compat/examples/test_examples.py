@@ -60,6 +60,25 @@ def test_its_own_tests_pass(example: Example, testing: dict[str, subprocess.Pope
     assert f"{number} passed" in output or f"Ran {number} tests" in output
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "example", [one for one in EXAMPLES if one.prepare is None], ids=lambda example: example.folder
+)
+def test_several_processes_may_load_it_at_once(tmp_path: Path, example: Example) -> None:
+    """The first ones make its table: as the processes of a web server do when it is started for the first time."""
+    with Site(example, tmp_path) as site:
+        for number in range(3):
+            env = {**site.environment(), "DEFERQ_URL": f"sqlite:///{tmp_path}/{number}.db"}
+            loading = [
+                subprocess.Popen(
+                    [sys.executable, "-c", "import main"], cwd=site.folder, env=env, stderr=subprocess.PIPE
+                )
+                for _ in range(6)
+            ]
+            said = [process.communicate(timeout=60)[1].decode() for process in loading]
+            assert [process.returncode for process in loading] == [0] * 6, "\n".join(said)
+
+
 @BY_FOLDER
 def test_its_readme_names_the_commands_by_which_it_is_tried(example: Example) -> None:
     wanted = {example.serve, WORKER, PUSHER, *([example.prepare] if example.prepare else [])}
