@@ -368,3 +368,25 @@ def test_a_thread_is_free_by_the_time_the_dispatcher_hears_that_its_task_is_done
     bench.collect(1)
     assert free == [1]
     bench.pool.close(1.0)
+
+
+def test_a_pool_can_be_closed_while_a_thread_is_about_to_start_its_event_loop(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about_to, go_on = threading.Event(), threading.Event()
+    start = threading.Thread.start
+
+    def slowly(thread: threading.Thread) -> None:
+        if thread.name == "deferq-loop":
+            about_to.set()
+            assert go_on.wait(10)
+        start(thread)
+
+    async def coroutine() -> None: ...
+
+    monkeypatch.setattr(threading.Thread, "start", slowly)
+    bench.start(coroutine)
+    assert about_to.wait(10)
+    bench.pool.close(1.0)
+    go_on.set()
+    until(lambda: not bench.pool._coroutines._thread or not bench.pool._coroutines._thread.is_alive())

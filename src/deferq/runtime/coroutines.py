@@ -147,7 +147,8 @@ class Coroutines:
         if self._loop is not None and self._thread is not None:
             with suppress(RuntimeError):  # it may have ended already
                 self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join(timeout_s)
+            with suppress(RuntimeError):  # another thread may be about to start it: then it ends at once
+                self._thread.join(timeout_s)
 
     # ---- in the loop
 
@@ -155,7 +156,7 @@ class Coroutines:
         self._filling = False
         waited = len(self._waiting)
         with suppress(IndexError):  # withdraw() takes from the same deque
-            while len(self._running) < self._slots:
+            while len(self._running) < self._slots and not self._closed:
                 self._begin(*self._waiting.popleft())
         if len(self._waiting) < waited:
             self._room_made()  # what waited here was counted against the free threads
